@@ -1,0 +1,97 @@
+"""Every failure that sweeper names; a caller catches `SweeperError` for all.
+
+SweeperError                 exit code 2: the user can mend it
++ ExperimentError            the experiment file; carries file and line
++ ConfigError                the project's Hydra configs
++ TargetError                `target:` cannot be imported or called
++ MetricError                the objective is not among the logged metrics
++ DemandError                a trial asks for more than one device has
++ SweepNotFoundError         no sweep or trial of that name
++ JournalError               the journal is damaged or cannot be written
+  + LockedError              another driver holds the sweep (exit code 5)
+  + ExperimentChangedError   the file asks for another sweep (exit code 6)
+
+Messages read: place: what is wrong with which value; what must hold; what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class SweeperError(Exception):
+    """A failure that its message lets the user mend."""
+
+    exit_code = 2
+
+
+class ExperimentError(SweeperError):
+    """A line of an experiment file that cannot be run.
+
+    Args:
+        path: the experiment file.
+        line: 1-based line, 0 where the whole file is meant.
+        message: what is wrong, what must hold, what to do.
+    """
+
+    def __init__(self, path: Path, line: int, message: str) -> None:
+        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
+        self.path = path
+        self.line = line
+        self.message = message
+
+
+class ConfigError(SweeperError):
+    """A Hydra config that does not compose, or a key that it does not have."""
+
+
+class TargetError(SweeperError):
+    """A target that cannot be imported or called."""
+
+
+class MetricError(SweeperError):
+    """An objective that the trial never logged."""
+
+
+class DemandError(SweeperError):
+    """A trial that no device of the cluster can hold."""
+
+
+class SweepNotFoundError(SweeperError):
+    """A sweep or trial that the given folder does not have."""
+
+
+class JournalError(SweeperError):
+    """A journal that is damaged or cannot be written."""
+
+
+class LockedError(JournalError):
+    """A sweep whose driver is still alive."""
+
+    exit_code = 5
+
+
+class ExperimentChangedError(JournalError):
+    """An experiment file that no longer describes the stored sweep."""
+
+    exit_code = 6
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """The end of a message on an unknown name: the nearest known ones, or all.
+
+    >>> nearest("sead", ["seed", "model"])
+    "did you mean 'seed'?"
+    >>> nearest("xyz", ["seed", "model"])
+    'known: model, seed'
+    >>> nearest("xyz", [])
+    'none is known'
+    """
+    known = sorted(set(candidates))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(c) for c in close)}?"
+    if not known:
+        return "none is known"
+    shown = known[:20]
+    return "known: " + ", ".join(shown) + (", ..." if len(known) > 20 else "")

@@ -1,0 +1,231 @@
+"""The words of the field as frozen values: what a trial and a sweep are.
+
+It holds no behaviour that touches a file, a clock or a random generator.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeAlias
+
+from sweeper.experiment import Experiment, Objective
+from sweeper.paths import SweepPaths
+
+Value: TypeAlias = None | bool | int | float | str
+Params: TypeAlias = Mapping[str, Value]
+
+
+class State(StrEnum):
+    """State of a trial; the names are Optuna's."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # stopped by the scheduler; its best value counts
+    FAILED = "failed"  # retries used up
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the trial never runs again by itself."""
+        return self in (State.COMPLETE, State.PRUNED, State.FAILED)
+
+
+class Decision(StrEnum):
+    """The answer to a report."""
+
+    CONTINUE = "continue"
+    STOP = "stop"  # the scheduler ends the trial; its target ends as ever
+    PAUSE = "pause"  # the sweep is stopping; the trial goes on at the next start
+
+
+class FailureKind(StrEnum):
+    """Why one attempt of a trial ended without a result."""
+
+    OOM = "oom"
+    NAN = "nan"
+    ERROR = "error"
+    LOST = "lost"  # the process or its node died
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One failed attempt.
+
+    Attributes:
+        kind: what ended it.
+        message: one line, the exception's type first.
+        step: epochs reported before it, 0 for none.
+    """
+
+    kind: FailureKind
+    message: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a trial asks of the cluster.
+
+    Attributes:
+        cpus: cores, may be a fraction.
+        gpus: share of one device (1/n) or a whole number of devices.
+        accelerator: Ray's accelerator type such as "T4"; "" for any.
+    """
+
+    cpus: float
+    gpus: float = 0.0
+    accelerator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One suggestion with one seed, as the journal knows it.
+
+    Attributes:
+        number: position in the journal, 0-based.
+        id: `trial_id(params, seed)`; folder name and W&B run id.
+        values: objective by epoch (1-based, absolute); NaN is kept.
+        metrics: every logged scalar of the last reported epoch.
+        starts: how often a process was started for it.
+        busy_seconds: time in trial processes over all starts.
+    """
+
+    number: int
+    id: str
+    params: Params
+    seed: int
+    state: State
+    values: Mapping[int, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
+    peak_bytes: int = 0
+    starts: int = 0
+    failures: tuple[Failure, ...] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    busy_seconds: float = 0.0
+
+    def best(self, objective: Objective) -> tuple[int, float] | None:
+        """Epoch and value of the best report; None before the first finite one.
+
+        The earliest of equal values wins.
+        """
+        finite = {epoch: v for epoch, v in self.values.items() if v == v}
+        if not finite:
+            return None
+        sign = -1 if objective.mode == "max" else 1
+        return min(finite.items(), key=lambda item: (sign * item[1], item[0]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """All that crosses to the process of a trial, as JSON.
+
+    Attributes:
+        target: "module:function".
+        config: absolute path of the primary Hydra config.
+        overrides: Hydra overrides, the experiment's and the trial's.
+        folder: absolute path of the trial's folder.
+        project: absolute path put on sys.path; working directory unless `chdir`.
+        threads: torch's intra-op threads; a part of bit-equality.
+        memory_fraction: enforced share of one device's memory, 1.0 for none.
+        wandb: settings of the W&B run: mode, project, entity, group, name, tags, notes.
+    """
+
+    id: str
+    number: int
+    sweep: str
+    target: str
+    config: str
+    overrides: tuple[str, ...]
+    params: Params
+    seed: int
+    folder: str
+    project: str
+    metric: str
+    mode: str
+    chdir: bool = False
+    gpus: float = 0.0
+    threads: int = 1
+    memory_fraction: float = 1.0
+    env: Mapping[str, str] = field(default_factory=dict)
+    wandb: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back equal."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "TrialSpec":
+        """The spec that `to_json` wrote."""
+        data = json.loads(text)
+        data["overrides"] = tuple(data["overrides"])
+        data["wandb"] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data["wandb"].items()
+        }
+        return TrialSpec(**data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The snapshot that every view takes.
+
+    Attributes:
+        trials: in order of their number.
+        is_running: whether a driver holds the sweep now.
+    """
+
+    experiment: Experiment
+    trials: tuple[Trial, ...]
+    folder: Path
+    is_running: bool = False
+
+    @property
+    def paths(self) -> SweepPaths:
+        """The files of the sweep."""
+        return SweepPaths(self.folder)
+
+
+def canonical(value: object) -> str:
+    """JSON in which equal values have one text: sorted keys, 1.0 as 1.
+
+    >>> canonical({"b": 1.0, "a": 1e-3}) == canonical({"a": 0.001, "b": 1})
+    True
+    """
+
+    def plain(node: object) -> object:
+        if isinstance(node, Mapping):
+            return {str(key): plain(child) for key, child in node.items()}
+        if isinstance(node, list | tuple):
+            return [plain(child) for child in node]
+        is_whole = isinstance(node, float) and node.is_integer() and abs(node) < 2**53
+        return int(node) if isinstance(node, float) and is_whole else node
+
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+
+
+def trial_id(params: Params, *, seed: int) -> str:
+    """Ten hex digits that name a suggestion with a seed, on any machine.
+
+    >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 1e-3}, seed=42)
+    True
+    >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 0.001}, seed=43)
+    False
+    """
+    text = canonical({"params": params, "seed": seed})
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def derive(seed: int, *names: object) -> int:
+    """A 32-bit seed for one named stream; streams of other names are independent.
+
+    >>> derive(42, "suggest", 0) != derive(42, "suggest", 1)
+    True
+    """
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
