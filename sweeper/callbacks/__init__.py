@@ -1,0 +1,138 @@
+"""What sweeper adds to a Trainer, and the active trial that it adds it for.
+
+Outside a trial nothing happens: the factory returns no callback, and importing this
+module imports neither torch nor lightning.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sweeper.errors import MetricError, TargetError, nearest
+from sweeper.paths import TrialPaths
+from sweeper.trial import Decision, TrialSpec
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+
+
+class Reporting(Protocol):
+    """Takes one epoch to the journal and brings the decision back."""
+
+    def __call__(
+        self, *, epoch: int, value: float | None, metrics: Mapping[str, float]
+    ) -> Decision:
+        """Report `epoch` (1-based); `value` is None where it was not measured."""
+
+
+@dataclass(slots=True)
+class ActiveTrial:
+    """The trial that this process runs.
+
+    Attributes:
+        decision: the answer to the last report.
+        has_trainer: whether a Lightning Trainer takes care of pauses.
+    """
+
+    spec: TrialSpec
+    send: Reporting
+    on_metrics: Callable[[int, Mapping[str, float]], None]
+    decision: Decision = Decision.CONTINUE
+    has_trainer: bool = False
+
+    @property
+    def paths(self) -> TrialPaths:
+        """The trial's files."""
+        return TrialPaths(Path(self.spec.folder))
+
+    def report(self, epoch: int, metrics: Mapping[str, float]) -> Decision:
+        """Journal one epoch; what is to be done next.
+
+        Raises:
+            MetricError: the metrics are there but the objective is not.
+        """
+        value = metrics.get(self.spec.metric)
+        if value is None and metrics:
+            raise MetricError(unknown_metric(self.spec.metric, metrics))
+        self.on_metrics(epoch, metrics)
+        self.decision = self.send(epoch=epoch, value=value, metrics=metrics)
+        return self.decision
+
+
+_active: ActiveTrial | None = None
+
+
+def activate(trial: ActiveTrial | None) -> None:
+    """Make `trial` the one that this process runs; None ends it."""
+    global _active
+    _active = trial
+
+
+def active() -> ActiveTrial | None:
+    """The trial that this process runs, None outside of one."""
+    return _active
+
+
+def report(step: int, metrics: Mapping[str, float]) -> Decision:
+    """Report one epoch of a loop without Lightning; what is to be done next.
+
+    Args:
+        step: 1-based and absolute; report it again after a resume, never less.
+        metrics: scalars by name, the objective among them.
+
+    Returns:
+        STOP: the scheduler ends the trial; finish as ever. PAUSE: the sweep stops;
+        save and return. Outside of a trial always CONTINUE.
+
+    Raises:
+        MetricError: the objective is not among the metrics.
+    """
+    trial = active()
+    if trial is None:
+        return Decision.CONTINUE
+    return trial.report(step, {name: float(v) for name, v in metrics.items()})
+
+
+def trial_dir() -> Path:
+    """The folder of the running trial: what is saved there is found at a resume.
+
+    Raises:
+        TargetError: no trial runs in this process.
+    """
+    trial = active()
+    if trial is None:
+        raise TargetError(
+            "sweeper.trial_dir(): no trial runs in this process; call it from a "
+            "target that `sweeper run` or `sweeper train` started"
+        )
+    return trial.paths.folder
+
+
+def unknown_metric(metric: str, logged: Mapping[str, float]) -> str:
+    """The message for an objective that is not logged."""
+    names = ", ".join(sorted(logged)) or "nothing"
+    return (
+        f"objective.metric: {metric!r} is not logged by the trial; "
+        f"{nearest(metric, logged)} (logged: {names})"
+    )
+
+
+def factory() -> "list[Callback]":
+    """Entry point of `lightning.pytorch.callbacks_factory`."""
+    return _callbacks("lightning.pytorch")
+
+
+def standalone_factory() -> "list[Callback]":
+    """Entry point of `pytorch_lightning.callbacks_factory`, another class tree."""
+    return _callbacks("pytorch_lightning")
+
+
+def _callbacks(package: str) -> "list[Callback]":
+    trial = active()
+    if trial is None:
+        return []
+    from sweeper.callbacks import checkpoint, reporter
+
+    trial.has_trainer = True
+    return [reporter.make(package, trial), checkpoint.make(package, trial)]

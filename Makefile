@@ -1,0 +1,43 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+HERE := experiments/lr_sweep.yaml
+
+.PHONY: venv demo check test lint types clean
+
+venv: $(STAMP)
+
+# uv where it is present, else venv and pip; both compile bytecode, without which
+# each trial would compile torch and lightning anew on hosts that write none.
+$(STAMP): constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON); set PYTHON=..."; exit 1; }
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python -r constraints.txt && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --no-deps -r constraints.txt && \
+		$(BIN)/python -m pip install --quiet --no-deps -e .; \
+	fi
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m sweeper run $(HERE)
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types
+	$(BIN)/python -m pytest -q -m "not slow and not e2e"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf .venv sweeps data

@@ -1,0 +1,59 @@
+"""Reports each epoch of a Lightning fit and obeys the decision.
+
+It saves nothing; `checkpoint` does, after the report of the same epoch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from sweeper.callbacks import ActiveTrial
+from sweeper.trial import Decision
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import Callback
+
+
+def make(package: str, trial: ActiveTrial) -> "Callback":
+    """The reporter of `trial` as a callback of one Lightning package.
+
+    Args:
+        package: "lightning.pytorch" or "pytorch_lightning".
+        trial: where reports go and decisions come from.
+    """
+    base: type[Callback] = importlib.import_module(f"{package}.callbacks").Checkpoint
+
+    class Reporter(base):  # type: ignore[misc, valid-type]  # a base known at run time
+        """A `Checkpoint` by type only: those run after the module's own hooks.
+
+        In on_train_epoch_end Lightning calls plain callbacks before the module,
+        whose hook may still log the objective.
+        """
+
+        def __init__(self) -> None:
+            self._is_validated = False
+
+        def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
+            self._is_validated = not trainer.sanity_checking
+
+        def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
+            epoch = trainer.current_epoch + 1
+            metrics: dict[str, float] = {}
+            if self._is_validated or _is_logged_in_training(trainer, trial.spec.metric):
+                metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+            self._is_validated = False
+            if trainer.is_global_zero:
+                decision = trial.report(epoch, metrics)
+                if decision is Decision.STOP:
+                    trainer.should_stop = True
+
+    return Reporter()
+
+
+def _is_logged_in_training(trainer: "Trainer", metric: str) -> bool:
+    """Whether this epoch's training loop logged `metric`.
+
+    `trainer.callback_metrics` keeps the values of the last validation, so it cannot
+    tell an epoch that measured the objective from one that did not.
+    """
+    return metric in trainer._logger_connector.metrics["callback"]

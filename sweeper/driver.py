@@ -1,0 +1,224 @@
+"""`run`: drive a sweep from wherever its journal stands to its end.
+
+The edge where signals, clocks and processes meet; it decides nothing about trials.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from sweeper import events, export, leaderboard, locks, store, strays, template
+from sweeper.callbacks import wandb
+from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
+from sweeper.experiment import Experiment, changes, dump, load
+from sweeper.live import Display
+from sweeper.plan import Plan
+from sweeper.paths import SweepPaths, remove_stale_temporaries, write_text
+from sweeper.trial import Launch, Stop, StopReason, Sweep
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """Which Ray cluster to use.
+
+    Attributes:
+        address: a running cluster, "auto" for this machine's; "" starts one.
+        cpus: logical cores of the cluster that is started, None for the machine's.
+        gpus: logical devices of it, None for the machine's.
+    """
+
+    address: str = ""
+    cpus: int | None = None
+    gpus: int | None = None
+
+
+def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
+    """Run every trial that the sweep still owes; why it ended.
+
+    Raises:
+        LockedError: another driver holds the sweep.
+        ExperimentChangedError: the sweep's folder is of another experiment.
+        SweeperError: an error that every trial meets.
+    """
+    paths = SweepPaths(plan.folder)
+    with ExitStack() as stack:
+        other = stack.enter_context(locks.hold(paths.lock))
+        if other is not None:
+            raise LockedError(
+                f"{plan.folder}: process {other.pid} on {other.host} has driven this "
+                f"sweep since {other.since}; stop it (Ctrl-C there, or kill "
+                f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
+            )
+        admit(plan.experiment, paths)
+        scratch = stack.enter_context(_scratch())
+        address = scratch / "template"
+        process = template.launch(
+            address, project=plan.experiment.project, target=plan.experiment.target
+        )
+        stack.callback(_end_template, process)
+        return _drive_locked(plan, cluster, display, address)
+
+
+def admit(experiment: Experiment, paths: SweepPaths) -> None:
+    """Store the experiment beside its sweep, unless the sweep is another one.
+
+    Raises:
+        ExperimentChangedError: what may not change has changed.
+    """
+    remove_stale_temporaries(paths.folder)
+    if paths.experiment.exists():
+        stored = load(paths.experiment)
+        differences = changes(stored, experiment)
+        if differences:
+            raise ExperimentChangedError(
+                f"{experiment.path}: not the experiment that {paths.folder} holds:\n"
+                + "\n".join(f"  {line}" for line in differences)
+                + "\nundo the change, or start a new sweep (name: ... in the file)"
+            )
+    write_text(paths.experiment, dump(experiment))
+
+
+def _drive_locked(
+    plan: Plan, options: ClusterOptions, display: Display, address: Path
+) -> Stop:
+    from sweeper import cluster, placement, remote  # ray: after the first output
+
+    with _Signals() as signals:
+        cluster.start(
+            options.address, options.cpus, options.gpus, scratch=address.parent
+        )
+        try:
+            demand = cluster.settle_demand(plan.experiment)
+            launch = Launch(
+                demand=demand,
+                slots=cluster.count_slots(demand),
+                seed_key=plan.seed_key,
+                wandb_mode=wandb.mode(plan.experiment.wandb.mode),
+            )
+            journal = remote.start_journal(
+                plan.experiment, plan.space, plan.folder, launch
+            )
+            fit = ThreadPoolExecutor(max_workers=1).submit(
+                placement.fit,
+                journal,
+                experiment=plan.experiment,
+                launch=launch,
+                address=address,
+            )
+            _watch(plan, display, fit=fit, signals=signals, drain=journal.drain)
+            stop = journal.stopped_by()
+        finally:
+            cluster.stop()
+    if stop.reason is StopReason.ERROR:
+        raise _located(plan.experiment, stop.message)
+    return stop
+
+
+def _watch(
+    plan: Plan,
+    display: Display,
+    *,
+    fit: "Future[None]",
+    signals: "_Signals",
+    drain: Callable[[], None],
+) -> None:
+    """Show what happens and obey signals until the trials have ended."""
+    reader = store.Reader(plan.experiment, plan.folder)
+    before = reader.sweep()
+    is_draining = False
+    while True:
+        is_over = bool(wait([fit], timeout=POLL_SECONDS).done)
+        after = reader.sweep()
+        _tell(display, before, after)
+        before = after
+        if is_over:
+            return fit.result()
+        if signals.count and not is_draining:
+            is_draining = True
+            display.event("stopping: trials pause at their next epoch; again to kill")
+            drain()
+        if signals.count > 1:
+            raise KeyboardInterrupt
+
+
+def _tell(display: Display, before: Sweep, after: Sweep) -> None:
+    lines = events.events(before, after)
+    for line in lines:
+        display.event(line)
+    display.update(after)
+    if lines:
+        with after.paths.log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+
+def write_leaderboard(sweep: Sweep) -> None:
+    """Write the derived tables of a sweep to its folder."""
+    rows = leaderboard.rank(sweep)
+    write_text(sweep.paths.leaderboard_csv, export.to_csv(sweep, rows))
+    write_text(sweep.paths.leaderboard_md, export.to_markdown(sweep, rows))
+
+
+def _located(experiment: Experiment, message: str) -> SweeperError:
+    """An error of a trial at the line of the experiment file that it is about."""
+    key = message.partition(":")[0]
+    location = tuple(key.split("."))
+    if location in experiment.lines:
+        return experiment.error(location, message)
+    return SweeperError(message)
+
+
+class _Signals:
+    """Counts SIGINT and SIGTERM while it is entered."""
+
+    count = 0
+
+    def __enter__(self) -> "_Signals":
+        self._before = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A marked folder for sockets and Ray's files; what dead drivers left goes."""
+    strays.clean()
+    folder = strays.scratch_folder(os.getpid())
+    folder.mkdir(mode=0o700)
+    os.environ[strays.MARK] = str(folder)
+    try:
+        yield folder
+    finally:
+        del os.environ[strays.MARK]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_template(process: "subprocess.Popen[bytes]") -> None:
+    """Close the template's input, which ends it and its trials."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

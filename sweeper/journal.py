@@ -1,0 +1,352 @@
+"""The only writer of a sweep: every answer is a function of what it has written.
+
+It holds no state that a restart would miss, but for which slot runs which trial.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper import policy, store
+from sweeper.experiment import Experiment
+from sweeper.paths import SweepPaths
+from sweeper.space import Space
+from sweeper.spec import make_spec
+from sweeper.trial import (
+    Decision,
+    Demand,
+    Failure,
+    FailureKind,
+    Launch,
+    State,
+    Stop,
+    StopReason,
+    TrialSpec,
+    derive,
+    trial_id,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Hands out trials and records what becomes of them.
+
+    A slot is whoever runs one trial at a time: a Ray worker, or this process.
+
+    Args:
+        experiment: what runs; its sweep's folder is `folder`.
+        launch: what the driver settled for this start.
+        clock: seconds; only differences count.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        space: Space,
+        folder: Path,
+        launch: Launch,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._experiment = experiment
+        self._space = space
+        self._paths = SweepPaths(folder)
+        self._launch = launch
+        self._study = store.open_study(experiment, self._paths)
+        self._storage = self._study._storage
+        self._search = policy.search(experiment)
+        self._scheduler = policy.scheduler(experiment)
+        self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
+        self._rows: dict[str, int] = {}  # trial id -> Optuna's row id
+        self._is_exhausted = False
+        self._stop = Stop()
+        self._clock = clock
+        self._started = clock()
+        self._wall_before = self._study.user_attrs.get("wall_seconds", 0.0)
+        self._recover()
+
+    def _recover(self) -> None:
+        """Put trials that a dead driver left running back in the queue."""
+        for frozen in self._trials():
+            self._rows[frozen.user_attrs["id"]] = frozen._trial_id
+            if frozen.state is TrialState.RUNNING:
+                self._storage.set_trial_state_values(
+                    frozen._trial_id, TrialState.WAITING
+                )
+
+    # ---- handing out
+
+    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
+        """Reserve the next trial for a slot; None where it has nothing to run now.
+
+        Args:
+            slot: who will run it.
+            demand: only a trial that asks for exactly this, where given.
+        """
+        self._watch_budget()
+        if self._is_stopping():
+            return None
+        if demand is not None and demand != self._launch.demand:
+            return None
+        waiting = self._next_waiting() or self._create_next()
+        if waiting is None:
+            return None
+        self._slots[slot] = waiting
+        return self._launch.demand
+
+    def is_finished(self) -> bool:
+        """Whether no trial runs and none will start in this driver's life."""
+        if self._slots:
+            return False
+        if self._is_stopping():
+            return True
+        return self._next_waiting() is None and self._create_next() is None
+
+    def start(self, slot: str) -> TrialSpec:
+        """Mark the slot's trial as running; what its process needs to know."""
+        row = self._rows[self._slots[slot]]
+        frozen = self._storage.get_trial(row)
+        busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
+        attempt = {
+            "starts": frozen.user_attrs.get("starts", 0) + 1,
+            "demand": asdict(self._launch.demand),
+            "busy_before": busy,
+        }
+        for key, stored in attempt.items():
+            self._storage.set_trial_user_attr(row, key, stored)
+        self._storage.set_trial_state_values(row, TrialState.RUNNING)
+        return make_spec(
+            self._experiment,
+            self._space,
+            self._launch,
+            params=frozen.params,
+            seed=frozen.user_attrs["seed"],
+            number=frozen.number,
+            paths=self._paths,
+        )
+
+    def _next_waiting(self) -> str | None:
+        held = set(self._slots.values())
+        for frozen in self._trials():
+            identity: str = frozen.user_attrs["id"]
+            if frozen.state is TrialState.WAITING and identity not in held:
+                return identity
+        return None
+
+    def _create_next(self) -> str | None:
+        """Write the row of the next trial that the sweep owes; its id."""
+        if self._is_exhausted:
+            return None
+        trials = self._trials()
+        limit = self._experiment.budget.trials
+        if limit is not None and len(trials) >= limit:
+            return None
+        owed = self._owed_seed(trials) or self._suggested(trials)
+        if owed is None:
+            self._is_exhausted = True
+            return None
+        return self._create(*owed)
+
+    def _owed_seed(
+        self, trials: Sequence[FrozenTrial]
+    ) -> tuple[policy.Suggestion, int] | None:
+        """A suggestion that lacks one of the seeds, the oldest first."""
+        known = {(t.user_attrs["point"], t.user_attrs["seed"]) for t in trials}
+        for frozen in trials:
+            for seed in self._experiment.seeds:
+                if (frozen.user_attrs["point"], seed) not in known:
+                    same = policy.Suggestion(
+                        params=frozen.params,
+                        distributions=frozen.distributions,
+                        system_attrs=frozen.system_attrs,
+                    )
+                    return same, seed
+        return None
+
+    def _suggested(
+        self, trials: Sequence[FrozenTrial]
+    ) -> tuple[policy.Suggestion, int] | None:
+        first = self._experiment.seeds[0]
+        suggestion = policy.suggest(
+            trials,
+            space=self._space,
+            search=self._search,
+            direction=self._study.direction,
+            seed=derive(first, "suggest", len(trials)),
+        )
+        return None if suggestion is None else (suggestion, first)
+
+    def _create(self, suggestion: policy.Suggestion, seed: int) -> str:
+        """One record holds the whole row: a kill leaves all of it or nothing."""
+        identity = trial_id(suggestion.params, seed=seed)
+        row = self._storage.create_new_trial(
+            self._study._study_id,
+            create_trial(
+                state=TrialState.WAITING,
+                params=dict(suggestion.params),
+                distributions=dict(suggestion.distributions),
+                user_attrs={
+                    "id": identity,
+                    "seed": seed,
+                    "point": trial_id(suggestion.params, seed=0),
+                },
+                system_attrs=dict(suggestion.system_attrs),
+            ),
+        )
+        self._rows[identity] = row
+        return identity
+
+    # ---- what becomes of it
+
+    def report(
+        self,
+        slot: str,
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        busy_seconds: float,
+    ) -> Decision:
+        """Record one epoch, then say whether the trial goes on.
+
+        Args:
+            slot: whose trial reports.
+            epoch: 1-based and absolute; a second report of one epoch replaces it.
+            value: the objective; None in an epoch that did not measure it.
+            metrics: every scalar that was logged.
+            busy_seconds: age of the trial's process.
+        """
+        row = self._rows[self._slots[slot]]
+        frozen = self._storage.get_trial(row)
+        before = frozen.user_attrs.get("busy_before", 0.0)
+        progress = {
+            "metrics": dict(metrics),
+            "busy_seconds": before + busy_seconds,
+        }
+        self._storage.set_trial_user_attr(row, "progress", progress)
+        if value is not None:
+            self._storage.set_trial_intermediate_value(row, epoch, value)
+            if self._is_pruned(row):
+                return Decision.STOP
+        self._watch_budget()
+        return Decision.PAUSE if self._is_stopping() else Decision.CONTINUE
+
+    def _is_pruned(self, row: int) -> bool:
+        """Whether the scheduler ends the trial; once said, it stays said."""
+        frozen = self._storage.get_trial(row)
+        if "stopped_at" in frozen.user_attrs:
+            return True
+        decision = policy.decide(self._study, frozen, scheduler=self._scheduler)
+        if decision is Decision.STOP:
+            step = frozen.last_step
+            self._storage.set_trial_user_attr(row, "stopped_at", step)
+        return decision is Decision.STOP
+
+    def finish(self, slot: str) -> State:
+        """End the slot's trial with its best value.
+
+        A trial without one finite value has failed.
+        """
+        row = self._rows[self._slots[slot]]
+        frozen = self._storage.get_trial(row)
+        values = [v for v in frozen.intermediate_values.values() if math.isfinite(v)]
+        if not values:
+            name = self._experiment.objective.metric
+            return self.fail(
+                slot,
+                Failure(
+                    kind=FailureKind.NAN,
+                    message=f"{name} was never finite",
+                    step=frozen.last_step or 0,
+                ),
+            )
+        best = max(values) if self._experiment.objective.mode == "max" else min(values)
+        is_pruned = "stopped_at" in frozen.user_attrs
+        self._storage.set_trial_state_values(
+            row, TrialState.PRUNED if is_pruned else TrialState.COMPLETE, [best]
+        )
+        del self._slots[slot]
+        return State.PRUNED if is_pruned else State.COMPLETE
+
+    def fail(self, slot: str, failure: Failure) -> State:
+        """Record a failed attempt: WAITING where a retry is left, else FAILED."""
+        identity = self._slots.pop(slot)
+        row = self._rows[identity]
+        frozen = self._storage.get_trial(row)
+        stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
+        self._storage.set_trial_user_attr(row, "failures", stored)
+        failures = [store.to_failure(data) for data in stored]
+        is_retried = policy.retry(failures, self._experiment.retry)
+        self._storage.set_trial_state_values(
+            row, TrialState.WAITING if is_retried else TrialState.FAIL
+        )
+        return State.WAITING if is_retried else State.FAILED
+
+    def pause(self, slot: str) -> None:
+        """Put the slot's trial back in the queue as it is."""
+        row = self._rows[self._slots.pop(slot)]
+        self._storage.set_trial_state_values(row, TrialState.WAITING)
+
+    def lost(self, slot: str) -> None:
+        """Record that a slot died; its trial, if it held one, counts as lost."""
+        if slot not in self._slots:
+            return
+        row = self._rows[self._slots[slot]]
+        step = self._storage.get_trial(row).last_step or 0
+        message = "the process or its node died"
+        self.fail(slot, Failure(kind=FailureKind.LOST, message=message, step=step))
+
+    # ---- the sweep as a whole
+
+    def drain(self) -> None:
+        """From now on start nothing and pause every trial at its next epoch."""
+        self._stop = Stop(reason=StopReason.INTERRUPTED)
+
+    def abort(self, slot: str, message: str) -> None:
+        """Stop the sweep for an error that every trial would meet."""
+        if self._stop.reason is not StopReason.ERROR:
+            self._stop = Stop(reason=StopReason.ERROR, message=message)
+        self.pause(slot)
+
+    def stopped_by(self) -> Stop:
+        """What made the journal start nothing more."""
+        return self._stop
+
+    def _is_stopping(self) -> bool:
+        return self._stop.reason is not StopReason.NONE
+
+    def _watch_budget(self) -> None:
+        """Stop at a limit of hours; the limit on trials ends a sweep as planned."""
+        budget = self._experiment.budget
+        if budget.wall_hours is None and budget.gpu_hours is None:
+            return
+        wall_seconds = self._wall_before + self._clock() - self._started
+        self._study.set_user_attr("wall_seconds", wall_seconds)
+        used = {
+            "wall_hours": (wall_seconds / 3600, budget.wall_hours),
+            "gpu_hours": (self._gpu_hours(), budget.gpu_hours),
+        }
+        for name, (hours, limit) in used.items():
+            if limit is not None and hours >= limit and not self._is_stopping():
+                message = f"budget.{name}: {hours:.3g} of {limit:g} used"
+                self._stop = Stop(reason=StopReason.BUDGET, message=message)
+
+    def _gpu_hours(self) -> float:
+        return sum(
+            frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
+            * frozen.user_attrs.get("demand", {}).get("gpus", 0.0)
+            / 3600
+            for frozen in self._trials()
+        )
+
+    def _trials(self) -> list[FrozenTrial]:
+        trials: list[FrozenTrial] = self._storage.get_all_trials(
+            self._study._study_id, deepcopy=False
+        )
+        return trials

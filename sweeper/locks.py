@@ -1,0 +1,83 @@
+"""A lock that the kernel drops when its holder dies, however it dies.
+
+flock(2) on an open file: a SIGKILL releases it, a stale file means nothing.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lock: enough for a user to find the process."""
+
+    pid: int
+    host: str
+    since: str
+
+    @staticmethod
+    def me() -> "Holder":
+        """This process, now."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)
+
+
+@contextmanager
+def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[Holder | None]:
+    """Hold `path` exclusively while the block runs.
+
+    Args:
+        path: the lock's file; it is made where missing and never removed, since a
+            removed file could be locked twice.
+        wait_seconds: how long to wait for another holder.
+
+    Yields:
+        None when the lock is held, else the holder that would not let go.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + wait_seconds
+        while not _try(file.fileno()):
+            if time.monotonic() >= deadline:
+                yield holder(path) or Holder(pid=0, host="?", since="?")
+                return
+            time.sleep(POLL_SECONDS)
+        file.truncate(0)
+        file.write(json.dumps(asdict(Holder.me())))
+        file.flush()
+        yield None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds `path`; False where the file is missing."""
+    if not path.exists():
+        return False
+    with path.open("r", encoding="utf-8") as file:
+        return not _try(file.fileno(), shared=True)
+
+
+def holder(path: Path) -> Holder | None:
+    """Who wrote `path` last; None where nothing readable is there."""
+    try:
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _try(descriptor: int, *, shared: bool = False) -> bool:
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

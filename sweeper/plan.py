@@ -1,0 +1,86 @@
+"""What a run will do, checked before anything starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper import experiment, policy, space
+from sweeper.compose import Composer
+from sweeper.experiment import Experiment
+from sweeper.paths import SweepPaths
+from sweeper.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked experiment.
+
+    Attributes:
+        folder: the sweep's folder.
+        seed_key: config key that takes the trial's seed, "" where it has none.
+        num_trials: trials of the whole sweep, None where the budget does not say.
+    """
+
+    experiment: Experiment
+    space: Space
+    folder: Path
+    seed_key: str
+    num_trials: int | None
+
+
+def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
+    """Read and check an experiment file.
+
+    Raises:
+        SweeperError: the first thing that would not run, with its place.
+    """
+    loaded = experiment.load(file, overrides)
+    composer = Composer(loaded.project / loaded.config, loaded.project)
+    parsed = space.parse(loaded, composer.groups())
+    composer.check(loaded, parsed)
+    config = composer.compose(loaded.overrides)
+    policy.search(loaded)
+    policy.scheduler(loaded)
+    return Plan(
+        experiment=loaded,
+        space=parsed,
+        folder=(sweeps / loaded.name).absolute(),
+        seed_key="seed" if "seed" in config else "",
+        num_trials=_num_trials(loaded, parsed),
+    )
+
+
+def _num_trials(loaded: Experiment, parsed: Space) -> int | None:
+    limit = loaded.budget.trials
+    if parsed.size is None:
+        if limit is None:
+            raise loaded.error(
+                ("search",),
+                f"search: {loaded.search!r} on a space without an end; the number of "
+                "trials must be bounded; set budget: {trials: 40}",
+            )
+        return limit
+    total = parsed.size * len(loaded.seeds)
+    return total if limit is None else min(limit, total)
+
+
+def headline(plan: Plan) -> str:
+    """The first lines of `run`: what will run, how many, where."""
+    loaded = plan.experiment
+    swept = ", ".join(parameter.name for parameter in plan.space.parameters)
+    started = SweepPaths(plan.folder).journal.exists()
+    return (
+        f"{'resume' if started else 'sweep'} {loaded.name}: "
+        f"{plan.num_trials} trials of {loaded.target} over {swept}\n"
+        f"objective {loaded.objective.metric} ({loaded.objective.mode}), "
+        f"search {_name(loaded.search)}, scheduler {_name(loaded.scheduler)}, "
+        f"seeds {', '.join(map(str, loaded.seeds))}\n"
+        f"folder {plan.folder}"
+    )
+
+
+def _name(config: object) -> str:
+    if isinstance(config, str):
+        return config
+    assert isinstance(config, dict)  # noqa: S101  # the file's model admits no other
+    return str(config.get("_target_"))

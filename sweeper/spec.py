@@ -1,0 +1,79 @@
+"""From a suggestion to the `TrialSpec` that its process runs; pure."""
+
+import shlex
+from pathlib import Path
+
+from sweeper.experiment import Experiment
+from sweeper.paths import SweepPaths
+from sweeper.space import Space
+from sweeper.trial import Launch, Params, TrialSpec, trial_id
+
+DEFAULT_TARGET = "sweeper.vision.train:train"
+DEFAULT_CONFIG = "conf/train.yaml"
+DEFAULT_METRIC = "val/acc_top1"
+
+
+def make_spec(
+    experiment: Experiment,
+    space: Space,
+    launch: Launch,
+    *,
+    params: Params,
+    seed: int,
+    number: int,
+    paths: SweepPaths,
+) -> TrialSpec:
+    """What the process of one trial needs to know."""
+    identity = trial_id(params, seed=seed)
+    seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
+    return TrialSpec(
+        id=identity,
+        number=number,
+        sweep=experiment.name,
+        target=experiment.target,
+        config=str(experiment.project / experiment.config),
+        overrides=(*experiment.overrides, *space.overrides(params), *seeded),
+        params=dict(params),
+        seed=seed,
+        folder=str(paths.trial(identity).folder.absolute()),
+        project=str(experiment.project),
+        metric=experiment.objective.metric,
+        mode=experiment.objective.mode,
+        chdir=experiment.chdir,
+        gpus=launch.demand.gpus,
+        threads=max(1, int(launch.demand.cpus)),
+        memory_fraction=launch.demand.gpus if 0 < launch.demand.gpus < 1 else 1.0,
+        env=dict(experiment.env),
+        wandb=_wandb(experiment, launch, params=params, identity=identity),
+    )
+
+
+def _wandb(
+    experiment: Experiment, launch: Launch, *, params: Params, identity: str
+) -> dict[str, str | tuple[str, ...]]:
+    name = " ".join(f"{key.split('.')[-1]}={value}" for key, value in params.items())
+    return {
+        "mode": launch.wandb_mode,
+        "project": experiment.wandb.project,
+        "entity": experiment.wandb.entity,
+        "group": experiment.name,
+        "name": name or identity,
+        "notes": experiment.notes,
+        "tags": experiment.wandb.tags,
+    }
+
+
+
+def command(spec: TrialSpec) -> str:
+    """The shell command that trains the same trial alone, in this terminal."""
+    words = ["python", "-m", "sweeper", "train", *spec.overrides]
+    if spec.target != DEFAULT_TARGET:
+        words += ["--target", spec.target]
+    config = Path(spec.config)
+    if config != Path(spec.project) / DEFAULT_CONFIG:
+        words += ["--config", spec.config]
+    if spec.metric != DEFAULT_METRIC:
+        words += ["--metric", spec.metric]
+    if spec.mode != "max":
+        words += ["--mode", spec.mode]
+    return shlex.join(words)

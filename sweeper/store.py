@@ -1,0 +1,200 @@
+"""The Optuna study of a sweep on disk: opened, mended and read as a `Sweep`.
+
+It never decides anything and adds no trial; `journal` is the only writer.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper import experiment, locks
+from sweeper.errors import JournalError, SweepNotFoundError, nearest
+from sweeper.experiment import Experiment
+from sweeper.paths import SweepPaths
+from sweeper.trial import Demand, Failure, FailureKind, State, Sweep, Trial
+
+log = logging.getLogger(__name__)
+
+STATES: Mapping[TrialState, State] = {
+    TrialState.WAITING: State.WAITING,
+    TrialState.RUNNING: State.RUNNING,
+    TrialState.COMPLETE: State.COMPLETE,
+    TrialState.PRUNED: State.PRUNED,
+    TrialState.FAIL: State.FAILED,
+}
+
+
+class _OneWriter(BaseJournalFileLock):
+    """No lock of Optuna's: flock already admits one writer, and dies with it."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return
+
+
+def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
+    """The storage that the experiment names: a file of the sweep, or a database.
+
+    Raises:
+        JournalError: the file is damaged before its last record.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sweep.storage is not None:
+        return RDBStorage(sweep.storage)
+    backend = JournalFileBackend(str(paths.journal), lock_obj=_OneWriter())
+    try:
+        return JournalStorage(backend)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise JournalError(_damage(paths.journal, str(error))) from error
+
+
+def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
+    """The study to write to, made where it is missing.
+
+    Only under the sweep's lock: a record that a kill cut in half is dropped first,
+    since Optuna would glue the next record to it and never open the file again.
+    """
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    if sweep.storage is None:
+        drop_torn_tail(paths.journal)
+    return optuna.create_study(
+        storage=storage(sweep, paths),
+        study_name=sweep.name,
+        direction="maximize" if sweep.objective.mode == "max" else "minimize",
+        load_if_exists=True,
+    )
+
+
+def drop_torn_tail(path: Path) -> int:
+    """Cut a file back to its last newline; how many bytes went."""
+    if not path.exists():
+        return 0
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole == len(data):
+        return 0
+    with path.open("rb+") as file:
+        file.truncate(whole)
+    log.info("%s: dropped a torn record of %d bytes", path, len(data) - whole)
+    return len(data) - whole
+
+
+def load_sweep(folder: Path) -> Sweep:
+    """What the folder of a sweep holds now; safe while a driver writes.
+
+    Raises:
+        SweepNotFoundError: no sweep is there.
+        JournalError: its journal is damaged.
+    """
+    paths = SweepPaths(folder)
+    if not paths.experiment.exists():
+        raise SweepNotFoundError(_missing(folder))
+    loaded = experiment.load(paths.experiment)
+    return Reader(loaded, folder).sweep()
+
+
+class Reader:
+    """Reads one sweep again and again, at the cost of what is new."""
+
+    def __init__(self, loaded: Experiment, folder: Path) -> None:
+        self._experiment = loaded
+        self._paths = SweepPaths(folder)
+        self._storage: BaseStorage | None = None
+        self._known: dict[int, tuple[FrozenTrial, Trial]] = {}
+
+    def sweep(self) -> Sweep:
+        """The sweep as it stands now."""
+        return Sweep(
+            experiment=self._experiment,
+            trials=latest(self._trials()),
+            folder=self._paths.folder,
+            is_running=locks.is_held(self._paths.lock),
+        )
+
+    def _trials(self) -> list[Trial]:
+        if self._storage is None:
+            is_file = self._experiment.storage is None
+            if is_file and not self._paths.journal.exists():
+                return []
+            self._storage = storage(self._experiment, self._paths)
+        try:
+            study_id = self._storage.get_study_id_from_name(self._experiment.name)
+        except KeyError:
+            return []
+        return [
+            self._trial(frozen)
+            for frozen in self._storage.get_all_trials(study_id, deepcopy=False)
+        ]
+
+    def _trial(self, frozen: FrozenTrial) -> Trial:
+        known = self._known.get(frozen.number)
+        if known is None or known[0] is not frozen:
+            known = (frozen, to_trial(frozen))
+            self._known[frozen.number] = known
+        return known[1]
+
+
+def latest(trials: list[Trial]) -> tuple[Trial, ...]:
+    """One trial an id, its newest row, in the order of the first rows."""
+    newest = {trial.id: trial for trial in trials}
+    return tuple(newest.values())
+
+
+def to_trial(frozen: FrozenTrial) -> Trial:
+    """Optuna's row in sweeper's words."""
+    attrs = frozen.user_attrs
+    progress = attrs.get("progress", {})
+    return Trial(
+        number=frozen.number,
+        id=attrs["id"],
+        params=frozen.params,
+        seed=attrs["seed"],
+        state=STATES[frozen.state],
+        values=dict(sorted(frozen.intermediate_values.items())),
+        metrics=progress.get("metrics", {}),
+        demand=Demand(**attrs["demand"]) if "demand" in attrs else Demand(cpus=1.0),
+        peak_bytes=attrs.get("peak_bytes", 0),
+        starts=attrs.get("starts", 0),
+        failures=tuple(to_failure(f) for f in attrs.get("failures", ())),
+        started_at=frozen.datetime_start,
+        ended_at=frozen.datetime_complete,
+        busy_seconds=progress.get("busy_seconds", 0.0),
+    )
+
+
+def to_failure(data: Mapping[str, object]) -> Failure:
+    """A failure as the journal stores it."""
+    return Failure(
+        kind=FailureKind(str(data["kind"])),
+        message=str(data["message"]),
+        step=int(str(data["step"])),
+    )
+
+
+def _missing(folder: Path) -> str:
+    sweeps = folder.parent
+    names = [p.parent.name for p in sweeps.glob("*/experiment.yaml")]
+    hint = nearest(folder.name, names)
+    return f"{folder}: no sweep is there; {hint} (another place: --sweeps DIR)"
+
+
+def _damage(path: Path, error: str) -> str:
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            return (
+                f"{path}:{number}: record is damaged ({line[:40]!r}...); each line "
+                "must be one JSON record; run `sweeper repair` on the sweep"
+            )
+    return f"{path}: cannot be replayed ({error}); run `sweeper repair` on the sweep"

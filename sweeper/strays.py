@@ -1,0 +1,70 @@
+"""Processes that outlived the driver that started them, found by a mark.
+
+Ray's agents live on after a SIGKILL of the driver, for minutes. Every process below a
+driver inherits an environment variable with the driver's scratch folder; setproctitle
+hides the command line of Ray's workers but not that.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MARK = "SWEEPER_SCRATCH"
+PREFIX = "sweeper-"
+POLL_SECONDS = 0.05
+
+
+def scratch_folder(pid: int) -> Path:
+    """Where the driver `pid` keeps sockets and Ray's files; short, for socket paths."""
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{pid}"
+
+
+def find(scratch: Path) -> list[int]:
+    """Processes that carry the mark of `scratch`, this one excepted."""
+    wanted = f"{MARK}={scratch}".encode()
+    return [pid for pid, marks in _environments() if wanted in marks.split(b"\0")]
+
+
+def end(scratch: Path, *, grace_seconds: float) -> None:
+    """Wait for marked processes to leave by themselves, then kill the rest.
+
+    Args:
+        grace_seconds: what wandb's writer needs to bring its file to disk.
+    """
+    deadline = time.monotonic() + grace_seconds
+    while find(scratch):
+        if time.monotonic() > deadline:
+            for pid in find(scratch):
+                _kill(pid)
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def clean() -> None:
+    """End what drivers that are dead by now have left behind, folders too."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX)
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            end(folder, grace_seconds=0)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environments() -> Iterator[tuple[int, bytes]]:
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            yield int(entry.name), (entry / "environ").read_bytes()
+        except OSError:
+            continue  # gone by now, or another user's
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,130 @@
+"""`train`: one trial in this process, in a folder fixed by what it trains."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from sweeper import worker
+from sweeper.callbacks import wandb
+from sweeper.errors import SweeperError
+from sweeper.paths import TrialPaths, project_root
+from sweeper.trial import Decision, TrialSpec, trial_id
+
+SWEEP = "train"
+
+
+@dataclass(slots=True)
+class TerminalChannel:
+    """Takes reports as they come and pauses after the first Ctrl-C."""
+
+    is_pausing: bool = False
+
+    def report(
+        self,
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        busy_seconds: float,
+    ) -> Decision:
+        """Take one epoch; PAUSE once Ctrl-C was pressed."""
+        return Decision.PAUSE if self.is_pausing else Decision.CONTINUE
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first signal pauses at the next epoch, the second stops at once."""
+        if self.is_pausing:
+            raise KeyboardInterrupt
+        self.is_pausing = True
+        print("stopping at the end of this epoch; again to stop now", file=sys.stderr)
+
+
+def make_spec(
+    overrides: Sequence[str],
+    *,
+    config: Path,
+    target: str,
+    metric: str,
+    mode: str,
+    wandb_mode: str,
+    sweeps: Path,
+) -> TrialSpec:
+    """The spec of a training; equal overrides in any order give the same folder."""
+    params = dict(override.partition("=")[::2] for override in overrides)
+    identity = trial_id({**params, "config": str(config), "target": target}, seed=0)
+    project = project_root(config)
+    return TrialSpec(
+        id=identity,
+        number=0,
+        sweep=SWEEP,
+        target=target,
+        config=str(config.absolute()),
+        overrides=tuple(overrides),
+        params=params,
+        seed=42,
+        folder=str((sweeps / SWEEP / identity).absolute()),
+        project=str(project),
+        metric=metric,
+        mode=mode,
+        threads=os.cpu_count() or 1,
+        wandb={
+            "mode": wandb.mode(wandb_mode),
+            "project": "sweeper",
+            "entity": "",
+            "group": SWEEP,
+            "name": " ".join(overrides) or identity,
+            "notes": "",
+            "tags": (),
+        },
+    )
+
+
+def best_epoch(metrics: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
+    """Epoch and value of the best line of a metrics.jsonl; None without a value.
+
+    A file, and not this process, knows the epochs of earlier starts.
+    """
+    if not metrics.exists():
+        return None
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    values = {row["epoch"]: row[metric] for row in rows if metric in row}
+    finite = {epoch: value for epoch, value in values.items() if value == value}
+    if not finite:
+        return None
+    pick = max if mode == "max" else min
+    epoch = pick(finite, key=lambda e: finite[e])
+    return epoch, finite[epoch]
+
+
+def train(spec: TrialSpec) -> int:
+    """Train or go on training; 0 at the end, 130 after a pause, 3 on a failure.
+
+    Raises:
+        SweeperError: the config, the target or the objective is wrong.
+    """
+    paths = TrialPaths(Path(spec.folder))
+    print(f"{'resume' if paths.last.exists() else 'train'} {spec.id} in {paths.folder}")
+    channel = TerminalChannel()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, channel.on_signal)
+    before = Path.cwd()
+    outcome = worker.run_trial(spec, channel)
+    os.chdir(before)
+    best = best_epoch(paths.metrics, metric=spec.metric, mode=spec.mode)
+    if best is not None:
+        print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")
+    print(f"checkpoint {paths.best if paths.best.exists() else paths.last}")
+    match outcome.event:
+        case "finished":
+            return 0
+        case "paused":
+            print("paused; the same command goes on")
+            return 130
+        case "fatal":
+            raise SweeperError(outcome.message)
+    print(f"failed: {outcome.message}\ntraceback: {paths.error}", file=sys.stderr)
+    return 3

@@ -1,0 +1,197 @@
+"""One trial in one process: what happens between a spec and its outcome.
+
+It knows nothing of Ray or of the sweep; reports go out through a channel.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper import callbacks, locks
+from sweeper.callbacks import ActiveTrial, wandb
+from sweeper.callbacks.checkpoint import Paused
+from sweeper.compose import compose_trial
+from sweeper.errors import SweeperError, TargetError, nearest
+from sweeper.paths import TrialPaths, remove_stale_temporaries, write_text
+from sweeper.trial import Decision, FailureKind, TrialSpec, derive
+
+LOCK_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended.
+
+    Attributes:
+        event: "finished", "paused", "failed" or "fatal" (every trial would meet it).
+        kind: kind of the failure, "" for the first two.
+        message: one line.
+    """
+
+    event: str
+    kind: str = ""
+    message: str = ""
+
+
+class Channel(Protocol):
+    """Where a trial's process reports to."""
+
+    def report(
+        self,
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        busy_seconds: float,
+    ) -> Decision:
+        """Journal one epoch; the decision."""
+
+
+def run_trial(spec: TrialSpec, channel: Channel) -> Outcome:
+    """Run the target of one trial in this process, to its end or to a pause.
+
+    The folder's lock is held throughout: an attempt that a dead driver left behind
+    ends before this one starts to write.
+    """
+    paths = TrialPaths(Path(spec.folder))
+    with locks.hold(paths.lock, wait_seconds=LOCK_WAIT_SECONDS) as other:
+        if other is not None:
+            message = f"{paths.folder}: still in use by process {other.pid}"
+            return Outcome(event="failed", kind=FailureKind.LOST, message=message)
+        return _run_locked(spec, channel, paths)
+
+
+def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome:
+    started = time.monotonic()
+
+    def send(
+        *, epoch: int, value: float | None, metrics: Mapping[str, float]
+    ) -> Decision:
+        busy = time.monotonic() - started
+        return channel.report(
+            epoch=epoch, value=value, metrics=metrics, busy_seconds=busy
+        )
+
+    def on_metrics(epoch: int, metrics: Mapping[str, float]) -> None:
+        if metrics:
+            append_line(paths.metrics, {"epoch": epoch, **metrics})
+
+    trial = ActiveTrial(spec=spec, send=send, on_metrics=on_metrics)
+    prepare(spec, paths)
+    callbacks.activate(trial)
+    exit_code = 1
+    try:
+        _call_target(spec)
+        exit_code = 0
+    except Paused:
+        return Outcome(event="paused")
+    except SweeperError as error:
+        write_text(paths.error, traceback.format_exc())
+        return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(error))
+    except Exception as error:  # the one edge of a trial's process
+        write_text(paths.error, traceback.format_exc())
+        traceback.print_exc()
+        return failed(error)
+    finally:
+        callbacks.activate(None)
+        wandb.finish(exit_code)
+    if trial.decision is Decision.PAUSE and not trial.has_trainer:
+        return Outcome(event="paused")
+    return Outcome(event="finished")
+
+
+def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
+    """Bring this process into the state that every attempt of the trial starts in."""
+    for folder in (paths.checkpoints, paths.artifacts):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_temporaries(folder)
+    remove_stale_temporaries(paths.folder)
+    write_text(paths.spec, spec.to_json())
+    os.environ.update(spec.env)
+    os.environ["SWEEPER_TRIAL"] = spec.id
+    if paths.last.exists():
+        # A project that saves modules in its hyperparameters could not resume.
+        os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+    if spec.project not in sys.path:
+        sys.path.insert(0, spec.project)
+    os.chdir(spec.folder if spec.chdir else spec.project)
+    seed = derive(spec.seed, "trial")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(spec.threads)
+    elif spec.memory_fraction < 1:
+        torch.cuda.set_per_process_memory_fraction(spec.memory_fraction)
+
+
+def _call_target(spec: TrialSpec) -> None:
+    target = load_target(spec.target)
+    wandb.start(spec)
+    config = compose_trial(
+        Path(spec.config),
+        spec.overrides,
+        output_dir=Path(spec.folder),
+        job_name=spec.sweep,
+    )
+    save_config(config, TrialPaths(Path(spec.folder)))
+    wandb.describe(spec, config)
+    target(config)
+
+
+def load_target(name: str) -> Callable[[DictConfig], object]:
+    """The function that "module:function" names.
+
+    Raises:
+        TargetError: no such module or function, or it takes no config.
+    """
+    module_name, _, function = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise TargetError(
+            f"target: {name!r}: cannot import {error.name!r}; the module must be "
+            "importable from the project's folder; set target: module:function"
+        ) from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        functions = [n for n, _ in inspect.getmembers(module, inspect.isfunction)]
+        raise TargetError(
+            f"target: {name!r}: {module_name} has no function {function!r}; "
+            f"{nearest(function, functions)}"
+        )
+    target: Callable[[DictConfig], object] = found
+    return target
+
+
+def save_config(config: DictConfig, paths: TrialPaths) -> None:
+    """Write the composed config with its interpolations resolved."""
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    write_text(paths.config, OmegaConf.to_yaml(OmegaConf.create(resolved)))
+
+
+def failed(error: Exception) -> Outcome:
+    """Classify what a target raised, by its type."""
+    message = f"{type(error).__name__}: {error}".splitlines()[0]
+    is_oom = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    kind = FailureKind.OOM if is_oom else FailureKind.ERROR
+    return Outcome(event="failed", kind=kind, message=message)
+
+
+def append_line(path: Path, data: Mapping[str, object]) -> None:
+    """Append one JSON line in a single write."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(data) + "\n")
