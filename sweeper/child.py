@@ -5,15 +5,11 @@ It reads no journal; the slot at the other end of the socket does.
 
 import json
 import os
-import queue
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
 
 from sweeper import worker
 from sweeper.paths import TrialPaths
@@ -23,22 +19,17 @@ from sweeper.trial import Decision, TrialSpec
 class SocketChannel:
     """Sends a report as one line and waits for the line with the decision.
 
-    A thread reads, so that the death of the slot ends this process group at once
-    and not at the next report.
+    When the slot at the other end dies, the template kills this process group.
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        self._out = connection.makefile("w", encoding="utf-8")
-        self._in = connection.makefile("r", encoding="utf-8")
-        self._decisions: queue.SimpleQueue[Decision] = queue.SimpleQueue()
+        self._lines = connection.makefile("rw", encoding="utf-8")
 
-    def first_line(self) -> str:
-        """The line that starts the trial; call it before `listen`."""
-        return self._in.readline()
-
-    def listen(self) -> None:
-        """Watch the connection from now on."""
-        threading.Thread(target=_listen, args=(self._in, self._decisions)).start()
+    def receive(self) -> Mapping[str, str]:
+        """The next line; empty at the end of the connection."""
+        line = self._lines.readline()
+        message: Mapping[str, str] = json.loads(line) if line else {}
+        return message
 
     def report(
         self,
@@ -58,35 +49,27 @@ class SocketChannel:
                 "busy_seconds": busy_seconds,
             }
         )
-        return self._decisions.get()
+        return Decision(self.receive()["decision"])
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one line."""
-        self._out.write(json.dumps(message) + "\n")
-        self._out.flush()
-
-
-def _listen(lines: TextIO, decisions: "queue.SimpleQueue[Decision]") -> None:
-    for line in lines:
-        decisions.put(Decision(json.loads(line)["decision"]))
-    os.killpg(0, signal.SIGKILL)
+        self._lines.write(json.dumps(message) + "\n")
+        self._lines.flush()
 
 
 def serve(connection: socket.socket) -> None:
     """Run the trial whose spec comes first on `connection`, then say how it ended."""
     channel = SocketChannel(connection)
-    first = channel.first_line()
-    if not first:
+    request = channel.receive()
+    if not request:
         return
-    request = json.loads(first)
     spec = TrialSpec.from_json(request["spec"])
-    os.environ.update(request["env"])
+    os.environ.update(json.loads(request["env"]))
     redirect_output(TrialPaths(Path(spec.folder)))
-    channel.listen()
     outcome = worker.run_trial(spec, channel)
     sys.stdout.flush()
     sys.stderr.flush()
-    channel.send({**asdict(outcome)})
+    channel.send(asdict(outcome))
 
 
 def redirect_output(paths: TrialPaths) -> None:

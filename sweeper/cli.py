@@ -9,13 +9,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from sweeper import leaderboard, spec
+from sweeper.arguments import Command, build_parser
 from sweeper.errors import SweeperError, SweepNotFoundError, nearest
 from sweeper.trial import State, Stop, StopReason, Sweep, Trial, TrialSpec
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A `SweeperError` is one message on standard error; a traceback is a bug of ours.
     """
-    args = build_parser().parse_args(arguments)
+    args = build_parser(COMMANDS).parse_args(arguments)
     try:
         code: int = args.function(args)
     except SweeperError as error:
@@ -148,6 +149,27 @@ def cmd_best(args: argparse.Namespace) -> int:
     return EXIT_FINISHED
 
 
+def cmd_stop(args: argparse.Namespace) -> int:
+    """Pause a running sweep, from any terminal that sees its folder."""
+    sweep = _find(args)
+    if not sweep.is_running:
+        print(f"{sweep.experiment.name} is not running")
+        return EXIT_FINISHED
+    sweep.paths.stop_request.touch()
+    print(f"asked {sweep.experiment.name} to pause its trials at their next epoch")
+    return EXIT_FINISHED
+
+
+def cmd_retry(args: argparse.Namespace) -> int:
+    """Put failed trials back in the queue of a sweep."""
+    from sweeper.requeue import requeue
+
+    sweep = _find(args)
+    ids = requeue(sweep, [_trial(sweep, name).id for name in args.trials])
+    print(f"{len(ids)} failed trials wait for the next `sweeper run`")
+    return EXIT_FINISHED
+
+
 def cmd_logs(args: argparse.Namespace) -> int:
     """Print the output of a trial, or the events of the driver."""
     sweep = _find(args)
@@ -195,97 +217,12 @@ def _trial(sweep: Sweep, name: str) -> Trial:
     raise SweepNotFoundError(f"{sweep.folder}: no trial {name!r}; {nearest(name, ids)}")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The grammar of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="sweeper",
-        description="Experiment sweeps over Hydra + Lightning projects that survive "
-        "any kill: the same command goes on.",
-    )
-    commands = parser.add_subparsers(title="commands", required=True)
-    _add_run(commands)
-    _add_train(commands)
-    for name, function in (
-        ("status", cmd_status),
-        ("best", cmd_best),
-        ("logs", cmd_logs),
-    ):
-        command = _command(
-            commands, name, function, example=f"sweeper {name} lr_sweep"
-        )
-        command.add_argument("name", help="a sweep's name or folder")
-        _add_sweeps(command)
-        if name == "logs":
-            command.add_argument("trial", nargs="?", default="", help="id or number")
-            command.add_argument("-f", "--follow", action="store_true")
-            continue
-        command.add_argument("--json", action="store_true", help="for programs")
-        if name == "best":
-            one = command.add_mutually_exclusive_group()
-            one.add_argument("--config", action="store_true", help="its config only")
-            one.add_argument("--ckpt", action="store_true", help="its checkpoint only")
-            one.add_argument("--command", action="store_true", help="how to repeat it")
-    return parser
-
-
-def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    run = _command(
-        commands,
-        "run",
-        cmd_run,
-        example="sweeper run experiments/lr_sweep.yaml budget.trials=4",
-    )
-    run.add_argument("file", type=Path, help="the experiment file")
-    run.add_argument(
-        "overrides",
-        nargs="*",
-        help="key=value: a key of the file, else a Hydra override for every trial",
-    )
-    run.add_argument("--address", default="", help="a running Ray cluster, or auto")
-    run.add_argument("--num-cpus", type=int, help="logical cores of a local cluster")
-    run.add_argument("--num-gpus", type=int, help="logical GPUs of a local cluster")
-    run.add_argument("-q", "--quiet", action="store_true", help="no events")
-    _add_sweeps(run)
-
-
-def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    train = _command(
-        commands,
-        "train",
-        cmd_train,
-        example="sweeper train model=resnet50 data.batch_size=32",
-    )
-    train.add_argument("overrides", nargs="*", help="Hydra overrides")
-    train.add_argument("--config", default="conf/train.yaml", help="primary config")
-    train.add_argument("--target", default="sweeper.vision.train:train")
-    train.add_argument("--metric", default="val/acc_top1", help="the objective")
-    train.add_argument("--mode", choices=("max", "min"), default="max")
-    train.add_argument(
-        "--wandb", choices=("auto", "online", "offline", "none"), default="auto"
-    )
-    train.add_argument("--test", action="store_true", help="test the best checkpoint")
-    _add_sweeps(train)
-
-
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    function: object,
-    *,
-    example: str,
-) -> argparse.ArgumentParser:
-    summary = str(function.__doc__).splitlines()[0]
-    parser = commands.add_parser(
-        name, help=summary, description=summary, epilog=f"example: {example}"
-    )
-    parser.set_defaults(function=function)
-    return parser
-
-
-def _add_sweeps(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sweeps",
-        type=Path,
-        default=Path(os.environ.get("SWEEPER_SWEEPS", "sweeps")),
-        help="folder of all sweeps (default: $SWEEPER_SWEEPS or ./sweeps)",
-    )
+COMMANDS: Mapping[str, Command] = {
+    "run": cmd_run,
+    "train": cmd_train,
+    "status": cmd_status,
+    "best": cmd_best,
+    "logs": cmd_logs,
+    "stop": cmd_stop,
+    "retry": cmd_retry,
+}

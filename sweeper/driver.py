@@ -20,8 +20,8 @@ from sweeper.callbacks import wandb
 from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
 from sweeper.experiment import Experiment, changes, dump, load
 from sweeper.live import Display
-from sweeper.plan import Plan
 from sweeper.paths import SweepPaths, remove_stale_temporaries, write_text
+from sweeper.plan import Plan
 from sweeper.trial import Launch, Stop, StopReason, Sweep
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
         ExperimentChangedError: what may not change has changed.
     """
     remove_stale_temporaries(paths.folder)
+    paths.stop_request.unlink(missing_ok=True)
     if paths.experiment.exists():
         stored = load(paths.experiment)
         differences = changes(stored, experiment)
@@ -136,6 +137,7 @@ def _watch(
 ) -> None:
     """Show what happens and obey signals until the trials have ended."""
     reader = store.Reader(plan.experiment, plan.folder)
+    request = SweepPaths(plan.folder).stop_request
     before = reader.sweep()
     is_draining = False
     while True:
@@ -145,7 +147,8 @@ def _watch(
         before = after
         if is_over:
             return fit.result()
-        if signals.count and not is_draining:
+        is_asked = signals.count > 0 or request.exists()
+        if is_asked and not is_draining:
             is_draining = True
             display.event("stopping: trials pause at their next epoch; again to kill")
             drain()

@@ -4,42 +4,55 @@ It reads that one YAML file and nothing else; groups, points and targets are
 checked by the modules that know them, which raise through `Experiment.error`.
 """
 
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationError,
+)
 
-from sweeper.errors import ExperimentError
-
-Location: TypeAlias = tuple[str | int, ...]
+from sweeper import assignments, validation, yaml_marks
+from sweeper.errors import ExperimentError, nearest
+from sweeper.fields import Cpus, Env, Gpus, Name, Plugin, Seeds, Target, Text
+from sweeper.paths import project_root
+from sweeper.yaml_marks import Location
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True
+    )
 
 
 class Objective(_Frozen):
     """The metric that ranks trials, as the project logs it."""
 
-    metric: str
+    metric: Text = Field(examples=["val/acc_top1"])
     mode: Literal["max", "min"] = "max"
 
 
 class Budget(_Frozen):
     """Limits of a sweep, absolute over all of its starts; None is unlimited."""
 
-    trials: int | None = Field(default=None, ge=1)
-    gpu_hours: float | None = Field(default=None, gt=0)
-    wall_hours: float | None = Field(default=None, gt=0)
+    trials: int | None = Field(default=None, ge=1, examples=[40])
+    gpu_hours: float | None = Field(default=None, gt=0, examples=[12])
+    wall_hours: float | None = Field(default=None, gt=0, examples=[8])
 
 
 class Resources(_Frozen):
     """What one trial asks for; `auto` is decided by the machine."""
 
-    gpus: float | Literal["auto"] = "auto"
-    cpus: float | Literal["auto"] = "auto"
-    accelerator: str = ""
+    gpus: Gpus = Field(default="auto", examples=["auto", 0.25])
+    cpus: Cpus = Field(default="auto", examples=["auto", 2])
+    accelerator: str = Field(default="", examples=["T4"])
 
 
 class Retry(_Frozen):
@@ -52,48 +65,174 @@ class Retry(_Frozen):
     error: int = Field(default=0, ge=0)
 
 
+def _wandb(value: object) -> object:
+    if value is None or value is False:  # null, off
+        return {"mode": "none"}
+    return {"mode": value} if isinstance(value, str) else value
+
+
 class WandbSettings(_Frozen):
     """The W&B runs of a sweep; `mode: none` makes none."""
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
     project: str = "sweeper"
     entity: str = ""
-    tags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
 
 
 class Experiment(_Frozen):
     """One experiment file; only `search_space` and `objective` are required."""
 
-    name: str
+    name: Name = Field(examples=["lr_sweep"])
     notes: str = ""
-    target: str = "sweeper.vision.train:train"
-    config: str = "conf/train.yaml"
-    overrides: tuple[str, ...] = ()
-    search_space: Mapping[str, object]
-    variants: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    where: str = ""
-    baseline: Mapping[str, object] = Field(default_factory=dict)
-    seeds: tuple[int, ...] = (42,)
-    objective: Objective
-    search: str | Mapping[str, object] = "grid"
-    scheduler: str | Mapping[str, object] = "none"
-    budget: Budget = Budget()
-    resources: Resources = Resources()
-    retry: Retry = Retry()
-    wandb: WandbSettings = WandbSettings()
-    env: Mapping[str, str] = Field(default_factory=dict)
+    target: Target = Field(
+        default="sweeper.vision.train:train", examples=["my_project.train:main"]
+    )
+    config: Text = Field(default="conf/train.yaml", examples=["conf/train.yaml"])
+    overrides: tuple[str, ...] = Field(
+        default=(), examples=["[model=resnet18, trainer.max_epochs=20]"]
+    )
+    search_space: Mapping[str, object] = Field(
+        examples=["{model: 'resnet18, resnet50', data.batch_size: [32, 64]}"]
+    )
+    variants: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, examples=["{plain: [], smooth: [model.smoothing=0.1]}"]
+    )
+    where: str = Field(default="", examples=['"data.batch_size <= 64"'])
+    baseline: Mapping[str, object] = Field(
+        default_factory=dict, examples=["{model: resnet18, data.batch_size: 64}"]
+    )
+    seeds: Seeds = Field(default=(42,), examples=["[42, 43, 44]"])
+    objective: Objective = Field(examples=["{metric: val/acc_top1, mode: max}"])
+    search: Plugin = Field(default="grid", examples=["tpe"])
+    scheduler: Plugin = Field(default="none", examples=["asha"])
+    budget: Budget = Field(default=Budget(), examples=["{trials: 40, gpu_hours: 12}"])
+    resources: Resources = Field(default=Resources(), examples=["{gpus: 0.25}"])
+    retry: Retry = Field(default=Retry(), examples=["{oom: 2, lost: 3, error: 0}"])
+    wandb: Annotated[WandbSettings, BeforeValidator(_wandb)] = Field(
+        default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
+    )
+    env: Env = Field(default_factory=dict, examples=["{OMP_NUM_THREADS: 1}"])
     chdir: bool = False
-    storage: str | None = None
+    storage: str | None = Field(default=None, examples=["sqlite:///sweep.db"])
+    project: Path = Field(examples=[".."])  # a file gives it as text, or not at all
 
     # Where it was read from; not a part of the file.
     path: Path = Field(exclude=True)
-    lines: Mapping[Location, int] = Field(exclude=True)
-    project: Path = Field(exclude=True)
+    lines: Annotated[Mapping[Location, int], SkipValidation] = Field(exclude=True)
 
     def error(self, location: Location, message: str) -> ExperimentError:
         """An error at the line of `location`, or of its nearest known parent."""
-        for end in range(len(location), -1, -1):
-            if location[:end] in self.lines:
-                line = self.lines[location[:end]]
-                return ExperimentError(self.path, line, message)
-        return ExperimentError(self.path, 0, message)
+        return _error_at(self.path, self.lines, location, message)
+
+
+def _error_at(
+    path: Path, lines: Mapping[Location, int], location: Location, message: str
+) -> ExperimentError:
+    known = (location[:end] for end in range(len(location), 0, -1))
+    line = next((lines[place] for place in known if place in lines), 0)
+    if line == assignments.COMMAND_LINE:
+        return ExperimentError(Path("command line"), 0, message)
+    return ExperimentError(path, line, message)
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment that a file describes.
+
+    Args:
+        path: the experiment file.
+        overrides: `key=value` each, as on the command line. A key of the experiment
+            file changes the experiment; any other is a Hydra override of all trials.
+
+    Raises:
+        ExperimentError: with the line of the first problem; its message lists all.
+    """
+    document = yaml_marks.read(path)
+    if not isinstance(document.data, dict):
+        kind = "empty" if document.data is None else "no mapping"
+        raise ExperimentError(
+            path,
+            0,
+            f"the file is {kind}; it needs at least search_space and objective",
+        )
+    data: dict[str, object] = document.data
+    lines = dict(document.lines)
+    known = validation.keys(Experiment)
+    assignments.apply(overrides, data=data, lines=lines, known=known)
+    data = {key: _frozen(value) for key, value in data.items()}
+    data.setdefault("name", path.stem)
+    root = project_root(path)
+    project = data.get("project", "")
+    data["project"] = root / project if isinstance(project, str) else project
+    found: dict[Location, str] = {
+        (key,): f"unknown key {key!r}; {nearest(key, known)}"
+        for key in ("path", "lines")
+        if key in data
+    }
+    try:
+        experiment = Experiment.model_validate({**data, "path": path, "lines": lines})
+    except ValidationError as error:
+        found |= validation.problems(error, Experiment, lines)
+        raise _all(path, lines, found) from error
+    if found:
+        raise _all(path, lines, found)
+    return experiment
+
+
+def _frozen(value: object) -> object:
+    """Lists as tuples, which the model keeps."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _all(
+    path: Path, lines: Mapping[Location, int], found: Mapping[Location, str]
+) -> ExperimentError:
+    """One error with every problem, in the file's order; what is missing comes last."""
+    errors = [_error_at(path, lines, place, found[place]) for place in found]
+    first, *rest = sorted(errors, key=lambda error: error.line or math.inf)
+    message = "\n".join([first.message, *map(str, rest)])
+    return ExperimentError(first.path, first.line, message)
+
+
+def dump(experiment: Experiment) -> str:
+    """YAML text that `load` reads back as the same experiment.
+
+    A project that is not the one around the file is written relative to that one.
+    """
+    data = experiment.model_dump()
+    root = project_root(experiment.path)
+    if experiment.project == root:
+        del data["project"]
+    else:
+        data["project"] = os.path.relpath(experiment.project, root)
+    return yaml_marks.to_yaml(data)
+
+
+def identity(experiment: Experiment) -> Mapping[str, object]:
+    """What makes values of two runs comparable: it may not change within a sweep."""
+    return {
+        "target": experiment.target,
+        "config": os.path.normpath(experiment.config),
+        "overrides": experiment.overrides,
+        "objective.metric": experiment.objective.metric,
+        "objective.mode": experiment.objective.mode,
+    }
+
+
+def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
+    """One line for each difference of the two identities; () where they are one."""
+    before, after = identity(old), identity(new)
+    lines = [
+        f"{key}: {before[key]!r} -> {after[key]!r}"
+        for key in before
+        if key != "overrides" and before[key] != after[key]
+    ]
+    removed = [o for o in old.overrides if o not in new.overrides]
+    added = [o for o in new.overrides if o not in old.overrides]
+    lines += [f"overrides: - {override}" for override in removed]
+    lines += [f"overrides: + {override}" for override in added]
+    if old.overrides != new.overrides and not removed and not added:
+        lines.append(f"overrides: {old.overrides} -> {new.overrides}")
+    return tuple(lines)

@@ -3,16 +3,15 @@
 It holds no state that a restart would miss, but for which slot runs which trial.
 """
 
-import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper import policy, store
+from sweeper import agenda, policy, store
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.space import Space
@@ -27,11 +26,7 @@ from sweeper.trial import (
     Stop,
     StopReason,
     TrialSpec,
-    derive,
-    trial_id,
 )
-
-log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -143,64 +138,30 @@ class Journal:
         """Write the row of the next trial that the sweep owes; its id."""
         if self._is_exhausted:
             return None
-        trials = self._trials()
-        limit = self._experiment.budget.trials
-        if limit is not None and len(trials) >= limit:
-            return None
-        owed = self._owed_seed(trials) or self._suggested(trials)
-        if owed is None:
-            self._is_exhausted = True
-            return None
-        return self._create(*owed)
-
-    def _owed_seed(
-        self, trials: Sequence[FrozenTrial]
-    ) -> tuple[policy.Suggestion, int] | None:
-        """A suggestion that lacks one of the seeds, the oldest first."""
-        known = {(t.user_attrs["point"], t.user_attrs["seed"]) for t in trials}
-        for frozen in trials:
-            for seed in self._experiment.seeds:
-                if (frozen.user_attrs["point"], seed) not in known:
-                    same = policy.Suggestion(
-                        params=frozen.params,
-                        distributions=frozen.distributions,
-                        system_attrs=frozen.system_attrs,
-                    )
-                    return same, seed
-        return None
-
-    def _suggested(
-        self, trials: Sequence[FrozenTrial]
-    ) -> tuple[policy.Suggestion, int] | None:
-        first = self._experiment.seeds[0]
-        suggestion = policy.suggest(
-            trials,
+        owed = agenda.next_owed(
+            self._trials(),
+            experiment=self._experiment,
             space=self._space,
             search=self._search,
-            direction=self._study.direction,
-            seed=derive(first, "suggest", len(trials)),
         )
-        return None if suggestion is None else (suggestion, first)
+        self._is_exhausted = owed is None
+        return None if owed is None else self._create(owed)
 
-    def _create(self, suggestion: policy.Suggestion, seed: int) -> str:
+    def _create(self, owed: agenda.Owed) -> str:
         """One record holds the whole row: a kill leaves all of it or nothing."""
-        identity = trial_id(suggestion.params, seed=seed)
+        suggestion = owed.suggestion
         row = self._storage.create_new_trial(
             self._study._study_id,
             create_trial(
                 state=TrialState.WAITING,
                 params=dict(suggestion.params),
                 distributions=dict(suggestion.distributions),
-                user_attrs={
-                    "id": identity,
-                    "seed": seed,
-                    "point": trial_id(suggestion.params, seed=0),
-                },
+                user_attrs={"id": owed.id, "seed": owed.seed, "point": owed.point},
                 system_attrs=dict(suggestion.system_attrs),
             ),
         )
-        self._rows[identity] = row
-        return identity
+        self._rows[owed.id] = row
+        return owed.id
 
     # ---- what becomes of it
 
@@ -329,24 +290,13 @@ class Journal:
         wall_seconds = self._wall_before + self._clock() - self._started
         self._study.set_user_attr("wall_seconds", wall_seconds)
         used = {
-            "wall_hours": (wall_seconds / 3600, budget.wall_hours),
-            "gpu_hours": (self._gpu_hours(), budget.gpu_hours),
+            "wall_hours": wall_seconds / 3600,
+            "gpu_hours": agenda.gpu_hours(self._trials()),
         }
-        for name, (hours, limit) in used.items():
-            if limit is not None and hours >= limit and not self._is_stopping():
-                message = f"budget.{name}: {hours:.3g} of {limit:g} used"
-                self._stop = Stop(reason=StopReason.BUDGET, message=message)
-
-    def _gpu_hours(self) -> float:
-        return sum(
-            frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-            * frozen.user_attrs.get("demand", {}).get("gpus", 0.0)
-            / 3600
-            for frozen in self._trials()
-        )
+        message = agenda.exceeded(budget, used=used)
+        if message and not self._is_stopping():
+            self._stop = Stop(reason=StopReason.BUDGET, message=message)
 
     def _trials(self) -> list[FrozenTrial]:
-        trials: list[FrozenTrial] = self._storage.get_all_trials(
-            self._study._study_id, deepcopy=False
-        )
-        return trials
+        study_id = self._study._study_id
+        return store.newest(self._storage.get_all_trials(study_id, deepcopy=False))

@@ -93,6 +93,11 @@ class SweepPaths:
         return self.folder / "driver.log"
 
     @property
+    def stop_request(self) -> Path:
+        """Made by `sweeper stop`; the driver pauses its trials and leaves."""
+        return self.folder / ".stop"
+
+    @property
     def trials(self) -> Path:
         """Folder of the trials' folders."""
         return self.folder / "trials"

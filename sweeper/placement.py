@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweeper import slot, template
@@ -65,6 +65,13 @@ class JournalSearch(Searcher):  # type: ignore[misc]  # ray has no types
         """Nothing: the journal is the state."""
 
 
+class _Silence(TrialProgressCallback):  # type: ignore[misc]  # ray has no types
+    """Keeps Tune from printing about slots; the events of trials are ours."""
+
+    def _print(self, msg: str) -> None:
+        return
+
+
 def fit(
     journal: RemoteJournal,
     *,
@@ -106,6 +113,7 @@ def fit(
             name="sweep",
             storage_path=str(address.parent / "tune"),
             verbose=0,
+            callbacks=[_Silence()],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )

@@ -34,6 +34,19 @@ class _JournalActor(Journal):
             raise JournalError(f"{path}: process {other.pid} still writes the journal")
         super().__init__(experiment, space, folder, launch)
 
+    def start(self, slot: str) -> TrialSpec:
+        self._check_driver()
+        return super().start(slot)
+
+    def fail(self, slot: str, failure: Failure) -> State:
+        self._check_driver()
+        return super().fail(slot, failure)
+
+    def _check_driver(self) -> None:
+        """Refuse what only follows from the driver's death: it is nobody's failure."""
+        if not locks.is_held(self._paths.lock):
+            raise JournalError(f"{self._paths.folder}: the driver is gone")
+
 
 class RemoteJournal:
     """The journal as a slot or the driver sees it; each call waits for its answer."""

@@ -8,8 +8,7 @@ import json
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from typing import IO
-from typing import Protocol
+from typing import IO, Protocol
 
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
@@ -84,7 +83,7 @@ def _run_one(
     lines = connection.makefile("rw", encoding="utf-8")
     code = -int(signal.SIGKILL)
     try:
-        _send(lines, {"spec": spec.to_json(), "env": dict(env)})
+        _send(lines, {"spec": spec.to_json(), "env": json.dumps(dict(env))})
         for line in lines:
             message = json.loads(line)
             if message["event"] == "report":

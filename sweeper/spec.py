@@ -63,7 +63,6 @@ def _wandb(
     }
 
 
-
 def command(spec: TrialSpec) -> str:
     """The shell command that trains the same trial alone, in this terminal."""
     words = ["python", "-m", "sweeper", "train", *spec.overrides]

@@ -5,12 +5,12 @@ It never decides anything and adds no trial; `journal` is the only writer.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -31,7 +31,7 @@ STATES: Mapping[TrialState, State] = {
 }
 
 
-class _OneWriter(BaseJournalFileLock):
+class _OneWriter(JournalFileOpenLock):
     """No lock of Optuna's: flock already admits one writer, and dies with it."""
 
     def acquire(self) -> bool:
@@ -50,7 +50,9 @@ def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sweep.storage is not None:
         return RDBStorage(sweep.storage)
-    backend = JournalFileBackend(str(paths.journal), lock_obj=_OneWriter())
+    backend = JournalFileBackend(
+        str(paths.journal), lock_obj=_OneWriter(str(paths.journal))
+    )
     try:
         return JournalStorage(backend)
     except (ValueError, KeyError, AssertionError) as error:
@@ -115,7 +117,7 @@ class Reader:
         """The sweep as it stands now."""
         return Sweep(
             experiment=self._experiment,
-            trials=latest(self._trials()),
+            trials=tuple(self._trials()),
             folder=self._paths.folder,
             is_running=locks.is_held(self._paths.lock),
         )
@@ -132,7 +134,7 @@ class Reader:
             return []
         return [
             self._trial(frozen)
-            for frozen in self._storage.get_all_trials(study_id, deepcopy=False)
+            for frozen in newest(self._storage.get_all_trials(study_id, deepcopy=False))
         ]
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
@@ -143,10 +145,12 @@ class Reader:
         return known[1]
 
 
-def latest(trials: list[Trial]) -> tuple[Trial, ...]:
-    """One trial an id, its newest row, in the order of the first rows."""
-    newest = {trial.id: trial for trial in trials}
-    return tuple(newest.values())
+def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """One row an id, its newest, in the order of the first rows.
+
+    An id has a second row when a failed trial was put back in the queue.
+    """
+    return list({row.user_attrs["id"]: row for row in rows}.values())
 
 
 def to_trial(frozen: FrozenTrial) -> Trial:

@@ -30,17 +30,16 @@ def find(scratch: Path) -> list[int]:
 
 
 def end(scratch: Path, *, grace_seconds: float) -> None:
-    """Wait for marked processes to leave by themselves, then kill the rest.
+    """Kill the marked processes; wandb's writer may first bring its file to disk.
 
-    Args:
-        grace_seconds: what wandb's writer needs to bring its file to disk.
+    Ray's go at once: a journal or a slot that outlives its driver must not tell of
+    trials that died with it.
     """
     deadline = time.monotonic() + grace_seconds
-    while find(scratch):
-        if time.monotonic() > deadline:
-            for pid in find(scratch):
+    while pids := find(scratch):
+        for pid in pids:
+            if time.monotonic() > deadline or not _is_wandb(pid):
                 _kill(pid)
-            return
         time.sleep(POLL_SECONDS)
 
 
@@ -68,3 +67,10 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _is_wandb(pid: int) -> bool:
+    try:
+        return b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

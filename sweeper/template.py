@@ -9,6 +9,7 @@ client (a slot) and the forked child; the last line, `{"event": "exit"}`, is the
 template's own, after the child was reaped.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -67,7 +68,12 @@ def kill_group(pid: int) -> None:
 
 
 class Template:
-    """The listening loop: accept, fork, reap."""
+    """The listening loop: accept, fork, reap.
+
+    Args:
+        listener: where slots connect.
+        serve: what a forked child does with its connection.
+    """
 
     def __init__(
         self, listener: socket.socket, serve: Callable[[socket.socket], None]
@@ -76,24 +82,30 @@ class Template:
         self._serve = serve
         self._children: dict[int, socket.socket] = {}
         self._wake_read, self._wake_write = os.pipe()
+        self._poll = select.poll()
 
     def run(self) -> None:
-        """Serve until standard input ends."""
+        """Serve until standard input ends.
+
+        What is then left to the caller is to end the trials: they die with it.
+        """
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        owner = sys.stdin.fileno()
+        for source in (self._listener.fileno(), self._wake_read, owner):
+            self._poll.register(source, select.POLLIN)
         while True:
-            sources = [self._listener, self._wake_read, sys.stdin.fileno()]
-            ready, _, _ = select.select(sources, [], [])
-            if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1024):
-                break
-            if self._wake_read in ready:
-                os.read(self._wake_read, 1024)
-                self._reap()
-            if self._listener in ready:
-                self._fork()
-        for pid in self._children:
-            kill_group(pid)
+            for source, _ in self._poll.poll():
+                if source == owner:
+                    return
+                if source == self._wake_read:
+                    os.read(self._wake_read, 1024)
+                    self._reap()
+                elif source == self._listener.fileno():
+                    self._fork()
+                else:
+                    self._hang_up(source)
 
     def _fork(self) -> None:
         connection, _ = self._listener.accept()
@@ -101,6 +113,15 @@ class Template:
         if pid == 0:
             self._become_trial(connection)
         self._children[pid] = connection
+        # Data is the child's to read; that the slot has left is ours to notice, as
+        # a child that hangs would not.
+        self._poll.register(connection.fileno(), select.POLLRDHUP)
+
+    def _hang_up(self, source: int) -> None:
+        self._poll.unregister(source)
+        for pid, connection in self._children.items():
+            if connection.fileno() == source:
+                kill_group(pid)
 
     def _become_trial(self, connection: socket.socket) -> None:
         """The child's whole life; it never returns to the loop."""
@@ -132,13 +153,12 @@ class Template:
                 return
             kill_group(pid)
             connection = self._children.pop(pid)
+            with contextlib.suppress(KeyError):  # _hang_up was first
+                self._poll.unregister(connection.fileno())
             code = os.waitstatus_to_exitcode(status)
             line = json.dumps({"event": "exit", "code": code}) + "\n"
-            with connection:
-                try:
-                    connection.sendall(line.encode())
-                except OSError:
-                    continue  # the slot died first: nobody waits for the line
+            with connection, contextlib.suppress(OSError):  # the slot left first
+                connection.sendall(line.encode())
 
 
 def is_orphan() -> bool:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from sweeper.experiment import Experiment, Objective
 from sweeper.paths import SweepPaths
 
-Value: TypeAlias = None | bool | int | float | str
+Value: TypeAlias = bool | int | float | str | None
 Params: TypeAlias = Mapping[str, Value]
 
 

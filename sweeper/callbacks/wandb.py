@@ -120,7 +120,7 @@ def _git(project: Path, *arguments: str) -> str:
     """Output of a git command in `project`, "" where it is not a repository."""
     command = ["git", "-C", str(project), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S607
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

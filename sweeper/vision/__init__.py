@@ -1,0 +1,4 @@
+"""The reference training project: Hydra, Lightning and torchvision, one command.
+
+It knows nothing of sweeper, which reaches it only as `sweeper.vision.train:train`.
+"""

@@ -1,0 +1,117 @@
+"""Which trial a sweep owes next; a pure function of its rows and its experiment."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from sweeper import policy
+from sweeper.experiment import Budget, Experiment
+from sweeper.space import Space
+from sweeper.trial import derive, trial_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A trial without a row yet.
+
+    Attributes:
+        point: the suggestion's name, shared by its seeds.
+    """
+
+    suggestion: policy.Suggestion
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Its `trial_id`."""
+        return trial_id(self.suggestion.params, seed=self.seed)
+
+    @property
+    def point(self) -> str:
+        """Name of the suggestion, whatever the seed."""
+        return trial_id(self.suggestion.params, seed=0)
+
+
+def next_owed(
+    rows: Sequence[FrozenTrial],
+    *,
+    experiment: Experiment,
+    space: Space,
+    search: policy.Search,
+) -> Owed | None:
+    """The next trial: a seed that an old suggestion lacks, else a new suggestion.
+
+    Args:
+        rows: all rows of the study, by number.
+        search: the search algorithm, as `policy.search` read it.
+
+    Returns:
+        None once the budget of trials is used or the space has no other point.
+    """
+    limit = experiment.budget.trials
+    if limit is not None and len(rows) >= limit:
+        return None
+    return _missing_seed(rows, experiment.seeds) or _new(
+        rows, experiment=experiment, space=space, search=search
+    )
+
+
+def _missing_seed(rows: Sequence[FrozenTrial], seeds: Sequence[int]) -> Owed | None:
+    known = {(row.user_attrs["point"], row.user_attrs["seed"]) for row in rows}
+    for row in rows:
+        for seed in seeds:
+            if (row.user_attrs["point"], seed) not in known:
+                suggestion = policy.Suggestion(
+                    params=row.params,
+                    distributions=row.distributions,
+                    system_attrs=row.system_attrs,
+                )
+                return Owed(suggestion=suggestion, seed=seed)
+    return None
+
+
+def _new(
+    rows: Sequence[FrozenTrial],
+    *,
+    experiment: Experiment,
+    space: Space,
+    search: policy.Search,
+) -> Owed | None:
+    first = experiment.seeds[0]
+    is_max = experiment.objective.mode == "max"
+    suggestion = policy.suggest(
+        rows,
+        space=space,
+        search=search,
+        direction=StudyDirection.MAXIMIZE if is_max else StudyDirection.MINIMIZE,
+        seed=derive(first, "suggest", len(rows)),
+    )
+    return None if suggestion is None else Owed(suggestion=suggestion, seed=first)
+
+
+def gpu_hours(rows: Iterable[FrozenTrial]) -> float:
+    """GPU hours of all attempts: a quarter card for an hour is 0.25."""
+    return sum(
+        row.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
+        * row.user_attrs.get("demand", {}).get("gpus", 0.0)
+        / 3600
+        for row in rows
+    )
+
+
+def exceeded(budget: Budget, *, used: Mapping[str, float]) -> str:
+    """The first limit that is reached, as a message; "" for none.
+
+    Args:
+        used: hours by the limit's name.
+
+    >>> exceeded(Budget(wall_hours=8), used={"wall_hours": 8.5})
+    'budget.wall_hours: 8.5 of 8 used'
+    """
+    for name, hours in used.items():
+        limit = getattr(budget, name)
+        if limit is not None and hours >= limit:
+            return f"budget.{name}: {hours:.3g} of {limit:g} used"
+    return ""

@@ -1,0 +1,86 @@
+"""The types of an experiment file's keys: what each may hold, in words.
+
+A validator here sees one value, never another key and never a file.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "up to 100 letters, digits, '-', '_' or '.' that start with a letter or "
+            "digit (it names a folder)"
+        )
+    return name
+
+
+def _check_target(target: str) -> str:
+    if not _TARGET.fullmatch(target):
+        raise ValueError("module:function")
+    return target
+
+
+def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError("at least one seed, none of them twice")
+    return seeds
+
+
+def _check_plugin(plugin: str | Mapping[str, object]) -> str | Mapping[str, object]:
+    if isinstance(plugin, Mapping) and not isinstance(plugin.get("_target_"), str):
+        raise ValueError("a name or a mapping with _target_: module.Class")
+    return plugin
+
+
+def _check_gpus(gpus: float | str) -> float | str:
+    if isinstance(gpus, float) and (gpus < 0 or (gpus > 1 and gpus % 1)):
+        raise ValueError("auto, 0, a share of one GPU (0 to 1) or a whole number")
+    return gpus
+
+
+def _check_env(env: Mapping[str, str]) -> Mapping[str, str]:
+    for name in env:
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"names of variables and their values; {name!r} is none")
+    return env
+
+
+def _single(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+def _none(value: object) -> object:
+    return "none" if value is None else value
+
+
+def _words(env: object) -> object:
+    """Whole numbers of `env` as text; what 1.0 or true would be is not clear."""
+    if not isinstance(env, Mapping):
+        return env
+    return {key: str(v) if type(v) is int else v for key, v in env.items()}
+
+
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
+Target: TypeAlias = Annotated[str, AfterValidator(_check_target)]
+Plugin: TypeAlias = Annotated[
+    str | Mapping[str, object], BeforeValidator(_none), AfterValidator(_check_plugin)
+]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds: TypeAlias = Annotated[
+    tuple[Seed, ...], BeforeValidator(_single), AfterValidator(_check_seeds)
+]
+Gpus: TypeAlias = Annotated[float | Literal["auto"], AfterValidator(_check_gpus)]
+Cpus: TypeAlias = Annotated[float, Field(gt=0)] | Literal["auto"]
+Env: TypeAlias = Annotated[
+    Mapping[str, str], BeforeValidator(_words), AfterValidator(_check_env)
+]

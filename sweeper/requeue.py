@@ -1,0 +1,59 @@
+"""Failed trials put back in the queue, by hand, while no driver runs."""
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper import locks, store
+from sweeper.errors import LockedError, SweepNotFoundError, nearest
+from sweeper.trial import State, Sweep
+
+KEPT = ("id", "seed", "point", "starts", "demand", "busy_before", "progress")
+
+
+def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
+    """Give failed trials a new row each, without their failures; their ids.
+
+    A finished row cannot be written to. The newest row of an id counts, so the old
+    one stays as history; what the trial reported so far comes along, and its next
+    start goes on from its checkpoint.
+
+    Args:
+        ids: trials to put back; empty: every failed one.
+
+    Raises:
+        LockedError: a driver holds the sweep.
+        SweepNotFoundError: an id that the sweep has not, or has not as failed.
+    """
+    failed = {t.id for t in sweep.trials if t.state is State.FAILED}
+    for identity in ids:
+        if identity not in failed:
+            raise SweepNotFoundError(
+                f"{sweep.folder}: no failed trial {identity!r}; "
+                f"{nearest(identity, failed)}"
+            )
+    wanted = set(ids) or failed
+    with locks.hold(sweep.paths.lock) as other:
+        if other is not None:
+            raise LockedError(
+                f"{sweep.folder}: process {other.pid} on {other.host} drives this "
+                "sweep; stop it first"
+            )
+        study = store.open_study(sweep.experiment, sweep.paths)
+        rows = store.newest(study.get_trials(deepcopy=False))
+        again = [row for row in rows if row.user_attrs["id"] in wanted]
+        for row in again:
+            study.add_trial(_waiting(row))
+    return tuple(row.user_attrs["id"] for row in again)
+
+
+def _waiting(row: FrozenTrial) -> FrozenTrial:
+    kept = {key: row.user_attrs[key] for key in KEPT if key in row.user_attrs}
+    return create_trial(
+        state=TrialState.WAITING,
+        params=row.params,
+        distributions=row.distributions,
+        user_attrs=kept,
+        system_attrs=row.system_attrs,
+        intermediate_values=row.intermediate_values,
+    )

@@ -1,0 +1,253 @@
+"""The search space: Hydra's sweep grammar as Optuna's distributions, and its points.
+
+It never reads a config; whether a key exists is the question of `compose`.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from sweeper import grammar
+from sweeper.errors import ConfigError, nearest
+from sweeper.experiment import Experiment
+from sweeper.fixed import check_fixed, check_key, check_overrides
+from sweeper.grammar import Interval
+from sweeper.parameter import Parameter, from_choices, from_interval
+from sweeper.trial import Params, Value, derive
+from sweeper.where import Where
+from sweeper.where import parse as parse_where
+from sweeper.yaml_marks import Location
+
+VARIANT = "variant"
+MAX_POINTS = 100_000  # of a grid, before `where`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Every point that a sweep may try.
+
+    Attributes:
+        parameters: in the file's order; `variant` last.
+        where: the condition on points, None for none.
+        baseline: the point to compare with, None where the file has none.
+        size: number of points; None where an interval makes them uncountable, or
+            where there are too many to count those that satisfy `where`.
+    """
+
+    experiment: Experiment
+    parameters: tuple[Parameter, ...]
+    where: Where | None = None
+    baseline: Params | None = None
+    size: int | None = field(default=None)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's distribution of each parameter by name."""
+        return {p.name: p.distribution for p in self.parameters}
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Every point that `where` allows; the last parameter changes fastest.
+
+        Raises:
+            ExperimentError: an interval has no end of points, or there are too many.
+        """
+        for parameter in self.parameters:
+            if not parameter.texts:
+                raise self.experiment.error(
+                    ("search_space", parameter.name),
+                    f"search_space: {parameter.name!r} is an interval, which "
+                    "'search: grid' cannot enumerate; list its values (1e-4, 1e-3) or "
+                    "choose 'search: random'",
+                )
+        total = math.prod(len(p.texts) for p in self.parameters)
+        if total > MAX_POINTS:
+            raise self.experiment.error(
+                ("search_space",),
+                f"search_space: {total} points; a grid has at most {MAX_POINTS}; list "
+                "fewer values or choose 'search: random'",
+            )
+        names = [parameter.name for parameter in self.parameters]
+        choices = [parameter.choices for parameter in self.parameters]
+        for values in itertools.product(*choices):
+            point = dict(zip(names, values, strict=True))
+            if self.allows(point):
+                yield point
+
+    def allows(self, params: Params) -> bool:
+        """Whether a point satisfies `where`.
+
+        Raises:
+            ExperimentError: `where` compares or divides what cannot be.
+        """
+        if self.where is None:
+            return True
+        try:
+            return self.where.holds(params)
+        except ConfigError as error:
+            raise self.experiment.error(("where",), str(error)) from error
+
+    def overrides(self, params: Params) -> tuple[str, ...]:
+        """Hydra overrides of a point; those of its variant come last and win."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        words = []
+        recipe: tuple[str, ...] = ()
+        for name, value in params.items():
+            if name == VARIANT and isinstance(value, str):
+                recipe = self.experiment.variants.get(value, ())
+            elif name in known:
+                words.append(known[name].override(value))
+            else:  # a trial from before its parameter left the file
+                words.append(f"{name}={grammar.to_text(value)}")
+        return (*words, *recipe)
+
+    def canonical(self, params: Mapping[str, object]) -> dict[str, Value]:
+        """The one spelling of a point: equal points become equal dicts.
+
+        Raises:
+            ConfigError: a value is not in the space, a parameter is missing or unknown.
+        """
+        names = [parameter.name for parameter in self.parameters]
+        for name in params:
+            if name not in names:
+                raise ConfigError(f"no parameter {name!r}; {nearest(name, names)}")
+        missing = [name for name in names if name not in params]
+        if missing:
+            raise ConfigError(f"no value for {', '.join(map(repr, missing))}")
+        return {p.name: p.canonical(params[p.name]) for p in self.parameters}
+
+
+def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
+    """The space of an experiment.
+
+    Args:
+        experiment: what the file says.
+        groups: config groups of the project with their options.
+
+    Raises:
+        ExperimentError: at the line of the first thing that is no space.
+    """
+    parameters = [
+        _parameter(experiment, key, given, groups)
+        for key, given in experiment.search_space.items()
+    ]
+    parameters += _variant(experiment)
+    _check_names(experiment, parameters)
+    check_overrides(experiment, {p.name.lstrip("+") for p in parameters})
+    space = Space(
+        experiment=experiment,
+        parameters=tuple(parameters),
+        where=_where(experiment, parameters),
+    )
+    return Space(
+        experiment=experiment,
+        parameters=space.parameters,
+        where=space.where,
+        baseline=_baseline(space),
+        size=_size(space),
+    )
+
+
+def _parameter(
+    experiment: Experiment,
+    key: str,
+    given: object,
+    groups: Mapping[str, Sequence[str]],
+) -> Parameter:
+    location: Location = ("search_space", key)
+    try:
+        check_key(key)
+        options = groups.get(key.lstrip("+").partition("@")[0], ())
+        if isinstance(given, str):
+            seed = derive(experiment.seeds[0], "shuffle", key)
+            expanded = grammar.expand(key, given, options=options, seed=seed)
+            if isinstance(expanded, Interval):
+                return from_interval(key, expanded)
+            return from_choices(key, expanded, is_group=bool(options))
+        if isinstance(given, Mapping):
+            raise ConfigError(
+                "a mapping; write values: a string such as "
+                "'1e-4, 1e-3' or 'tag(log, interval(1e-5, 1e-2))', or a list"
+            )
+        values = given if isinstance(given, tuple) else (given,)
+        return from_choices(key, values, is_group=bool(options))
+    except ConfigError as error:
+        message = f"search_space: {key}: {error}"
+        raise experiment.error(location, message) from error
+
+
+def _variant(experiment: Experiment) -> list[Parameter]:
+    for name, recipe in experiment.variants.items():
+        for index, text in enumerate(recipe):
+            check_fixed(experiment, text, ("variants", name, index))
+    if not experiment.variants:
+        return []
+    texts: dict[Value, str] = {name: name for name in experiment.variants}
+    distribution = CategoricalDistribution(tuple(texts))
+    return [Parameter(name=VARIANT, distribution=distribution, texts=texts)]
+
+
+def _check_names(experiment: Experiment, parameters: Sequence[Parameter]) -> None:
+    seen: dict[str, str] = {}
+    for parameter in parameters:
+        bare = parameter.name.lstrip("+")
+        if bare in seen:
+            why = (
+                "names the recipes of variants" if bare == VARIANT else "is swept twice"
+            )
+            raise experiment.error(
+                ("search_space", seen[bare]), f"search_space: {bare!r} {why}; rename it"
+            )
+        seen[bare] = parameter.name
+
+
+def _where(experiment: Experiment, parameters: Sequence[Parameter]) -> Where | None:
+    if not experiment.where.strip():
+        return None
+    names = {parameter.name.lstrip("+"): parameter.name for parameter in parameters}
+    try:
+        return parse_where(experiment.where, names)
+    except ConfigError as error:
+        raise experiment.error(("where",), str(error)) from error
+
+
+def _size(space: Space) -> int | None:
+    """Count the points, and try `where` on at least one of them."""
+    experiment = space.experiment
+    is_finite = all(parameter.texts for parameter in space.parameters)
+    total = math.prod(len(parameter.texts) for parameter in space.parameters)
+    if experiment.search == "grid" or (is_finite and total <= MAX_POINTS):
+        size = sum(1 for _ in space.points())
+        if size == 0:
+            message = f"where: none of {total} points satisfies it; loosen it"
+            raise experiment.error(("where",), message)
+        return size
+    space.allows(_any(space))
+    return total if is_finite and space.where is None else None
+
+
+def _baseline(space: Space) -> Params | None:
+    experiment = space.experiment
+    if not experiment.baseline:
+        return None
+    only = {p.name: p.choices[0] for p in space.parameters if len(p.texts) == 1}
+    for name, value in experiment.baseline.items():
+        try:
+            space.canonical({**_any(space), name: value})
+        except ConfigError as error:
+            location = ("baseline", name)
+            raise experiment.error(location, f"baseline: {error}") from error
+    try:
+        point = space.canonical({**only, **experiment.baseline})
+    except ConfigError as error:
+        raise experiment.error(("baseline",), f"baseline: {error}") from error
+    if not space.allows(point):
+        message = f"baseline: {point} does not satisfy where: {experiment.where}"
+        raise experiment.error(("baseline",), message)
+    return point
+
+
+def _any(space: Space) -> dict[str, Value]:
+    return {parameter.name: parameter.first for parameter in space.parameters}

@@ -1,0 +1,159 @@
+"""A split in memory or on disk as batches of normalised float images.
+
+It augments by what it is given, with torch's global generator only, so an item is
+a function of its index and the generator's state.
+"""
+
+# B batch, N images, C channels, H W pixels
+
+from collections.abc import Sequence
+from typing import Protocol, TypedDict
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sweeper.vision.annotations import Row
+from sweeper.vision.images import (
+    UNREADABLE,
+    DataError,
+    fit_square,
+    load_rgb,
+    normalise,
+)
+
+
+class Item(TypedDict):
+    """One example: image (C, H, W) float, label and index in its split."""
+
+    images: Tensor
+    labels: int
+    indices: int
+
+
+class Batch(TypedDict):
+    """Images (B, C, H, W) float with ImageNet statistics, labels and indices (B,)."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+class Images(Protocol):
+    """A sequence of square uint8 images (C, H, W)."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image, the same at each call."""
+
+
+class ImageFiles:
+    """Reads, scales and pads an image each time it is asked for.
+
+    Raises:
+        DataError: by file and line of the row, on reading an image that is none.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, image_size: int) -> None:
+        self._rows = rows
+        self._image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        row = self._rows[index]
+        try:
+            return fit_square(load_rgb(row.image), self._image_size)
+        except DataError as error:
+            raise DataError(f"{row.place}: {error}") from error
+
+
+def cached(images: Images) -> Tensor:
+    """All images read now: (N, C, H, W) uint8, N * C * H * W bytes."""
+    return torch.stack([images[index] for index in range(len(images))])
+
+
+class CropDataset(Dataset[Item]):
+    """Rows, their labels and images; what a data module calls a split.
+
+    Attributes:
+        rows: where each image comes from, with its metadata.
+        labels: index of the class of each row.
+        images: what `raw` takes images from.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        labels: Sequence[int],
+        images: Images | Tensor,
+        *,
+        augmentations: Sequence[nn.Module] = (),
+    ) -> None:
+        self.rows = tuple(rows)
+        self.labels = tuple(labels)
+        self.images = images
+        self._labels_N = torch.tensor(self.labels, dtype=torch.long)
+        self._augmentations = tuple(augmentations)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Item:
+        batch = self.__getitems__([index])
+        return {
+            "images": batch["images"][0],
+            "labels": self.labels[index],
+            "indices": index,
+        }
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch: torch's fetcher calls this where it is there."""
+        indices_B = torch.tensor(indices, dtype=torch.long)
+        if isinstance(self.images, Tensor) and not self._augmentations:
+            images_BCHW = self.images[indices_B]
+        else:
+            images_BCHW = torch.stack([self._augmented(index) for index in indices])
+        return {
+            "images": normalise(images_BCHW),
+            "labels": self._labels_N[indices_B],
+            "indices": indices_B,
+        }
+
+    def raw(self, index: int) -> Tensor:
+        """The image without augmentation and normalisation: uint8 (C, H, W)."""
+        return self.images[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height before scaling, from the file's header.
+
+        Raises:
+            DataError: the file cannot be opened.
+        """
+        row = self.rows[index]
+        if not row.image.name:
+            height, width = self.raw(index).shape[-2:]
+            return int(width), int(height)
+        try:
+            with Image.open(row.image) as image:
+                return image.size
+        except UNREADABLE as error:
+            raise DataError(
+                f"{row.place}: image {row.image}: cannot be opened ({error}); "
+                "replace it or remove its row"
+            ) from error
+
+    def _augmented(self, index: int) -> Tensor:
+        image_CHW = self.images[index]
+        for augment in self._augmentations:
+            image_CHW = augment(image_CHW)
+        return image_CHW
+
+
+def as_is(batch: object) -> object:
+    """The collate function of batches that a dataset has made whole."""
+    return batch

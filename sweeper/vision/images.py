@@ -1,0 +1,104 @@
+"""From an image file of any mode to a square RGB tensor, and the data's error.
+
+It draws no random number; augmentations come after it.
+"""
+
+# B batch, C channels, H W pixels
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, as torchvision's weights expect
+STD = (0.229, 0.224, 0.225)
+PAD_COLOUR = (124, 116, 104)  # MEAN in 8 bits: padding is about 0 once normalised
+
+# What Pillow's decoders raise on a broken file; most of them are OSError.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; the message says where and what to do."""
+
+
+def load_rgb(path: Path) -> Image.Image:
+    """The whole image as RGB, upright by its EXIF orientation.
+
+    Transparent pixels become `PAD_COLOUR`, whatever colour hides below them.
+
+    Raises:
+        DataError: the file is missing, no image, or cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+    except UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"image {path}: cannot be read ({reason}); "
+            "it must be a whole image file; replace it or remove its row"
+        ) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in mode RGB, 8 bits a channel.
+
+    >>> to_rgb(Image.new("LA", (1, 1), (255, 0))).getpixel((0, 0)) == PAD_COLOUR
+    True
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):  # convert() would clip instead of scale
+        high_byte = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(high_byte).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (*PAD_COLOUR, 255))
+        return Image.alpha_composite(canvas, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit_square(image: Image.Image, size: int) -> Tensor:
+    """The image scaled to fit a square, centred and padded with `PAD_COLOUR`.
+
+    Returns:
+        uint8 of shape (3, size, size).
+    """
+    longest = max(image.size)
+    width, height = (max(1, round(side * size / longest)) for side in image.size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if (width, height) != (size, size):
+        canvas = Image.new("RGB", (size, size), PAD_COLOUR)
+        canvas.paste(image, ((size - width) // 2, (size - height) // 2))
+        image = canvas
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def normalise(images_BCHW: Tensor) -> Tensor:
+    """Float images with ImageNet's mean 0 and deviation 1 from uint8 ones."""
+    mean = torch.tensor(MEAN).view(3, 1, 1)
+    std = torch.tensor(STD).view(3, 1, 1)
+    return images_BCHW.float().div_(255).sub_(mean).div_(std)
+
+
+def denormalise(images_BCHW: Tensor) -> Tensor:
+    """The inverse of `normalise`, clamped to uint8: what a person looks at."""
+    mean = torch.tensor(MEAN).view(3, 1, 1)
+    std = torch.tensor(STD).view(3, 1, 1)
+    scaled = images_BCHW.detach().float().cpu().mul(std).add(mean).mul(255)
+    return scaled.round().clamp(0, 255).to(torch.uint8)

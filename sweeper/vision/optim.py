@@ -1,0 +1,53 @@
+"""Which parameters decay, and the learning rate as a function of the step.
+
+Both are pure, so a resumed training or one with more epochs computes them anew.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], *, weight_decay: float
+) -> list[dict[str, object]]:
+    """AdamW's groups: matrices and kernels decay; biases and norms never do."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    return [
+        {
+            "params": [parameter for parameter in trained if parameter.ndim > 1],
+            "weight_decay": weight_decay,
+        },
+        {
+            "params": [parameter for parameter in trained if parameter.ndim <= 1],
+            "weight_decay": 0.0,
+        },
+    ]
+
+
+def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int) -> float:
+    """Factor of the learning rate at a step: linear from 0 to 1, then half a cosine.
+
+    >>> [warmup_cosine(s, warmup_steps=2, total_steps=6) for s in (0, 1, 2, 4, 6, 7)]
+    [0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, *, warmup_fraction: float, total_steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """`warmup_cosine` as a scheduler to step after each step of the optimiser.
+
+    Its state is the step alone, so a checkpoint can go on with another total.
+    """
+    warmup_steps = round(warmup_fraction * total_steps)
+    factor: Callable[[int], float] = lambda step: warmup_cosine(  # noqa: E731
+        step, warmup_steps=warmup_steps, total_steps=total_steps
+    )
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

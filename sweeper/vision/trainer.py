@@ -1,0 +1,105 @@
+"""A Lightning Trainer that fits the machine, and says so where it differs.
+
+It adds no callback and no logger; those are the caller's.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
+
+log = logging.getLogger(__name__)
+
+Precision: TypeAlias = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "64-true"]
+GPU_NAMES = ("gpu", "cuda")
+
+
+def make_trainer(
+    *,
+    callbacks: Sequence[Callback] = (),
+    logger: Sequence[Logger] = (),
+    accelerator: str = "auto",
+    precision: Precision = "auto",
+    benchmark: bool | Literal["auto"] = "auto",
+    deterministic: bool | Literal["auto"] = "auto",
+    **settings: object,
+) -> Trainer:
+    """The trainer of these settings, on the CPU where there is no GPU.
+
+    "auto" means a T4's settings on a GPU (16-mixed, benchmark) and exact ones on a
+    CPU (32-true, deterministic). What was asked for and cannot be had without a GPU
+    is changed with one line in the log.
+
+    Args:
+        settings: of `lightning.pytorch.Trainer`, as they are.
+    """
+    has_gpu = torch.cuda.is_available()
+    wanted: dict[str, object] = {
+        "accelerator": accelerator,
+        "precision": precision,
+        "benchmark": benchmark,
+        "deterministic": deterministic,
+    }
+    on_gpu = has_gpu and accelerator in (*GPU_NAMES, "auto")
+    chosen = {
+        name: _automatic(name, on_gpu=on_gpu) if value == "auto" else value
+        for name, value in wanted.items()
+    }
+    if not has_gpu:
+        changes = without_gpu(chosen, devices=settings.get("devices", 1))
+        if changes:
+            shown = [
+                f"{k} {chosen.get(k, settings.get(k))} -> {changes[k]}" for k in changes
+            ]
+            log.warning("trainer: no GPU on this machine: %s", ", ".join(shown))
+            settings = {
+                **settings,
+                **{k: changes[k] for k in changes if k not in chosen},
+            }
+            chosen = {k: changes.get(k, value) for k, value in chosen.items()}
+    settings.setdefault("enable_checkpointing", _has(callbacks, Checkpoint))
+    settings.setdefault("enable_progress_bar", _has(callbacks, ProgressBar))
+    return Trainer(
+        callbacks=list(callbacks),
+        logger=list(logger) or False,
+        **{**settings, **chosen},  # type: ignore[arg-type]  # checked by Lightning
+    )
+
+
+def _automatic(name: str, *, on_gpu: bool) -> object:
+    gpu, cpu = {
+        "accelerator": ("gpu", "cpu"),
+        "precision": ("16-mixed", "32-true"),
+        "benchmark": (True, False),
+        "deterministic": (False, True),
+    }[name]
+    return gpu if on_gpu else cpu
+
+
+def without_gpu(settings: dict[str, object], *, devices: object) -> dict[str, object]:
+    """What of a GPU's settings changes on a machine without one.
+
+    >>> asked = {"accelerator": "gpu", "precision": "16-mixed", "benchmark": True}
+    >>> without_gpu(asked, devices=1)
+    {'accelerator': 'cpu', 'precision': '32-true', 'benchmark': False}
+    >>> without_gpu({"accelerator": "cpu", "precision": "32-true"}, devices=1)
+    {}
+    """
+    if settings["accelerator"] not in GPU_NAMES:
+        return {}
+    changes: dict[str, object] = {"accelerator": "cpu"}
+    if settings["precision"] == "16-mixed":
+        changes["precision"] = "32-true"
+    if settings.get("benchmark"):
+        changes["benchmark"] = False
+    if devices != 1:
+        changes["devices"] = 1
+    return changes
+
+
+def _has(callbacks: Sequence[Callback], kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)

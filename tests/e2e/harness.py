@@ -1,0 +1,122 @@
+"""Starts drivers as users do, watches what they print and ends what they start."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeper import strays
+
+ROOT = Path(__file__).parents[2]
+LOOP = ROOT / "tests" / "strangers" / "loop"
+TIMEOUT_SECONDS = 180.0
+
+
+def command(*arguments: object) -> list[str]:
+    """`python -m sweeper` with this interpreter."""
+    return [sys.executable, "-m", "sweeper", *map(str, arguments)]
+
+
+def sweeper(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+def status(name: str, sweeps: Path) -> dict:  # type: ignore[type-arg]
+    """`status --json` of a sweep."""
+    done = sweeper("status", name, "--json", "--sweeps", sweeps)
+    assert done.returncode == 0, done.stderr
+    data: dict = json.loads(done.stdout)  # type: ignore[type-arg]
+    return data
+
+
+def results(name: str, sweeps: Path) -> dict[str, dict[str, float]]:
+    """Objective by epoch of every trial, with all digits."""
+    return {t["id"]: t["epochs"] for t in status(name, sweeps)["trials"]}
+
+
+class Driver:
+    """A `sweeper run` in the background."""
+
+    def __init__(self, *arguments: object, output: Path, cwd: Path = ROOT) -> None:
+        self.output = output
+        with output.open("a") as file:
+            self.process = subprocess.Popen(
+                command("run", *arguments),
+                cwd=cwd,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.scratch = strays.scratch_folder(self.process.pid)
+
+    def wait_for(self, text: str, *, count: int = 1) -> None:
+        """Wait until the driver has printed `text` so often."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self.output.read_text().count(text) < count:
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.02)
+
+    def wait(self) -> int:
+        """Wait for the driver's end; its exit code."""
+        return self.process.wait(timeout=TIMEOUT_SECONDS)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the driver alone."""
+        os.kill(self.process.pid, number)
+
+    def processes(self) -> dict[int, str]:
+        """What the driver has started and is alive, with command lines."""
+        found = {}
+        for pid in strays.find(self.scratch):
+            with contextlib.suppress(OSError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                found[pid] = line.replace(b"\0", b" ").decode(errors="replace")
+        return found
+
+    def trial_processes(self) -> list[int]:
+        """Trials: leaders of their own groups among the template's processes."""
+        return [
+            pid
+            for pid, line in self.processes().items()
+            if "sweeper.template" in line and os.getpgid(pid) == pid
+        ]
+
+    def ray_workers(self) -> list[int]:
+        """Ray's processes that hold a slot or the journal."""
+        return [
+            pid for pid, line in self.processes().items() if line.startswith("ray::")
+        ]
+
+    def assert_gone(self, *, within_seconds: float = 5.0) -> None:
+        """No process of this driver is alive after so long."""
+        deadline = time.monotonic() + within_seconds
+        while self.processes():
+            assert time.monotonic() < deadline, self.processes()
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def driver(*arguments: object, output: Path, cwd: Path = ROOT) -> Iterator[Driver]:
+    """A driver that does not outlive the block, nor anything that it starts."""
+    started = Driver(*arguments, output=output, cwd=cwd)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.kill()
+        started.process.wait()
+        strays.end(started.scratch, grace_seconds=0)

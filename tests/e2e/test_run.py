@@ -1,0 +1,245 @@
+"""Whole sweeps in processes of their own, cut in every place that a user can cut."""
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import LOOP, driver, results, status, sweeper
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+EXPERIMENT = """
+name: loop
+target: loop:train
+config: conf/loop.yaml
+project: {project}
+overrides: [epochs={epochs}, sleep={sleep}, behaviour={behaviour}]
+search_space: {{rate: [0.1, 0.2, 0.3, 0.4]}}
+objective: {{metric: {metric}, mode: max}}
+resources: {{gpus: {gpus}, cpus: {cpus}}}
+wandb: none
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Writes an experiment over the plain loop; its path."""
+
+    def write_experiment(**keys: object) -> Path:
+        values = {
+            "project": LOOP,
+            "epochs": 3,
+            "sleep": 0.1,
+            "behaviour": "train",
+            "metric": "acc",
+            "gpus": 0,
+            "cpus": "auto",
+            **keys,
+        }
+        path = tmp_path / "loop.yaml"
+        path.write_text(EXPERIMENT.format(**values))
+        return path
+
+    return write_experiment
+
+
+def _expected(epochs: int) -> dict[float, dict[str, float]]:
+    """The sums that the loop reports when no epoch is lost or doubled."""
+    expected = {}
+    for rate in (0.1, 0.2, 0.3, 0.4):
+        total = 0.0
+        expected[rate] = {}
+        for epoch in range(1, epochs + 1):
+            total += rate
+            expected[rate][str(epoch)] = total
+    return expected
+
+
+def _assert_whole(sweeps: Path, *, epochs: int) -> None:
+    trials = status("loop", sweeps)["trials"]
+    assert {t["params"]["rate"]: t["epochs"] for t in trials} == _expected(epochs)
+    assert {t["state"] for t in trials} == {"complete"}
+    assert not list(sweeps.rglob("*.tmp"))
+
+
+def test_a_sweep_runs_to_its_end(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    sweeps = tmp_path / "sweeps"
+    with driver(write(), "--sweeps", sweeps, output=tmp_path / "out") as first:
+        assert first.wait() == 0, first.output.read_text()
+        first.assert_gone()
+    _assert_whole(sweeps, epochs=3)
+    best = json.loads(sweeper("best", "loop", "--json", "--sweeps", sweeps).stdout)
+    assert best["params"] == {"rate": 0.4}
+    assert best["value"] == _expected(3)[0.4]["3"]
+    assert not first.scratch.exists()
+    again = sweeper("run", write(), "--sweeps", sweeps)
+    assert again.returncode == 0
+    assert "running" not in again.stdout
+    assert {t["starts"] for t in status("loop", sweeps)["trials"]} == {1}
+
+
+@pytest.mark.parametrize("moment", ["sweep loop", "epoch 1", "epoch 3"])
+def test_a_killed_driver_leaves_nothing_and_its_sweep_goes_on(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    moment: str,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=5, sleep=0.3), "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        first.wait_for(moment)
+        first.kill()
+        first.process.wait()
+        first.assert_gone(within_seconds=5)
+    with driver(*run, output=tmp_path / "out2") as second:
+        assert second.wait() == 0, second.output.read_text()
+    _assert_whole(sweeps, epochs=5)
+
+
+@pytest.mark.parametrize("victim", ["trial", "worker", "template"])
+def test_a_killed_part_is_replaced_while_the_driver_goes_on(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    victim: str,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=4, sleep=0.3), "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        first.wait_for("epoch 2")
+        if victim == "trial":
+            pids = first.trial_processes()[:1]
+        elif victim == "worker":
+            pids = [p for p, line in first.processes().items() if "slot" in line][:1]
+        else:
+            pids = [
+                p
+                for p, line in first.processes().items()
+                if "sweeper.template" in line and os.getpgid(p) != p
+            ]
+        assert pids, first.processes()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        assert first.wait() == 0, first.output.read_text()
+        assert "lost" in first.output.read_text()
+        first.assert_gone()
+    _assert_whole(sweeps, epochs=4)
+
+
+def test_the_first_ctrl_c_pauses_and_the_same_command_goes_on(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=5, sleep=0.3), "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        first.wait_for("epoch 1")
+        first.kill(signal.SIGINT)
+        assert first.wait() == 130, first.output.read_text()
+        assert f"sweeper run {run[0]}" in first.output.read_text()
+        first.assert_gone()
+    trials = status("loop", sweeps)["trials"]
+    assert all(t["state"] in ("waiting", "complete") for t in trials)
+    assert {f["kind"] for t in trials for f in t.get("failures", ())} == set()
+    with driver(*run, output=tmp_path / "out2") as second:
+        assert second.wait() == 0, second.output.read_text()
+    _assert_whole(sweeps, epochs=5)
+
+
+def test_the_second_ctrl_c_stops_at_once(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=2, sleep=30), "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        first.wait_for("running")
+        first.kill(signal.SIGINT)
+        time.sleep(1)
+        first.kill(signal.SIGINT)
+        begin = time.monotonic()
+        assert first.wait() == 130
+        assert time.monotonic() - begin < 20  # an epoch takes 30
+        first.assert_gone()
+
+
+def test_a_second_driver_is_told_who_drives(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=2, sleep=30), "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        first.wait_for("running")
+        second = sweeper("run", *run)
+        assert second.returncode == 5
+        assert str(first.process.pid) in second.stderr
+        assert "Traceback" not in second.stderr
+        assert status("loop", sweeps)["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("cards", "at_once"),
+    [(1, 2), (2, 4)],
+)
+def test_half_card_trials_share_each_card(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    cards: int,
+    at_once: int,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    file = write(gpus=0.5, cpus=0.25, sleep=1.5, epochs=2)
+    run = (file, "--num-cpus", 4, "--num-gpus", cards, "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        assert first.wait() == 0, first.output.read_text()
+    spans = []
+    for path in sweeps.rglob("busy.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        spans.append((rows[0][0], rows[-1][1]))
+    assert len(spans) == 4
+    running = [sum(b <= t <= e for b, e in spans) for t, _ in spans]
+    assert max(running) == at_once
+
+
+@pytest.mark.parametrize("behaviour", ["raise", "segfault"])
+def test_failed_trials_are_named_and_the_code_says_so(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    behaviour: str,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    run = (write(behaviour=behaviour), "retry.lost=0", "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        assert first.wait() == 3, first.output.read_text()
+    text = first.output.read_text()
+    expected = {
+        "raise": r"error: ValueError: a row is broken",
+        "segfault": r"lost: the process ended without a result: killed by SIGSEGV",
+    }
+    assert re.search(expected[behaviour], text), text
+    assert {t["state"] for t in status("loop", sweeps)["trials"]} == {"failed"}
+
+
+def test_a_misspelt_metric_ends_the_sweep_with_the_logged_names(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    done = sweeper("run", write(metric="ac"), "--sweeps", tmp_path / "sweeps")
+    assert done.returncode == 2
+    assert re.search(r"loop.yaml:\d+: .*'ac'.*'acc'", done.stderr), done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_digits_end_with_the_same_values_after_a_kill(tmp_path: Path) -> None:
+    whole = ("experiments/digits.yaml", "name=whole", "wandb=none")
+    cut = ("experiments/digits.yaml", "name=cut", "wandb=none")
+    sweeps = ("--sweeps", tmp_path / "sweeps")
+    with driver(*whole, *sweeps, output=tmp_path / "whole") as first:
+        assert first.wait() == 0, first.output.read_text()
+    with driver(*cut, *sweeps, output=tmp_path / "cut") as second:
+        second.wait_for("epoch 2", count=2)
+        second.kill()
+        second.process.wait()
+        second.assert_gone(within_seconds=5)
+    with driver(*cut, *sweeps, output=tmp_path / "again") as third:
+        assert third.wait() == 0, third.output.read_text()
+    assert results("whole", tmp_path / "sweeps") == results("cut", tmp_path / "sweeps")
