@@ -78,7 +78,10 @@ def _assign(
     location: Location = (head, *inner) if rest else (head,)
     parent = data
     for depth, name in enumerate(location[:-1], start=1):
-        child = parent.setdefault(str(name), {})
+        if name not in parent:
+            parent[str(name)] = {}
+            lines[location[:depth]] = COMMAND_LINE
+        child = parent[str(name)]
         if not isinstance(child, dict):
             dotted = ".".join(map(str, location[:depth]))
             raise ExperimentError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper import agenda, policy, store
+from sweeper import agenda, algorithms, policy, store
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.space import Space
@@ -55,8 +55,8 @@ class Journal:
         self._launch = launch
         self._study = store.open_study(experiment, self._paths)
         self._storage = self._study._storage
-        self._search = policy.search(experiment)
-        self._scheduler = policy.scheduler(experiment)
+        self._search = algorithms.search(experiment)
+        self._scheduler = algorithms.scheduler(experiment)
         self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
         self._rows: dict[str, int] = {}  # trial id -> Optuna's row id
         self._is_exhausted = False

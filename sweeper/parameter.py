@@ -115,8 +115,10 @@ def from_choices(name: str, values: Sequence[object], *, is_group: bool) -> Para
         )
     texts: dict[Value, str] = {}
     for value, text in _spelled(name, values, is_group=is_group):
-        if value in texts:
-            raise ConfigError(f"{name!r} lists {value!r} twice; remove one of them")
+        if value in texts:  # 1, 1.0 and true are one to Python, and so to Optuna
+            raise ConfigError(
+                f"{name!r} lists {text}, which equals {texts[value]}; remove one of them"
+            )
         texts[value] = text
     return Parameter(
         name=name,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper import experiment, policy, space
+from sweeper import algorithms, experiment, space
 from sweeper.compose import Composer
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
@@ -39,8 +39,8 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     parsed = space.parse(loaded, composer.groups())
     composer.check(loaded, parsed)
     config = composer.compose(loaded.overrides)
-    policy.search(loaded)
-    policy.scheduler(loaded)
+    algorithms.search(loaded)
+    algorithms.scheduler(loaded)
     return Plan(
         experiment=loaded,
         space=parsed,

@@ -148,14 +148,20 @@ def parse(text: str, path: Path) -> Document:
             path, line, f"character {error.character:#x} is not allowed in YAML"
         ) from error
     except yaml.MarkedYAMLError as error:
-        is_open = (
-            "end" in (error.problem or "").split(" but ")[-1]
-        )  # an unclosed [ or "
-        mark = (is_open and error.context_mark) or error.problem_mark
         raise ExperimentError(
-            path, mark.line + 1 if mark else 0, f"not YAML: {_problem(error)}"
+            path, _problem_line(error, text), f"not YAML: {_problem(error)}"
         ) from error
     return Document(data, builder.lines)
+
+
+def _problem_line(error: yaml.MarkedYAMLError, text: str) -> int:
+    """Where to look: an unclosed bracket or quote is told where it was opened."""
+    is_open = "stream end" in str(error.problem) or "end of stream" in str(
+        error.problem
+    )
+    mark = (is_open and error.context_mark) or error.problem_mark or error.context_mark
+    last = len(text.rstrip().splitlines())
+    return min(mark.line + 1, last) if mark else 0
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:

@@ -151,6 +151,7 @@ def small_cnn(num_classes: int, image_size: int) -> nn.Module:
     """Four convolutions, of which two halve the side; 0.07 M parameters."""
     quarter = -(-image_size // 4)
     return nn.Sequential(
+        nn.InstanceNorm2d(3),  # light and shirt differ, digits do not
         _convolution(3, 16, stride=2),
         _convolution(16, 32, stride=2),
         _convolution(32, 48, stride=1),
@@ -163,6 +164,7 @@ def small_resnet(num_classes: int, image_size: int) -> nn.Module:
     """Seven convolutions, six of them in residual blocks; 0.13 M parameters."""
     quarter = -(-image_size // 4)
     return nn.Sequential(
+        nn.InstanceNorm2d(3),
         _convolution(3, 16, stride=2),
         BasicBlock(16, 16),
         BasicBlock(16, 32, stride=2, downsample=_shortcut(16, 32, stride=2)),
