@@ -191,9 +191,14 @@ def _all(
 ) -> ExperimentError:
     """One error with every problem, in the file's order; what is missing comes last."""
     errors = [_error_at(path, lines, place, found[place]) for place in found]
-    first, *rest = sorted(errors, key=lambda error: error.line or math.inf)
+    first, *rest = sorted(errors, key=_order)
     message = "\n".join([first.message, *map(str, rest)])
     return ExperimentError(first.path, first.line, message)
+
+
+def _order(error: ExperimentError) -> tuple[float, bool]:
+    """By line; a misspelt key comes before the key that is missing for it."""
+    return (error.line or math.inf, ": missing; " in error.message)
 
 
 def dump(experiment: Experiment) -> str:

@@ -141,6 +141,8 @@ def expand(
     elif isinstance(sweep, RangeSweep):
         values = _range(sweep)
     elif isinstance(sweep, Glob):
+        if not all(isinstance(item, str) for item in sweep.include + sweep.exclude):
+            raise ConfigError(f"{text!r} matches names; put them in quotes")
         values = sweep.filter(list(options))
         if not values:
             what = f"options: {', '.join(options)}" if options else "not a config group"
@@ -155,6 +157,8 @@ def expand(
 def _range(sweep: RangeSweep) -> list[object]:
     """Exact: 0.1 + 0.2 is 0.3, where Hydra adds binary fractions."""
     bounds = (sweep.start, sweep.stop, sweep.step)
+    if any(isinstance(bound, bool) for bound in bounds):
+        raise ConfigError("range() goes from number to number; true and false are none")
     start, stop, step = (Decimal(repr(bound)) for bound in bounds)
     if not all(bound.is_finite() for bound in (start, stop, step)) or step == 0:
         raise ConfigError("range() needs finite bounds and a step other than 0")

@@ -117,7 +117,7 @@ def from_choices(name: str, values: Sequence[object], *, is_group: bool) -> Para
     for value, text in _spelled(name, values, is_group=is_group):
         if value in texts:  # 1, 1.0 and true are one to Python, and so to Optuna
             raise ConfigError(
-                f"{name!r} lists {text}, which equals {texts[value]}; remove one of them"
+                f"{name!r} lists {text}, which equals {texts[value]}; remove one"
             )
         texts[value] = text
     return Parameter(

@@ -1,8 +1,8 @@
 """One warm process a node that forks every trial, imports already done.
 
-It imports and forks; it never starts a thread, a GPU context or a training. Its
-life hangs on its standard input: at end of file it kills its trials, ends what else
-its owner left behind, and leaves.
+It imports and forks; it never starts a thread, a GPU context or a training. A guard
+in front of it, with nothing imported, waits for the end of its standard input: then
+the owner is dead or done, and all that the owner started ends with the template.
 
 A connection to its socket is one trial. Lines of JSON go both ways between the
 client (a slot) and the forked child; the last line, `{"event": "exit"}`, is the
@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,13 @@ PRELOADED = ("torch", "lightning.pytorch", "torchvision", "sweeper.child")
 
 
 def launch(address: Path, *, project: Path, target: str) -> subprocess.Popen[bytes]:
-    """Start a template that listens at `address` and lives as long as we do."""
+    """Start a template that listens at `address` and lives as long as we do.
+
+    Args:
+        address: socket, in the scratch folder that marks this owner's processes.
+        project: put on the import path.
+        target: "module:function"; its module is imported, too.
+    """
     command = [sys.executable, "-m", "sweeper.template", str(address)]
     command += [str(project), target]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=project)
@@ -85,20 +92,14 @@ class Template:
         self._poll = select.poll()
 
     def run(self) -> None:
-        """Serve until standard input ends.
-
-        What is then left to the caller is to end the trials: they die with it.
-        """
+        """Serve until killed; the trials die with it."""
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        owner = sys.stdin.fileno()
-        for source in (self._listener.fileno(), self._wake_read, owner):
+        for source in (self._listener.fileno(), self._wake_read):
             self._poll.register(source, select.POLLIN)
         while True:
             for source, _ in self._poll.poll():
-                if source == owner:
-                    return
                 if source == self._wake_read:
                     os.read(self._wake_read, 1024)
                     self._reap()
@@ -136,7 +137,6 @@ class Template:
         self._listener.close()
         for other in self._children.values():
             other.close()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
         code = 1
         try:
             self._serve(connection)
@@ -161,28 +161,33 @@ class Template:
                 connection.sendall(line.encode())
 
 
-def is_orphan() -> bool:
-    """Whether standard input has ended."""
-    ready, _, _ = select.select([sys.stdin.fileno()], [], [], 0)
-    return bool(ready)
-
-
 def preload(modules: Sequence[str], target: str) -> None:
     """Import what every trial needs; what fails here fails again in the trial."""
     for name in (*modules, target.partition(":")[0]):
-        if is_orphan():
-            return
         try:
             importlib.import_module(name)
         except ImportError as error:
             print(f"template: {name} is not preloaded: {error}", file=sys.stderr)
 
 
+def guard(scratch: Path) -> None:
+    """Wait for the owner's end, then end what carries its mark."""
+    while os.read(sys.stdin.fileno(), 1024):
+        continue
+    strays.end(scratch, grace_seconds=GRACE_SECONDS)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
 def main(arguments: Sequence[str]) -> None:
     """`python -m sweeper.template ADDRESS PROJECT TARGET`."""
     address, project, target = arguments
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if os.fork() > 0:
+        guard(Path(address).parent)
+        return
+    die_with_parent()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
     sys.path.insert(0, project)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(address)
@@ -190,7 +195,6 @@ def main(arguments: Sequence[str]) -> None:
     preload(PRELOADED, target)
     child = importlib.import_module("sweeper.child")
     Template(listener, child.serve).run()
-    strays.end(Path(address).parent, grace_seconds=GRACE_SECONDS)
 
 
 if __name__ == "__main__":

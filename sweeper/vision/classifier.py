@@ -72,7 +72,7 @@ class Classifier(LightningModule):
         small_input: bool = False,
         learning_rate: float = 1e-4,
         weight_decay: float = 0.05,
-        warmup_fraction: float = 0.05,
+        warmup_fraction: float = 0.1,
         label_smoothing: float = 0.1,
         loss: LossName = "cross_entropy",
         focal_gamma: float = 2.0,

@@ -9,17 +9,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from lightning.pytorch import LightningDataModule
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, WeightedRandomSampler
@@ -33,6 +27,7 @@ from sweeper.vision.render import RenderSettings, render_once
 log = logging.getLogger(__name__)
 
 Split: TypeAlias = Literal["train", "valid", "test"]
+Count: TypeAlias = Annotated[int, Field(gt=0, strict=True)]
 
 
 class DataConfig(BaseModel):
@@ -50,13 +45,13 @@ class DataConfig(BaseModel):
         frozen=True, extra="ignore", arbitrary_types_allowed=True, allow_inf_nan=False
     )
 
-    batch_size: PositiveInt = 64
-    num_workers: NonNegativeInt = 4
-    image_size: PositiveInt = 224
-    pin_memory: bool | Literal["auto"] = "auto"
-    persistent_workers: bool = False
-    weighted_sampler: bool = False
-    cache_images: bool = False
+    batch_size: Count = 64
+    num_workers: Annotated[int, Field(ge=0, strict=True)] = 4
+    image_size: Count = 224
+    pin_memory: StrictBool | Literal["auto"] = "auto"
+    persistent_workers: StrictBool = False
+    weighted_sampler: StrictBool = False
+    cache_images: StrictBool = False
     augmentations: tuple[nn.Module, ...] = ()
 
 
@@ -76,10 +71,10 @@ class SyntheticConfig(DataConfig):
     """
 
     root: Path
-    num_classes: PositiveInt = 42
-    num_images: PositiveInt = 6300
-    render_seed: int = 0
-    image_size: PositiveInt = 32
+    num_classes: Count = 42
+    num_images: Count = 6300
+    render_seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    image_size: Count = 32
     cache_images: bool = True
 
 
@@ -207,9 +202,9 @@ class ImageData(LightningDataModule):
         self,
         dataset: CropDataset,
         *,
-        shuffle: bool = False,
+        shuffle: StrictBool = False,
         sampler: WeightedRandomSampler | None = None,
-        drop_last: bool = False,
+        drop_last: StrictBool = False,
     ) -> DataLoader[object]:
         config = self.config
         is_pinned = config.pin_memory

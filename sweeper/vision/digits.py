@@ -4,15 +4,16 @@ Nothing is downloaded: the images come with the library.
 """
 
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from sweeper.vision.annotations import Row
-from sweeper.vision.data import DataConfig, ImageData, Split
+from sweeper.vision.data import Count, DataConfig, ImageData, Split
 from sweeper.vision.dataset import Images
 
 SPLIT_OF_TEN: tuple[Split, ...] = ("train",) * 7 + ("valid",) * 2 + ("test",)
@@ -21,8 +22,8 @@ SPLIT_OF_TEN: tuple[Split, ...] = ("train",) * 7 + ("valid",) * 2 + ("test",)
 class DigitsConfig(DataConfig):
     """Settings of `DigitsData`; the images are 8 px wide before scaling."""
 
-    image_size: int = 32
-    num_workers: int = 0
+    image_size: Count = 32
+    num_workers: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
 class DigitsData(ImageData):

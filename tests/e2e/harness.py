@@ -95,11 +95,22 @@ class Driver:
             if "sweeper.template" in line and os.getpgid(pid) == pid
         ]
 
-    def ray_workers(self) -> list[int]:
-        """Ray's processes that hold a slot or the journal."""
-        return [
-            pid for pid, line in self.processes().items() if line.startswith("ray::")
-        ]
+    def slots(self) -> list[int]:
+        """Ray workers that Tune placed."""
+        return self._named("ray::ImplicitFunc")
+
+    def journals(self) -> list[int]:
+        """The Ray worker that holds the journal."""
+        return self._named("ray::_JournalActor")
+
+    def templates(self) -> list[int]:
+        """The process that forks trials; its guard is the other one."""
+        found = set(self._named("sweeper.template"))
+        children = {p for p in found if _parent(p) in found}
+        return sorted(children - set(self.trial_processes()))
+
+    def _named(self, text: str) -> list[int]:
+        return [pid for pid, line in self.processes().items() if text in line]
 
     def assert_gone(self, *, within_seconds: float = 5.0) -> None:
         """No process of this driver is alive after so long."""
@@ -107,6 +118,15 @@ class Driver:
         while self.processes():
             assert time.monotonic() < deadline, self.processes()
             time.sleep(0.05)
+
+
+def _parent(pid: int) -> int:
+    """Parent of a process, 0 where it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 @contextlib.contextmanager

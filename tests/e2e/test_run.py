@@ -111,16 +111,12 @@ def test_a_killed_part_is_replaced_while_the_driver_goes_on(
     run = (write(epochs=4, sleep=0.3), "--sweeps", sweeps)
     with driver(*run, output=tmp_path / "out") as first:
         first.wait_for("epoch 2")
-        if victim == "trial":
-            pids = first.trial_processes()[:1]
-        elif victim == "worker":
-            pids = [p for p, line in first.processes().items() if "slot" in line][:1]
-        else:
-            pids = [
-                p
-                for p, line in first.processes().items()
-                if "sweeper.template" in line and os.getpgid(p) != p
-            ]
+        parts = {
+            "trial": first.trial_processes,
+            "worker": first.slots,
+            "template": first.templates,
+        }
+        pids = parts[victim]()[:1]
         assert pids, first.processes()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
