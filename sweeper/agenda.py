@@ -1,6 +1,6 @@
 """Which trial a sweep owes next; a pure function of its rows and its experiment."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.study import StudyDirection
@@ -93,12 +93,13 @@ def _new(
 
 def gpu_hours(rows: Iterable[FrozenTrial]) -> float:
     """GPU hours of all attempts: a quarter card for an hour is 0.25."""
-    return sum(
+    hours: Iterator[float] = (
         row.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
         * row.user_attrs.get("demand", {}).get("gpus", 0.0)
         / 3600
         for row in rows
     )
+    return sum(hours)
 
 
 def exceeded(budget: Budget, *, used: Mapping[str, float]) -> str:

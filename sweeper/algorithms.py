@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import optuna
 from hydra.errors import HydraException
@@ -63,8 +64,7 @@ def scheduler(experiment: Experiment) -> BasePruner:
                 f"scheduler: {key} is 'auto', which Optuna learns in memory and a "
                 "restart forgets; give a number",
             )
-    pruner: BasePruner = _instantiate(experiment, "scheduler", config)
-    return pruner
+    return cast(BasePruner, _instantiate(experiment, "scheduler", config))
 
 
 def quiet() -> None:

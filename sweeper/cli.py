@@ -7,6 +7,7 @@ waits for torch.
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def cmd_run(args: argparse.Namespace) -> int:
     sweep = _load(plan.folder)
     driver.write_leaderboard(sweep)
     console.print(live.leaderboard_view(sweep))
-    console.print(closing(sweep, stop, resume=f"python -m sweeper run {args.file}"))
+    console.print(closing(sweep, stop, resume=resume_command(args)))
     return exit_code(sweep, stop)
 
 
@@ -80,6 +81,14 @@ def closing(sweep: Sweep, stop: Stop, *, resume: str) -> Text:
         why = f"{stop.reason}: {stop.message}".removesuffix(": ")
         lines += [f"stopped ({why}); go on with: {resume}"]
     return Text("\n".join(lines))
+
+
+def resume_command(args: argparse.Namespace) -> str:
+    """The command that goes on with what `args` ran: the same one."""
+    words = ["python", "-m", "sweeper", "run", str(args.file), *args.overrides]
+    if args.sweeps != Path("sweeps"):
+        words += ["--sweeps", str(args.sweeps)]
+    return shlex.join(words)
 
 
 def exit_code(sweep: Sweep, stop: Stop) -> int:

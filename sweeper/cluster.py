@@ -3,10 +3,12 @@
 It places nothing; `placement` does.
 """
 
+import functools
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -40,23 +42,20 @@ def start(
         scratch: folder for Ray's sockets and logs.
     """
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
-    quiet = {
-        "namespace": NAMESPACE,
-        "logging_level": logging.ERROR,
-        "log_to_driver": False,
-    }
+    connect = functools.partial(
+        ray.init, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
+    )
     address = address or os.environ.get("RAY_ADDRESS", "")
     if address:
-        ray.init(address=address, **quiet)
+        connect(address=address)
         return
-    ray.init(
+    connect(
         address="local",
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(scratch),
-        **quiet,
     )
 
 
@@ -120,7 +119,8 @@ def count_slots(demand: Demand) -> int:
 
 
 def _nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def _cpu_share(node: Mapping[str, float], gpus: float) -> float:

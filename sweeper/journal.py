@@ -3,6 +3,7 @@
 It holds no state that a restart would miss, but for which slot runs which trial.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -57,6 +58,9 @@ class Journal:
         self._storage = self._study._storage
         self._search = algorithms.search(experiment)
         self._scheduler = algorithms.scheduler(experiment)
+        self._spec = functools.partial(
+            make_spec, experiment, space, launch, paths=self._paths
+        )
         self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
         self._rows: dict[str, int] = {}  # trial id -> Optuna's row id
         self._is_exhausted = False
@@ -116,15 +120,8 @@ class Journal:
         for key, stored in attempt.items():
             self._storage.set_trial_user_attr(row, key, stored)
         self._storage.set_trial_state_values(row, TrialState.RUNNING)
-        return make_spec(
-            self._experiment,
-            self._space,
-            self._launch,
-            params=frozen.params,
-            seed=frozen.user_attrs["seed"],
-            number=frozen.number,
-            paths=self._paths,
-        )
+        seed = frozen.user_attrs["seed"]
+        return self._spec(params=frozen.params, seed=seed, number=frozen.number)
 
     def _next_waiting(self) -> str | None:
         held = set(self._slots.values())

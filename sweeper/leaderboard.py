@@ -2,10 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.trial import Params, Sweep, Trial, canonical
+from sweeper import grammar
+from sweeper.experiment import Objective
+from sweeper.trial import Params, State, Sweep, Trial, Value, canonical
 
 # 97.5 % points of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook
 # of Statistical Methods, 1.3.6.7.2); scipy would cost `status` its half second.
@@ -14,7 +17,7 @@ T_975 = (
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
-Z_975 = 1.960
+Z_975 = statistics.NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,7 @@ class Row:
     Attributes:
         rank: 1 for the best; 0 for a suggestion without a value.
         trials: one a seed, by number.
-        values: best objective of each trial that has one.
+        values: best objective of each trial that has one and did not fail.
         mean: of `values`; NaN without one.
         std: sample standard deviation (n - 1); NaN for fewer than two values.
         low: lower end of the 95 % t-interval of the mean over seeds; NaN as `std`.
@@ -45,42 +48,64 @@ class Row:
     is_baseline: bool
     best_epoch: int
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that it was or will be run with, in order of the trials."""
+        return tuple(trial.seed for trial in self.trials)
+
+    @property
+    def states(self) -> Mapping[State, int]:
+        """How many of its trials are in each state."""
+        return Counter(trial.state for trial in self.trials)
+
 
 def rank(sweep: Sweep) -> tuple[Row, ...]:
     """The leaderboard: best mean first, then those without a value, by number."""
+    objective = sweep.experiment.objective
     groups: dict[str, list[Trial]] = {}
     for trial in sweep.trials:
         groups.setdefault(canonical(trial.params), []).append(trial)
-    wanted = canonical(sweep.experiment.baseline)
-    base = _mean(sweep, groups.get(wanted, []))
-    rows = [
-        _row(sweep, trials, baseline_mean=base, is_baseline=key == wanted)
-        for key, trials in groups.items()
-    ]
-    sign = -1 if sweep.experiment.objective.mode == "max" else 1
-    rows.sort(
-        key=lambda row: (
-            math.isnan(row.mean),
-            0.0 if math.isnan(row.mean) else sign * row.mean,
-            row.trials[0].number,
-        )
-    )
+    wanted = sweep.experiment.baseline
+    rows = [_row(trials, objective, wanted) for trials in groups.values()]
+    base = next((row.mean for row in rows if row.is_baseline), math.nan)
+    sign = -1 if objective.mode == "max" else 1
+    # Stable: equal rows stay in order of their numbers, as the trials are.
+    rows.sort(key=lambda row: math.inf if math.isnan(row.mean) else sign * row.mean)
     return tuple(
-        row if math.isnan(row.mean) else _ranked(row, position)
+        replace(
+            row, rank=0 if math.isnan(row.mean) else position, delta=row.mean - base
+        )
         for position, row in enumerate(rows, start=1)
     )
 
 
+def best_row(sweep: Sweep) -> Row | None:
+    """The first row of the leaderboard; None before the first value."""
+    return next((row for row in rank(sweep) if row.rank == 1), None)
+
+
 def best(sweep: Sweep) -> Trial | None:
-    """The trial with the best value; None before the first one."""
+    """The best trial of the best suggestion; None before the first value.
+
+    A lucky seed of a worse suggestion is not it.
+    """
+    row = best_row(sweep)
+    if row is None:
+        return None
     objective = sweep.experiment.objective
-    sign = -1 if objective.mode == "max" else 1
-    measured = [
-        (sign * found[1], trial.number, trial)
-        for trial in sweep.trials
-        if (found := trial.best(objective)) is not None
-    ]
-    return min(measured, key=lambda item: item[:2])[2] if measured else None
+    pick = max if objective.mode == "max" else min
+    target = pick(row.values)
+    return next(t for t in row.trials if (f := found(t, objective)) and f[1] == target)
+
+
+def found(trial: Trial, objective: Objective) -> tuple[int, float] | None:
+    """Epoch and value that count for a trial; None for a failed one.
+
+    What a trial reported before it failed is no result of its settings.
+    """
+    best = trial.best(objective)
+    is_result = trial.state is not State.FAILED
+    return best if best is not None and is_result and math.isfinite(best[1]) else None
 
 
 def varied(sweep: Sweep) -> tuple[str, ...]:
@@ -89,6 +114,21 @@ def varied(sweep: Sweep) -> tuple[str, ...]:
     for trial in sweep.trials:
         names.update(dict.fromkeys(trial.params))
     return tuple(names)
+
+
+def labels(names: Sequence[str]) -> tuple[str, ...]:
+    """The shortest ends of dotted names that still tell them apart.
+
+    >>> labels(["model.lr", "head.lr", "data.batch_size"])
+    ('model.lr', 'head.lr', 'batch_size')
+    """
+    parts = [name.split(".") for name in names]
+    depth = max(map(len, parts), default=0)
+    ends = [[".".join(p[-n:]) for p in parts] for n in range(1, depth + 1)]
+    return tuple(
+        next((level[i] for level in ends if level.count(level[i]) == 1), name)
+        for i, name in enumerate(names)
+    )
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -100,42 +140,66 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """
     if len(values) < 2:
         return math.nan, math.nan
-    degrees = len(values) - 1
-    quantile = T_975[degrees - 1] if degrees <= len(T_975) else Z_975
+    quantile = t_975(len(values) - 1)
     half = quantile * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.fmean(values)
     return mean - half, mean + half
 
 
+def t_975(degrees: int) -> float:
+    """97.5 % point of Student's t, to three digits after the point.
+
+    Above the table by Fisher's expansion in 1/degrees (Abramowitz & Stegun 26.7.5).
+
+    Args:
+        degrees: of freedom, 1 or more.
+    """
+    if degrees <= len(T_975):
+        return T_975[degrees - 1]
+    z = Z_975
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / degrees + second / degrees**2
+
+
 def _row(
-    sweep: Sweep, trials: Sequence[Trial], *, baseline_mean: float, is_baseline: bool
+    trials: Sequence[Trial], objective: Objective, baseline: Mapping[str, object]
 ) -> Row:
-    objective = sweep.experiment.objective
-    found = [b for trial in trials if (b := trial.best(objective)) is not None]
-    values = tuple(value for _, value in found)
-    mean = statistics.fmean(values) if values else math.nan
+    counted = [f for trial in trials if (f := found(trial, objective)) is not None]
+    values = tuple(value for _, value in counted)
     low, high = interval(values)
     pick = max if objective.mode == "max" else min
+    params = trials[0].params
     return Row(
         rank=0,
-        params=trials[0].params,
+        params=params,
         trials=tuple(trials),
         values=values,
-        mean=mean,
+        mean=statistics.fmean(values) if values else math.nan,
         std=statistics.stdev(values) if len(values) > 1 else math.nan,
         low=low,
         high=high,
-        delta=mean - baseline_mean,
-        is_baseline=is_baseline,
-        best_epoch=pick(found, key=lambda item: item[1])[0] if found else 0,
+        delta=math.nan,
+        is_baseline=_is_baseline(params, baseline),
+        best_epoch=pick(counted, key=lambda item: item[1])[0] if counted else 0,
     )
 
 
-def _ranked(row: Row, position: int) -> Row:
-    return replace(row, rank=position)
+def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:
+    """Whether the file's baseline means this point.
+
+    The file may leave out a parameter of one value, and write an option of a group
+    as a number; the point has all of them in the spelling of the space.
+    """
+    return bool(baseline) and all(
+        name in params and _is_same(params[name], given)
+        for name, given in baseline.items()
+    )
 
 
-def _mean(sweep: Sweep, trials: Sequence[Trial]) -> float:
-    found = [trial.best(sweep.experiment.objective) for trial in trials]
-    values = [item[1] for item in found if item is not None]
-    return statistics.fmean(values) if values else math.nan
+def _is_same(value: Value, given: object) -> bool:
+    if isinstance(given, list | tuple | dict):
+        return value == grammar.to_text(given)
+    if type(given) is int and isinstance(value, str):
+        return value == str(given)
+    return value == given and isinstance(value, bool) == isinstance(given, bool)

@@ -26,7 +26,7 @@ DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
 POLL_SECONDS = 0.05
 
 
-class JournalSearch(Searcher):  # type: ignore[misc]  # ray has no types
+class JournalSearch(Searcher):
     """Asks the journal for the next trial whenever Tune has room for a slot."""
 
     def __init__(self, journal: RemoteJournal, *, slots: int, prefix: str) -> None:
@@ -36,7 +36,9 @@ class JournalSearch(Searcher):  # type: ignore[misc]  # ray has no types
         self._prefix = prefix
         self._live: set[str] = set()
 
-    def suggest(self, trial_id: str) -> dict[str, object] | str | None:
+    def suggest(  # type: ignore[override]  # FINISHED is a string, which Tune omits
+        self, trial_id: str
+    ) -> dict[str, object] | str | None:
         """A slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
         if len(self._live) >= self._slots:
             return None
@@ -65,7 +67,7 @@ class JournalSearch(Searcher):  # type: ignore[misc]  # ray has no types
         """Nothing: the journal is the state."""
 
 
-class _Silence(TrialProgressCallback):  # type: ignore[misc]  # ray has no types
+class _Silence(TrialProgressCallback):
     """Keeps Tune from printing about slots; the events of trials are ours."""
 
     def _print(self, msg: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweeper import algorithms, experiment, space
 from sweeper.compose import Composer
+from sweeper.errors import ConfigError
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.space import Space
@@ -35,7 +36,10 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
         SweeperError: the first thing that would not run, with its place.
     """
     loaded = experiment.load(file, overrides)
-    composer = Composer(loaded.project / loaded.config, loaded.project)
+    try:
+        composer = Composer(loaded.project / loaded.config, loaded.project)
+    except ConfigError as error:
+        raise loaded.error(("config",), f"config: {error}") from error
     parsed = space.parse(loaded, composer.groups())
     composer.check(loaded, parsed)
     config = composer.compose(loaded.overrides)

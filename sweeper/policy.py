@@ -4,30 +4,58 @@ Each is a function of its arguments alone: the same journal gets the same answer
 any process.
 """
 
+import copy
 import inspect
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+import warnings
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
-import optuna
+import numpy as np
 from hydra.utils import get_class, instantiate
-from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, PatientPruner
+from optuna.samplers import BaseSampler, QMCSampler
+from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
+from sweeper import samplers
 from sweeper.experiment import Retry
+from sweeper.samplers import Suggestion
 from sweeper.space import Space
-from sweeper.trial import Decision, Failure, Params, derive, trial_id
+from sweeper.trial import Decision, Failure, derive
 
-MAX_DRAWS = 50  # of a sampler, before a finite space is enumerated
+__all__ = [
+    "Grid",
+    "Patience",
+    "Search",
+    "Suggestion",
+    "decide",
+    "is_exhausted",
+    "retry",
+    "suggest",
+]
+
+MAX_DRAWS = 10  # of a sampler; a GP takes a second for each
+MAX_RANDOM_DRAWS = 1000  # after them, where the points cannot be listed
+NOTES = "scheduler_notes"
 
 
 class Grid:
     """Marks the search that takes every point of the space in its order."""
+
+
+class Patience(PatientPruner):
+    """Optuna's patience, to which an epoch without a number is no improvement."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether `patience` epochs in a row brought nothing better."""
+        values = [value for _, value in sorted(trial.intermediate_values.items())]
+        recent = values[-self._patience - 1 :]
+        is_lost = len(recent) > self._patience and all(map(math.isnan, recent))
+        return is_lost or super().prune(study, trial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,28 +71,28 @@ class Search:
     @property
     def is_grid(self) -> bool:
         """Whether the points are enumerated and not drawn."""
-        return issubclass(get_class(str(self.config["_target_"])), Grid)
+        return issubclass(self._target, Grid)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether all points are of one sequence, so that all draws share a seed."""
+        return issubclass(self._target, QMCSampler)
+
+    @property
+    def _target(self) -> type[object]:
+        found: type[object] = get_class(str(self.config["_target_"]))
+        return found
 
     def sampler(self, seed: int) -> BaseSampler:
-        """A fresh sampler with its own random stream."""
-        target = get_class(str(self.config["_target_"]))
-        takes_seed = "seed" in inspect.signature(target).parameters
-        seeded = {"seed": seed} if takes_seed else {}
-        sampler: BaseSampler = instantiate(dict(self.config), **seeded)
-        return sampler
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """A point to try.
-
-    Attributes:
-        system_attrs: state that some of Optuna's samplers keep with a trial.
-    """
-
-    params: Params
-    distributions: Mapping[str, BaseDistribution]
-    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+        """A fresh sampler with its own random stream; a seed of the file shifts it."""
+        config = dict(self.config)
+        if "seed" in inspect.signature(self._target).parameters:
+            given = config.get("seed")
+            config["seed"] = seed if given is None else derive(seed, "given", given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            made: BaseSampler = instantiate(config)
+        return made
 
 
 def suggest(
@@ -87,11 +115,21 @@ def suggest(
     Returns:
         None when no untried point is left.
     """
-    tried = {trial_id(row.params, seed=0) for row in history}
-    for params in _candidates(history, space, search, direction, seed):
-        if trial_id(params.params, seed=0) not in tried and space.allows(params.params):
-            return params
+    tried = {samplers.key(row.params) for row in history}
+    for found in _candidates(history, space, search, direction, seed):
+        is_new = samplers.key(found.params) not in tried
+        if is_new and space.allows(found.params):
+            return found
     return None
+
+
+def is_exhausted(history: Sequence[FrozenTrial], *, space: Space) -> bool:
+    """Whether every point has been tried; never so where points cannot be counted."""
+    if space.size is None:
+        return False
+    tried = {samplers.key(row.params): row.params for row in history}
+    known = [samplers.known_point(params, space=space) for params in tried.values()]
+    return sum(point is not None for point in known) >= space.size
 
 
 def _candidates(
@@ -104,71 +142,91 @@ def _candidates(
     known = space.distributions
     if space.baseline is not None:
         yield Suggestion(params=space.baseline, distributions=known)
-    if not search.is_grid:
-        study = _rebuild(history, space, direction)
-        for draw in range(MAX_DRAWS):
-            yield _ask(study, space, search.sampler(derive(seed, "draw", draw)))
-        if space.size is None:
-            return
-    points = list(space.points()) if space.size is not None or search.is_grid else []
-    offset = 0 if search.is_grid or not points else seed % len(points)
-    for params in itertools.chain(points[offset:], points[:offset]):
+    if search.is_grid:
+        for point in space.points():
+            yield Suggestion(params=point, distributions=known)
+        return
+    if is_exhausted(history, space=space):
+        return
+    study = samplers.rebuild(history, space=space, direction=direction)
+    num_points = len({samplers.key(row.params) for row in history})
+    for draw in range(MAX_DRAWS):
+        stream = (space.experiment.seeds[0], "sequence")
+        made = search.sampler(
+            derive(*stream) if search.is_sequence else derive(seed, "draw", draw)
+        )
+        if draw == 0:
+            samplers.advance(study, made, num_points=num_points)
+        yield samplers.ask(study, made, space=space)
+    if space.size is not None:
+        points = list(space.points())
+        for index in np.random.default_rng(seed).permutation(len(points)):
+            yield Suggestion(params=points[index], distributions=known)
+        return
+    others = samplers.random_draws(
+        study, space=space, seed=derive(seed, "random"), n=MAX_RANDOM_DRAWS
+    )
+    for params in others:
         yield Suggestion(params=params, distributions=known)
 
 
-def _rebuild(
-    history: Sequence[FrozenTrial], space: Space, direction: StudyDirection
-) -> Study:
-    """A study in memory with the rows that the space still has.
-
-    A row of an older file may hold values that were since removed; Optuna refuses to
-    mix distributions, so each row gets the space's own, or is left out.
-    """
-    study = optuna.create_study(storage=InMemoryStorage(), direction=direction)
-    known = space.distributions
-    for row in history:
-        if row.state is TrialState.FAIL or set(row.params) != set(known):
-            continue
-        if not all(_is_member(known[name], v) for name, v in row.params.items()):
-            continue
-        is_final = row.state.is_finished()
-        study.add_trial(
-            create_trial(
-                state=row.state if is_final else TrialState.RUNNING,
-                values=row.values if row.state is TrialState.COMPLETE else None,
-                params=row.params,
-                distributions=known,
-                intermediate_values=row.intermediate_values,
-                system_attrs=row.system_attrs,
-            )
-        )
-    return study
-
-
-def _is_member(distribution: BaseDistribution, value: object) -> bool:
-    try:
-        internal = distribution.to_internal_repr(value)
-    except ValueError:
-        return False
-    return bool(distribution._contains(internal))
-
-
-def _ask(study: Study, space: Space, sampler: BaseSampler) -> Suggestion:
-    """One draw; the study in memory forgets it, so draws do not see each other."""
-    study.sampler = sampler
-    trial = study.ask(fixed_distributions=space.distributions)
-    frozen = trial._get_latest_trial()
-    study.tell(trial, state=TrialState.FAIL)
-    return Suggestion(
-        params=frozen.params,
-        distributions=frozen.distributions,
-        system_attrs=frozen.system_attrs,
-    )
-
-
 def decide(study: Study, trial: FrozenTrial, *, scheduler: BasePruner) -> Decision:
-    """Whether a trial goes on after its last report."""
-    return Decision.STOP if scheduler.prune(study, trial) else Decision.CONTINUE
+    """Whether a trial goes on after its last report.
+
+    What the scheduler notes on the trial is written only once it has decided, with
+    the epoch first: a kill in between, and the report that a new start repeats, get
+    the answer of a start that was never cut.
+    """
+    view = _View(study._storage, trial)
+    seen = Study(
+        study_name=study.study_name,
+        storage=cast(BaseStorage, view),
+        sampler=study.sampler,
+        pruner=study.pruner,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        is_over = scheduler.prune(seen, view.trial)
+    view.write()
+    return Decision.STOP if is_over else Decision.CONTINUE
+
+
+class _View:
+    """A study's storage as it was before the trial's last epoch was judged."""
+
+    def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
+        self._storage = storage
+        self._notes: dict[str, Any] = {}  # JSON
+        self.trial = copy.copy(trial)
+        old = trial.system_attrs.get(NOTES)
+        if old is not None and old["step"] == trial.last_step:
+            attrs = trial.system_attrs.items()
+            self.trial.system_attrs = {k: v for k, v in attrs if k not in old["keys"]}
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._storage, name)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The rows, but the judged trial's as this view has it."""
+        rows = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
+        rows = [self.trial if r.number == self.trial.number else r for r in rows]
+        return [row for row in rows if states is None or row.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        """Keep a note back until the decision is made."""
+        self._notes[key] = value
+
+    def write(self) -> None:
+        """Write the notes; what they belong to comes first."""
+        if self._notes:
+            about = {"step": self.trial.last_step, "keys": list(self._notes)}
+            for key, value in {NOTES: about, **self._notes}.items():
+                self._storage.set_trial_system_attr(self.trial._trial_id, key, value)
 
 
 def retry(failures: Sequence[Failure], allowed: Retry) -> bool:

@@ -1,9 +1,9 @@
 """The journal in a process of its own, reached through Ray from every node."""
 
-import functools
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.actor import ActorHandle
@@ -51,7 +51,7 @@ class _JournalActor(Journal):
 class RemoteJournal:
     """The journal as a slot or the driver sees it; each call waits for its answer."""
 
-    def __init__(self, handle: ActorHandle) -> None:
+    def __init__(self, handle: "ActorHandle[Any]") -> None:
         self._handle = handle
 
     @staticmethod
@@ -59,14 +59,17 @@ class RemoteJournal:
         """The journal of the sweep of that name on this cluster."""
         return RemoteJournal(ray.get_actor(actor_name(sweep), namespace=NAMESPACE))
 
+    def _call(self, method: str, *args: object, **kwargs: object) -> Any:
+        return ray.get(getattr(self._handle, method).remote(*args, **kwargs))
+
     def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
         """Reserve the next trial."""
-        claimed: Demand | None = ray.get(self._handle.claim.remote(slot, demand))
+        claimed: Demand | None = self._call("claim", slot, demand)
         return claimed
 
     def start(self, slot: str) -> TrialSpec:
         """Mark it as running."""
-        spec: TrialSpec = ray.get(self._handle.start.remote(slot))
+        spec: TrialSpec = self._call("start", slot)
         return spec
 
     def report(
@@ -79,45 +82,49 @@ class RemoteJournal:
         busy_seconds: float,
     ) -> Decision:
         """Record one epoch."""
-        report = functools.partial(self._handle.report.remote, slot, epoch=epoch)
-        answer = report(value=value, metrics=metrics, busy_seconds=busy_seconds)
-        decision: Decision = ray.get(answer)
+        decision: Decision = self._call(
+            "report",
+            slot,
+            epoch=epoch,
+            value=value,
+            metrics=metrics,
+            busy_seconds=busy_seconds,
+        )
         return decision
 
     def finish(self, slot: str) -> State:
         """Record the end."""
-        state: State = ray.get(self._handle.finish.remote(slot))
+        state: State = self._call("finish", slot)
         return state
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt."""
-        state: State = ray.get(self._handle.fail.remote(slot, failure))
+        state: State = self._call("fail", slot, failure)
         return state
 
     def pause(self, slot: str) -> None:
         """Put it back in the queue."""
-        ray.get(self._handle.pause.remote(slot))
+        self._call("pause", slot)
 
     def abort(self, slot: str, message: str) -> None:
         """Stop the sweep."""
-        ray.get(self._handle.abort.remote(slot, message))
+        self._call("abort", slot, message)
 
     def lost(self, slot: str) -> None:
         """Record that a slot died."""
-        ray.get(self._handle.lost.remote(slot))
+        self._call("lost", slot)
 
     def drain(self) -> None:
         """Start nothing more."""
-        ray.get(self._handle.drain.remote())
+        self._call("drain")
 
     def is_finished(self) -> bool:
         """Whether nothing runs and nothing will start."""
-        answer: bool = ray.get(self._handle.is_finished.remote())
-        return answer
+        return bool(self._call("is_finished"))
 
     def stopped_by(self) -> Stop:
         """Why the sweep stopped early."""
-        stop: Stop = ray.get(self._handle.stopped_by.remote())
+        stop: Stop = self._call("stopped_by")
         return stop
 
 
@@ -138,7 +145,7 @@ def start_journal(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     actor = ray.remote(num_cpus=0)(_JournalActor)
-    handle = actor.options(
+    handle: Any = actor.options(
         name=actor_name(experiment.name), scheduling_strategy=here
     ).remote(experiment, space, folder, launch)
     journal = RemoteJournal(handle)

@@ -125,7 +125,10 @@ class Template:
                 kill_group(pid)
 
     def _become_trial(self, connection: socket.socket) -> None:
-        """The child's whole life; it never returns to the loop."""
+        """The child's whole life: SystemExit unwinds the loop above it.
+
+        That way the interpreter ends as ever: exit handlers run, temporary folders go.
+        """
         os.setpgid(0, 0)
         die_with_parent()
         signal.set_wakeup_fd(-1)
@@ -137,14 +140,8 @@ class Template:
         self._listener.close()
         for other in self._children.values():
             other.close()
-        code = 1
-        try:
-            self._serve(connection)
-            code = 0
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        self._serve(connection)
+        raise SystemExit(0)
 
     def _reap(self) -> None:
         while self._children:

@@ -1,6 +1,5 @@
 """`train`: one trial in this process, in a folder fixed by what it trains."""
 
-import json
 import os
 import signal
 import sys
@@ -83,23 +82,6 @@ def make_spec(
     )
 
 
-def best_epoch(metrics: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
-    """Epoch and value of the best line of a metrics.jsonl; None without a value.
-
-    A file, and not this process, knows the epochs of earlier starts.
-    """
-    if not metrics.exists():
-        return None
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    values = {row["epoch"]: row[metric] for row in rows if metric in row}
-    finite = {epoch: value for epoch, value in values.items() if value == value}
-    if not finite:
-        return None
-    pick = max if mode == "max" else min
-    epoch = pick(finite, key=lambda e: finite[e])
-    return epoch, finite[epoch]
-
-
 def train(spec: TrialSpec) -> int:
     """Train or go on training; 0 at the end, 130 after a pause, 3 on a failure.
 
@@ -114,7 +96,7 @@ def train(spec: TrialSpec) -> int:
     before = Path.cwd()
     outcome = worker.run_trial(spec, channel)
     os.chdir(before)
-    best = best_epoch(paths.metrics, metric=spec.metric, mode=spec.mode)
+    best = worker.best_epoch(paths.metrics, metric=spec.metric, mode=spec.mode)
     if best is not None:
         print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")
     print(f"checkpoint {paths.best if paths.best.exists() else paths.last}")

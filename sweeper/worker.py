@@ -101,13 +101,19 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
     except SweeperError as error:
         write_text(paths.error, traceback.format_exc())
         return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(error))
+    except SystemExit as end:
+        if end.code:
+            message = f"the target called sys.exit({end.code!r})"
+            return Outcome(event="failed", kind=FailureKind.ERROR, message=message)
+        exit_code = 0
     except Exception as error:  # the one edge of a trial's process
         write_text(paths.error, traceback.format_exc())
         traceback.print_exc()
         return failed(error)
     finally:
         callbacks.activate(None)
-        wandb.finish(exit_code)
+        best = best_epoch(paths.metrics, metric=spec.metric, mode=spec.mode)
+        wandb.finish(spec, best=best, exit_code=exit_code)
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
     return Outcome(event="finished")
@@ -189,6 +195,28 @@ def failed(error: Exception) -> Outcome:
     is_oom = isinstance(error, torch.OutOfMemoryError | MemoryError)
     kind = FailureKind.OOM if is_oom else FailureKind.ERROR
     return Outcome(event="failed", kind=kind, message=message)
+
+
+def best_epoch(metrics: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
+    """Epoch and value of the best line of a metrics.jsonl; None without a value.
+
+    The file, and not this process, knows the epochs of earlier starts. A line that a
+    kill cut in half is no line, and of two lines of one epoch the last one counts.
+    """
+    values: dict[int, float] = {}
+    for line in metrics.read_text().splitlines() if metrics.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if metric in row:
+            values[row["epoch"]] = row[metric]
+    finite = {epoch: value for epoch, value in values.items() if value == value}
+    if not finite:
+        return None
+    pick = max if mode == "max" else min
+    epoch = pick(finite, key=lambda e: finite[e])
+    return epoch, finite[epoch]
 
 
 def append_line(path: Path, data: Mapping[str, object]) -> None:

@@ -132,7 +132,7 @@ def _callbacks(package: str) -> "list[Callback]":
     trial = active()
     if trial is None:
         return []
-    from sweeper.callbacks import checkpoint, reporter
+    from sweeper.callbacks import checkpoint, reporter  # torch: only in a trial
 
     trial.has_trainer = True
     return [reporter.make(package, trial), checkpoint.make(package, trial)]

@@ -73,7 +73,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             randomness.begin_epoch(trainer, self._seed)
             if self._is_first_epoch:
                 # Lightning made this process's first iterator before any hook.
-                iter(trainer.fit_loop._data_fetcher)
+                fetcher: Any = trainer.fit_loop._data_fetcher
+                iter(fetcher)
             self._is_first_epoch = False
 
         def on_train_end(self, trainer: "Trainer", module: "LightningModule") -> None:
@@ -94,7 +95,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
         ) -> None:
             if self._dumping is None:
                 return  # the project's own ModelCheckpoint is saving
-            epoch = trainer.fit_loop.epoch_progress.current.processed
+            progress: Any = trainer.fit_loop.epoch_progress.current
+            epoch = progress.processed
             loop_state.rewrite(checkpoint["loops"]["fit_loop"], self._dumping, epoch)
             checkpoint[KEY] = {
                 "metrics": loop_state.metric_states(module),
@@ -137,7 +139,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             # not validate.
             trainer._logger_connector._callback_metrics.update(restored["logged"])
             trainer.should_stop = restored["is_stopped"]
-            for callback in trainer.callbacks:
+            callbacks: list[Callback] = vars(trainer)["callbacks"]
+            for callback in callbacks:
                 # Some reset themselves in on_fit_start, which for them came before.
                 state = restored["callbacks"].get(callback.state_key)
                 if state is not None and callback is not self:
@@ -155,7 +158,7 @@ def keep_inside(trainer: "Trainer", folder: Path) -> None:
     for callback in trainer.checkpoint_callbacks:
         dirpath = getattr(callback, "dirpath", None)
         if dirpath is not None and folder not in Path(dirpath).absolute().parents:
-            callback.dirpath = str(folder / "checkpoints")
+            vars(callback)["dirpath"] = str(folder / "checkpoints")
 
 
 def resume_from_ours(package: str) -> None:

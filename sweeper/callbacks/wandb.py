@@ -102,7 +102,9 @@ def describe(spec: TrialSpec, config: DictConfig) -> None:
         "git_commit": _git(project, "rev-parse", "HEAD"),
         "git_dirty": bool(_git(project, "status", "--porcelain")),
     }
-    wandb.run.config.update(_without_home(flat), allow_val_change=True)
+    wandb.run.config.update(  # type: ignore[no-untyped-call]
+        _without_home(flat), allow_val_change=True
+    )
 
 
 def _without_home(node: object) -> object:
@@ -126,8 +128,18 @@ def _git(project: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def finish(exit_code: int) -> None:
-    """Close the process's run, if one is open, whole and flushed."""
+def finish(spec: TrialSpec, *, best: tuple[int, float] | None, exit_code: int) -> None:
+    """Close the process's run, if one is open, with what came of the trial.
+
+    Args:
+        best: epoch and value over all attempts; `define_metric` starts anew with each
+            offline fragment, so its summary does not know the earlier ones.
+        exit_code: 0 for a trial that ended or paused as asked.
+    """
     module = sys.modules.get("wandb")
-    if module is not None and module.run is not None:
-        module.run.finish(exit_code=exit_code, quiet=True)
+    if module is None or module.run is None:
+        return
+    if best is not None:
+        summary = {f"best/{spec.metric}": best[1], "best/epoch": best[0]}
+        module.run.summary.update(summary)
+    module.run.finish(exit_code=exit_code)

@@ -4,26 +4,19 @@ Nothing is downloaded: the images come with the library.
 """
 
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from sweeper.vision.annotations import Row
-from sweeper.vision.data import Count, DataConfig, ImageData, Split
+from sweeper.vision.data import ImageData, Split
 from sweeper.vision.dataset import Images
+from sweeper.vision.settings import DataConfig, DigitsConfig
 
 SPLIT_OF_TEN: tuple[Split, ...] = ("train",) * 7 + ("valid",) * 2 + ("test",)
-
-
-class DigitsConfig(DataConfig):
-    """Settings of `DigitsData`; the images are 8 px wide before scaling."""
-
-    image_size: Count = 32
-    num_workers: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
 class DigitsData(ImageData):

@@ -38,7 +38,7 @@ class ClassificationLoss(nn.Module):
     cross-entropy. With weights the mean is over their sum, as torch's is.
     """
 
-    weights_C: Tensor | None
+    weights_C: Tensor | None  # noqa: N815  # carries its shape
 
     def __init__(
         self,

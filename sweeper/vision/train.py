@@ -5,17 +5,22 @@ config's `paths.output_dir`, where a second call goes on from the last checkpoin
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import hydra
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import (
+    LightningDataModule,
+    LightningModule,
+    Trainer,
+    seed_everything,
+)
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
-
-from sweeper.vision.data import ImageData
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
@@ -43,15 +48,15 @@ IRRELEVANT = (
 def train(cfg: DictConfig) -> None:
     """Fit the model of a composed config, then test its best epoch if `cfg.test`."""
     seed_everything(cfg.seed, workers=True, verbose=False)
-    data: ImageData = instantiate(cfg.data)
+    data = cast(LightningDataModule, make(cfg.data))
     data.prepare_data()
     data.setup("fit")
     model = make_model(cfg.model, data)
     callbacks = parts(cfg.get("callbacks"))
     loggers = parts(cfg.get("logging"))
-    make_trainer = instantiate(cfg.trainer, _partial_=True)
+    make_trainer = cast(Callable[..., Trainer], make(cfg.trainer, _partial_=True))
     with without_irrelevant_warnings():
-        trainer: Trainer = make_trainer(callbacks=callbacks, logger=loggers)
+        trainer = make_trainer(callbacks=callbacks, logger=loggers)
         last = Path(cfg.paths.output_dir, "checkpoints", "last.ckpt")
         ckpt_path = "last" if last.exists() else None
         trainer.fit(model, datamodule=data, ckpt_path=ckpt_path)
@@ -59,21 +64,31 @@ def train(cfg: DictConfig) -> None:
             trainer.test(model, datamodule=data, ckpt_path=best_checkpoint(trainer))
 
 
-def make_model(node: DictConfig, data: ImageData) -> LightningModule:
+def make(node: DictConfig, **arguments: object) -> object:
+    """The object of a config node; a wrong value in it is that value's own error.
+
+    Raises:
+        ValueError: what the object says of its arguments, without Hydra's wrapping.
+    """
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError):
+            raise error.__cause__ from None
+        raise
+
+
+def make_model(node: DictConfig, data: LightningDataModule) -> LightningModule:
     """The model of a config, its nulls among `FROM_DATA` filled in from the data."""
-    known = {
-        key: getattr(data, key)
-        for key in FROM_DATA
-        if key in node and node[key] is None
-    }
-    model: LightningModule = instantiate(node, _convert_="all", **known)
-    return model
+    unset = [key for key in FROM_DATA if key in node and node[key] is None]
+    known = {key: getattr(data, key) for key in unset if hasattr(data, key)}
+    return cast(LightningModule, make(node, _convert_="all", **known))
 
 
 def parts(group: DictConfig | None) -> list[object]:
     """The objects of a group that maps names to nodes; a null node is left out."""
     nodes = (group or {}).values()
-    return [instantiate(node) for node in nodes if node is not None]
+    return [make(node) for node in nodes if node is not None]
 
 
 def best_checkpoint(trainer: Trainer) -> str | None:

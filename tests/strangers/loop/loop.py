@@ -36,8 +36,28 @@ def _misbehave(behaviour: str, epoch: int) -> None:
         raise ValueError("a row is broken")
     if behaviour == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour.startswith("meet_"):
+        _meet(int(behaviour.removeprefix("meet_")))
     if behaviour == "die_once" and epoch == 1:
         flag = sweeper.trial_dir() / "died"
         if not flag.exists():
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _meet(count: int) -> None:
+    """Go on once `count` trials have run at the same time, here or before."""
+    folder = sweeper.trial_dir()
+    marker, seen = folder / "running", folder / "seen"
+    marker.touch()
+    deadline = time.monotonic() + 60
+    most = 0
+    while time.monotonic() < deadline:
+        most = max(most, len(list(folder.parent.glob("*/running"))))
+        seen.write_text(str(most))
+        if any(int(s.read_text() or 0) >= count for s in folder.parent.glob("*/seen")):
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)  # one too many would start now
+    seen.write_text(str(max(most, len(list(folder.parent.glob("*/running"))))))
+    marker.unlink()

@@ -1,0 +1,184 @@
+"""Tables of a sweep for a terminal of any width.
+
+Everything that a user wrote is printed as text, never as markup.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.export import plain, short, value_cell, value_text
+from sweeper.leaderboard import Row, best, found, labels, rank, varied
+from sweeper.trial import Params, State, Sweep, Trial
+
+UNBOUNDED = 100_000  # columns, to measure what a table would like to have
+STYLES: Mapping[State, str] = {
+    State.WAITING: "dim",
+    State.RUNNING: "cyan",
+    State.COMPLETE: "green",
+    State.PRUNED: "yellow",
+    State.FAILED: "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """The first of some tables, widest first, that has room; else the last."""
+
+    tables: Sequence[Table]
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        free = options.update(max_width=UNBOUNDED)
+        fitting = (
+            table
+            for table in self.tables
+            if Measurement.get(console, free, table).maximum <= options.max_width
+        )
+        yield next(fitting, self.tables[-1])
+
+
+def status_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
+    """Counts, the best so far, running trials and the leaderboard."""
+    parts: list[RenderableType] = [_headline(sweep)]
+    running = [t for t in sweep.trials if t.state is State.RUNNING]
+    if running:
+        shown = running[:max_rows]
+        tables = [_running_table(sweep, shown, is_wide=w) for w in (True, False)]
+        parts += [_Fitting(tables), *_hidden(len(running) - len(shown))]
+    parts.append(leaderboard_view(sweep, max_rows=max_rows))
+    return Group(*parts)
+
+
+def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
+    """The leaderboard, best first; a narrow terminal gets two lines a row."""
+    rows = rank(sweep)
+    shown = rows[:max_rows]
+    tables = [
+        _wide_table(sweep, shown, has_states=True),
+        _wide_table(sweep, shown, has_states=False),
+        _narrow_table(sweep, shown),
+    ]
+    return Group(_Fitting(tables), *_hidden(len(rows) - len(shown)))
+
+
+def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table:
+    """One line a row and one column a parameter."""
+    names = varied(sweep)
+    table = _table()
+    table.add_column("#", justify="right")
+    for label in labels(names):
+        table.add_column(Text(plain(label)))
+    table.add_column(Text(plain(sweep.experiment.objective.metric)), justify="right")
+    has_baseline = bool(sweep.experiment.baseline)
+    if has_baseline:
+        table.add_column("delta", justify="right")
+    table.add_column("epoch", justify="right")
+    if has_states:
+        table.add_column("state")
+    table.add_column("id")
+    for row in rows:
+        table.add_row(
+            _rank(row),
+            *(Text(value_cell(row.params.get(name, ""))) for name in names),
+            _value(row),
+            *((Text(_delta(row)),) if has_baseline else ()),
+            str(row.best_epoch or "-"),
+            *((_states(row.states),) if has_states else ()),
+            Text(row.trials[0].id),
+        )
+    return table
+
+
+def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
+    """Two lines a row: what came out, and of which point."""
+    table = _table()
+    table.add_column("#", justify="right", no_wrap=True)
+    metric = plain(sweep.experiment.objective.metric)
+    table.add_column(Text(metric), overflow="fold", no_wrap=False)
+    has_baseline = bool(sweep.experiment.baseline)
+    for row in rows:
+        head = [_value(row), *([Text(_delta(row))] if has_baseline else [])]
+        head += [Text(row.trials[0].id), _states(row.states)]
+        lines = [Text("  ").join(head), Text(_point(row.params), style="dim")]
+        table.add_row(_rank(row), Text("\n").join(lines))
+    return table
+
+
+def _running_table(sweep: Sweep, trials: Sequence[Trial], *, is_wide: bool) -> Table:
+    """Trials with their last report; on a narrow terminal without their points."""
+    table = _table()
+    metric = plain(sweep.experiment.objective.metric)
+    for name in ("running", "epoch", metric, *(("point",) if is_wide else ())):
+        table.add_column(Text(name), overflow="fold", no_wrap=False)
+    for trial in trials:
+        epoch, value = max(trial.values.items(), default=(0, math.nan))
+        cells = [trial.id, str(epoch), short(value)]
+        cells += [_point(trial.params)] if is_wide else []
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def sweep_state(sweep: Sweep) -> str:
+    """State of the sweep as a whole: new, running, interrupted or finished."""
+    if sweep.is_running:
+        return "running"
+    if not sweep.trials:
+        return "new"
+    is_done = all(trial.state.is_final for trial in sweep.trials)
+    return "finished" if is_done else "interrupted"
+
+
+def _headline(sweep: Sweep) -> Text:
+    counts = Counter(trial.state for trial in sweep.trials)
+    name = plain(sweep.experiment.name)
+    text = Text(f"{name}: {sweep_state(sweep)}  ") + _states(counts)
+    trial = best(sweep)
+    result = found(trial, sweep.experiment.objective) if trial else None
+    if trial is not None and result is not None:
+        text += Text(f"  best {short(result[1])} ({trial.id}, epoch {result[0]})")
+    return text
+
+
+def _states(counts: Mapping[State, int]) -> Text:
+    parts = [
+        Text(f"{counts[state]} {state}", style=STYLES[state])
+        for state in State
+        if counts.get(state)
+    ]
+    return Text(", ").join(parts)
+
+
+def _point(params: Params) -> str:
+    names = labels(tuple(params))
+    pairs = zip(names, params.values(), strict=True)
+    return plain(" ".join(f"{name}={value_cell(value)}" for name, value in pairs))
+
+
+def _rank(row: Row) -> str:
+    return str(row.rank or "-")
+
+
+def _value(row: Row) -> Text:
+    return Text(value_text(row), style="bold" if row.rank == 1 else "")
+
+
+def _delta(row: Row) -> str:
+    if row.is_baseline:
+        return "baseline"
+    return "-" if math.isnan(row.delta) else f"{row.delta:+.3g}"
+
+
+def _hidden(count: int) -> list[Text]:
+    return [Text(f"... {count} more", style="dim")] if count > 0 else []
+
+
+def _table() -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)

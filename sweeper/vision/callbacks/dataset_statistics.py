@@ -1,0 +1,107 @@
+"""What the data is: images of each class, and their sizes before scaling.
+
+It reads headers of files only, and of some files where there are many.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from sweeper.vision.callbacks.artifacts import (
+    BLUE,
+    ORANGE,
+    Json,
+    make_figure,
+    may_write,
+    name_classes,
+    publish,
+    write_json,
+)
+from sweeper.vision.data import ImageData, Split
+from sweeper.vision.dataset import CropDataset
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SPLITS: tuple[tuple[Split, str], ...] = (("train", BLUE), ("valid", ORANGE))
+MAX_OPENED = 1000  # headers for each split: about a tenth of a second
+
+
+class DatasetStatistics(Callback):
+    """Leaves `dataset_statistics.json` and `.png` before the training.
+
+    Args:
+        folder: where the files go.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count, measure, draw and write; only an `ImageData` can be asked."""
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by fit
+        if not may_write(trainer) or not isinstance(data, ImageData):
+            return
+        names = data.class_names
+        figure = make_figure(width=11, height=4.2)
+        left, right = figure.subplots(1, 2)
+        content: dict[str, Json] = {}
+        for number, (split, colour) in enumerate(SPLITS):
+            dataset = data.dataset(split)
+            counts = np.bincount(dataset.labels, minlength=len(names)).tolist()
+            sizes = some_sizes(dataset)
+            content[split] = {
+                "images": len(dataset),
+                "classes": dict(zip(names, counts, strict=True)),
+                "largest_to_smallest_class": max(counts) / max(1, min(counts)),
+                **summary(sizes),
+            }
+            places = [place + 0.4 * number - 0.2 for place in range(len(names))]
+            label = f"{split}: {len(dataset)}"
+            left.bar(places, counts, width=0.4, color=colour, label=label)
+            if sizes:
+                _scatter(right, sizes, colour=colour)
+        name_classes(left, names)
+        left.set(ylabel="images", title="classes")
+        right.set(xlabel="width (px)", ylabel="height (px)")
+        right.set_title("sizes; a larger point is more images")
+        left.margins(y=0.15)  # room for the legend
+        left.legend(fontsize=8, ncols=2, loc="upper right")
+        right.set(xlim=(0, None), ylim=(0, None))
+        write_json(self.folder / "dataset_statistics.json", content)
+        publish(trainer, figure, self.folder / "dataset_statistics.png")
+
+
+def some_sizes(dataset: CropDataset) -> list[tuple[int, int]]:
+    """Width and height of up to `MAX_OPENED` images, evenly spaced."""
+    count = min(len(dataset), MAX_OPENED)
+    return [dataset.size(index * len(dataset) // count) for index in range(count)]
+
+
+def summary(sizes: Sequence[tuple[int, int]]) -> dict[str, Json]:
+    """Least, median and greatest width and height in pixels.
+
+    >>> summary([(10, 20), (12, 40), (30, 21)])["width"]
+    {'least': 10, 'median': 12.0, 'greatest': 30}
+    """
+    found: dict[str, Json] = {"measured_images": len(sizes)}
+    for name, values in zip(
+        ("width", "height"), zip(*sizes, strict=True), strict=False
+    ):
+        found[name] = {
+            "least": min(values),
+            "median": float(np.median(values)),
+            "greatest": max(values),
+        }
+    return found
+
+
+def _scatter(axes: "Axes", sizes: Sequence[tuple[int, int]], *, colour: str) -> None:
+    """A point for each size, larger where more images have it."""
+    unique, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
+    areas = 12 + 300 * counts / counts.sum()
+    widths, heights = unique.T
+    axes.scatter(widths, heights, s=areas, color=colour, alpha=0.4)

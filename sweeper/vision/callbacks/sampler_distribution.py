@@ -1,0 +1,127 @@
+"""What the training loader really drew: of each class, and each image how often.
+
+It counts the batches that were trained on; it asks the sampler nothing.
+"""
+
+# N training images, C classes
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+
+from sweeper.vision.callbacks.artifacts import (
+    BLUE,
+    GREY,
+    ORANGE,
+    make_figure,
+    may_write,
+    name_classes,
+    publish,
+)
+from sweeper.vision.classifier import Classifier
+from sweeper.vision.data import ImageData
+from sweeper.vision.dataset import Batch
+
+
+class SamplerDistribution(Callback):
+    """Draws `sampler_distribution.png` at the end, over all epochs.
+
+    Attributes:
+        draws_N: how often each training image was drawn, by its index.
+        labels_N: its class; -1 where it never was drawn.
+
+    Args:
+        folder: where the picture goes.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.draws_N = torch.zeros(0, dtype=torch.long)
+        self.labels_N = torch.zeros(0, dtype=torch.long)
+        self._pending: list[tuple[Tensor, Tensor]] = []
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Keep the indices and labels where they are: to count now is to wait."""
+        self._pending.append((batch["indices"], batch["labels"]))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epoch."""
+        self._count()
+
+    def _count(self) -> None:
+        if not self._pending:
+            return
+        indices, labels = (
+            torch.cat(each).cpu() for each in zip(*self._pending, strict=True)
+        )
+        self._pending = []
+        size = max(int(indices.max()) + 1, len(self.draws_N))
+        draws_N = torch.bincount(indices, minlength=size)
+        draws_N[: len(self.draws_N)] += self.draws_N
+        labels_N = torch.full((size,), -1)
+        labels_N[: len(self.labels_N)] = self.labels_N
+        labels_N[indices] = labels
+        self.draws_N, self.labels_N = draws_N, labels_N
+
+    def state_dict(self) -> dict[str, object]:
+        """All counts until now, for a checkpoint."""
+        self._count()
+        return {"draws": self.draws_N, "labels": self.labels_N}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from the counts of a checkpoint."""
+        self.draws_N, self.labels_N = state_dict["draws"], state_dict["labels"]
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the counts, if there was a batch."""
+        self._count()
+        if not may_write(trainer) or not len(self.draws_N):
+            return
+        names = cast(Classifier, pl_module).class_names
+        figure = make_figure(width=11, height=4.2)
+        left, right = figure.subplots(1, 2)
+        drawn_C = class_draws(self.draws_N, self.labels_N, len(names))
+        bars = [("of the draws", drawn_C, BLUE)]
+        draws_N = self.draws_N
+        if isinstance(trainer.datamodule, ImageData):  # type: ignore[attr-defined]
+            there_C = torch.tensor(trainer.datamodule.class_counts)  # type: ignore[attr-defined]
+            bars.insert(0, ("of the images", there_C, GREY))
+            never = int(there_C.sum()) - len(draws_N)
+            draws_N = torch.cat([draws_N, draws_N.new_zeros(max(0, never))])
+        for number, (label, counts_C, colour) in enumerate(bars):
+            places = [place + 0.4 * number - 0.2 for place in range(len(names))]
+            shares = (counts_C / counts_C.sum()).tolist()
+            left.bar(places, shares, width=0.4, color=colour, label=label)
+        name_classes(left, names)
+        left.set(ylabel="share of each class", title="classes")
+        left.margins(y=0.15)  # room for the legend
+        left.legend(fontsize=8, ncols=2, loc="upper right")
+        counts = torch.bincount(draws_N).tolist()
+        right.bar(range(len(counts)), counts, width=0.9, color=ORANGE)
+        right.set(xlabel="times drawn in all epochs", ylabel="images")
+        right.locator_params(axis="both", integer=True)
+        right.set_title(f"{int(draws_N.sum())} draws from {len(draws_N)} images")
+        publish(trainer, figure, self.folder / "sampler_distribution.png")
+
+
+def class_draws(draws_N: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:
+    """How often an image of each class was drawn, (C,).
+
+    >>> class_draws(torch.tensor([3, 0, 1]), torch.tensor([0, -1, 1]), 2)
+    tensor([3, 1])
+    """
+    is_drawn_N = draws_N > 0
+    draws_C = torch.zeros(num_classes, dtype=draws_N.dtype)
+    return draws_C.index_add_(0, labels_N[is_drawn_N], draws_N[is_drawn_N])

@@ -1,0 +1,136 @@
+"""What the network is shown, and what it gets most wrong.
+
+Both are kept as batches pass; no image is loaded or augmented again.
+"""
+
+# B batch, C classes
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # torch's own name for it
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+
+from sweeper.vision.callbacks.artifacts import (
+    is_observed,
+    may_write,
+    publish,
+    step_outputs,
+)
+from sweeper.vision.callbacks.grids import BLACK, RED, draw_grid, thumbnails
+from sweeper.vision.classifier import Classifier
+from sweeper.vision.dataset import Batch
+
+
+class Samples(Callback):
+    """Draws `samples_train.png` and `samples_worst.png`.
+
+    The first shows augmented crops of the first batch of each start. The second shows
+    the images of the last validation with the highest loss, with true and predicted
+    class; what is wrong is red.
+
+    Args:
+        folder: where the pictures go.
+        num_images: images in each.
+    """
+
+    def __init__(self, folder: str, num_images: int = 24) -> None:
+        self.folder = Path(folder)
+        self.num_images = num_images
+        self.worst: dict[str, Tensor] = {}
+        self._candidates: dict[str, Tensor] = {}
+        self._is_shown = False
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Draw the first batch, while a mistake in the recipe can still be mended."""
+        if self._is_shown or not may_write(trainer):
+            return
+        self._is_shown = True
+        names = cast(Classifier, pl_module).class_names
+        labels = batch["labels"][: self.num_images].tolist()
+        figure = draw_grid(
+            thumbnails(batch["images"][: self.num_images]),
+            [(names[label], BLACK) for label in labels],
+        )
+        publish(trainer, figure, self.folder / "samples_train.png")
+
+    def on_validation_epoch_start(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        """Look for the worst anew."""
+        self._candidates = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the worst of this batch and of those before."""
+        step = step_outputs(outputs)
+        logits_BC, labels_B = step["logits"].float(), step["labels"]
+        found = {
+            "losses": F.cross_entropy(logits_BC, labels_B, reduction="none"),
+            "labels": labels_B,
+            "predicted": logits_BC.argmax(dim=1),
+            "images": batch["images"],
+        }
+        self._candidates = worst_of(self._candidates, found, count=self.num_images)
+
+    def on_validation_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        """Keep the worst as small pictures."""
+        found, self._candidates = self._candidates, {}
+        if found and is_observed(trainer):
+            images = thumbnails(found.pop("images"))
+            self.worst = {key: value.cpu() for key, value in found.items()}
+            self.worst["images"] = images
+
+    def state_dict(self) -> dict[str, object]:
+        """The worst images, for a checkpoint: up to 28 kB each."""
+        return {"worst": dict(self.worst)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """The worst images of a checkpoint."""
+        self.worst = dict(state_dict["worst"])
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the worst, if there was a validation."""
+        if not (may_write(trainer) and self.worst):
+            return
+        names = cast(Classifier, pl_module).class_names
+        titles = [
+            (f"{names[true]} as {names[found]}", BLACK if true == found else RED)
+            for true, found in zip(
+                self.worst["labels"].tolist(),
+                self.worst["predicted"].tolist(),
+                strict=True,
+            )
+        ]
+        figure = draw_grid(self.worst["images"], titles)
+        publish(trainer, figure, self.folder / "samples_worst.png")
+
+
+def worst_of(
+    kept: Mapping[str, Tensor], found: Mapping[str, Tensor], *, count: int
+) -> dict[str, Tensor]:
+    """The `count` rows of two tables with the highest losses, the highest first."""
+    tables = [table for table in (kept, found) if table]
+    rows = {key: torch.cat([table[key] for table in tables]) for key in found}
+    order = rows["losses"].argsort(descending=True, stable=True)[:count]
+    return {key: value[order] for key, value in rows.items()}

@@ -1,0 +1,62 @@
+"""Data modules of jersey numbers: the user's own crops and rendered ones.
+
+Both read the same format by the same code.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from sweeper.vision import annotations
+from sweeper.vision.annotations import Row
+from sweeper.vision.data import ImageData, Split
+from sweeper.vision.dataset import ImageFiles, Images
+from sweeper.vision.render import RenderSettings, render_once
+from sweeper.vision.settings import DataConfig, JerseyConfig, SyntheticConfig
+
+
+class JerseyData(ImageData):
+    """The user's own crops: `root/{train,valid,test}/**/annotations.jsonl`."""
+
+    config_class: ClassVar[type[DataConfig]] = JerseyConfig
+    config: JerseyConfig
+
+    @property
+    def root(self) -> Path:
+        """The folder of the split folders."""
+        return self.config.root
+
+    def rows(self, split: Split) -> tuple[Row, ...]:
+        """The rows below the split's folder."""
+        return annotations.read_split(self.root / split)
+
+    def images(self, split: Split, rows: tuple[Row, ...]) -> Images | Tensor:
+        """Files that are read each time."""
+        return ImageFiles(rows, image_size=self.config.image_size)
+
+
+class SyntheticJerseyData(JerseyData):
+    """Rendered jersey numbers, written once in the format that `JerseyData` reads."""
+
+    config_class: ClassVar[type[DataConfig]] = SyntheticConfig
+    config: SyntheticConfig  # type: ignore[assignment]  # its root is the parent's
+
+    @property
+    def render_settings(self) -> RenderSettings:
+        """What is rendered."""
+        return RenderSettings(
+            num_classes=self.config.num_classes,
+            num_images=self.config.num_images,
+            image_size=self.config.image_size,
+            seed=self.config.render_seed,
+        )
+
+    @property
+    def root(self) -> Path:
+        """The folder of what these settings render."""
+        return self.config.root / self.render_settings.folder_name
+
+    def prepare_data(self) -> None:
+        """Render the images unless a process has done so before."""
+        render_once(self.root, self.render_settings)

@@ -1,0 +1,635 @@
+"""Every search and scheduler of conf/ is a function of the journal alone."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from omegaconf import OmegaConf
+from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper import algorithms, samplers, space
+from sweeper.errors import ExperimentError
+from sweeper.experiment import Retry
+from sweeper.paths import builtin_conf
+from sweeper.policy import Search, Suggestion, decide, is_exhausted, retry, suggest
+from sweeper.space import Space
+from sweeper.trial import Decision, Failure, FailureKind, derive
+from tests.helpers import make_experiment
+
+NAMES = sorted(path.stem for path in (builtin_conf() / "search").glob("*.yaml"))
+SCHEDULERS = sorted(p.stem for p in (builtin_conf() / "scheduler").glob("*.yaml"))
+# A Gaussian process imports torch and is fitted anew for each suggestion.
+SEARCHES = [pytest.param(n, marks=[pytest.mark.slow] * (n == "gp")) for n in NAMES]
+DRAWN = [given for given in SEARCHES if given.values != ("grid",)]
+MAX = StudyDirection.MAXIMIZE
+
+MIXED = {
+    "lr": "tag(log, interval(1e-5, 1e-1))",
+    "depth": "interval(1, 8)",
+    "kind": ["a", "b", "c"],
+}
+PLANE = {"x": "interval(0.0, 1.0)", "y": "interval(0.0, 1.0)"}
+FINITE = {"a": [1, 2, 3, 4], "b": ["x", "y", "z"]}
+
+
+def _space(folder: Path, search_space: object, **keys: object) -> Space:
+    search = {} if "search" in keys else {"search": "random"}
+    keys = {"search_space": search_space, **search, **keys}
+    return space.parse(make_experiment(folder, **keys), {})
+
+
+def _search(name: str) -> Search:
+    loaded = OmegaConf.to_container(
+        OmegaConf.load(builtin_conf() / "search" / f"{name}.yaml")
+    )
+    assert isinstance(loaded, dict)
+    return Search(config={str(key): value for key, value in loaded.items()})
+
+
+def _next(rows: Sequence[FrozenTrial], of: Space, search: Search) -> Suggestion | None:
+    seed = derive(42, "suggest", len(rows))
+    return suggest(rows, space=of, search=search, direction=MAX, seed=seed)
+
+
+def _row(
+    found: Suggestion, value: float, state: TrialState = TrialState.COMPLETE
+) -> FrozenTrial:
+    """The row as it comes back from disk."""
+    is_valued = state is TrialState.COMPLETE
+    return create_trial(
+        state=state,
+        values=[value] if is_valued else None,
+        params=dict(found.params),
+        distributions=dict(found.distributions),
+        intermediate_values={1: value} if is_valued else {},
+        system_attrs=json.loads(json.dumps(dict(found.system_attrs))),
+    )
+
+
+def _score(params: Mapping[str, object]) -> float:
+    """A smooth objective with its maximum in the middle of each interval."""
+    return -sum((float(v) - 0.5) ** 2 for v in params.values() if isinstance(v, float))
+
+
+def _sweep(of: Space, search: Search, n: int) -> list[FrozenTrial]:
+    rows: list[FrozenTrial] = []
+    while len(rows) < n and (found := _next(rows, of, search)) is not None:
+        rows.append(_row(found, _score(found.params)))
+    return rows
+
+
+# ---- conformance of every search
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("kind", ["mixed", "plane"])
+def test_a_search_stays_in_the_space_and_where(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    of = {
+        "mixed": lambda: _space(tmp_path, MIXED, where="kind != 'c' or depth > 2"),
+        "plane": lambda: _space(tmp_path, PLANE, where="x > 0.3"),
+    }[kind]()
+    rows = _sweep(of, _search(name), 14)
+    assert len({samplers.key(row.params) for row in rows}) == 14
+    for row in rows:
+        assert samplers.known_point(row.params, space=of) == row.params
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_tries_each_point_of_a_finite_space_once(
+    tmp_path: Path, name: str
+) -> None:
+    of = _space(tmp_path, FINITE, where="not (a == 4 and b == 'z')")
+    rows = _sweep(of, _search(name), 100)
+    assert of.size == len(rows) == 11
+    assert len({samplers.key(row.params) for row in rows}) == 11
+    assert all(of.allows(row.params) for row in rows)
+
+
+REPLAY = """
+import json, sys
+from pathlib import Path
+import tests.test_policy as t
+of = t._space(Path(sys.argv[1]), t.MIXED)
+drawn = [name for name in t.NAMES if name != "grid"]
+out = {n: [r.params for r in t._sweep(of, t._search(n), 13)] for n in drawn}
+print(json.dumps(out))
+"""
+
+
+@pytest.mark.slow
+def test_another_process_suggests_the_same(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", REPLAY, str(tmp_path)]
+    output = subprocess.run(
+        command, cwd=root, check=True, capture_output=True, text=True
+    ).stdout
+    of = _space(tmp_path, MIXED)
+    drawn = [name for name in NAMES if name != "grid"]
+    here = {n: [row.params for row in _sweep(of, _search(n), 13)] for n in drawn}
+    assert json.loads(output) == here
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_last_suggestion_is_made_again_after_a_cut(
+    tmp_path: Path, name: str
+) -> None:
+    of = _space(tmp_path, MIXED)
+    rows = _sweep(of, _search(name), 12)
+    for cut in (0, 1, 5, 11):
+        again = _next(rows[:cut], of, _search(name))
+        assert again is not None
+        assert again.params == rows[cut].params
+        assert json.loads(json.dumps(dict(again.system_attrs))) == (
+            rows[cut].system_attrs
+        )
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])
+def test_a_search_suggests_while_trials_run(
+    tmp_path: Path, name: str, state: TrialState
+) -> None:
+    of = _space(tmp_path, PLANE)
+    rows: list[FrozenTrial] = []
+    for _ in range(4):
+        found = _next(rows, of, _search(name))
+        assert found is not None
+        rows.append(_row(found, math.nan, state))
+    assert len({samplers.key(row.params) for row in rows}) == 4
+
+
+# ---- what single searches promise
+
+
+def test_a_grid_goes_in_the_order_of_the_file(tmp_path: Path) -> None:
+    of = _space(tmp_path, FINITE, search="grid")
+    assert [row.params for row in _sweep(of, _search("grid"), 99)] == list(of.points())
+
+
+def test_a_grid_fills_a_hole_first(tmp_path: Path) -> None:
+    of = _space(tmp_path, FINITE, search="grid")
+    rows = _sweep(of, _search("grid"), 99)
+    missing = _next([*rows[:3], *rows[4:]], of, _search("grid"))
+    assert missing is not None
+    assert missing.params == rows[3].params
+
+
+def test_a_grid_of_an_interval_names_the_line(tmp_path: Path) -> None:
+    of = _space(tmp_path, PLANE)
+    with pytest.raises(ExperimentError, match=r"toy.yaml:\d+: .*'x' is an interval"):
+        _next([], of, _search("grid"))
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_baseline_is_suggested_first_and_once(tmp_path: Path, name: str) -> None:
+    of = _space(tmp_path, FINITE, baseline={"a": 3, "b": "y"})
+    rows = _sweep(of, _search(name), 99)
+    assert rows[0].params == {"a": 3, "b": "y"}
+    assert len(rows) == 12
+
+
+def test_a_failed_point_is_not_suggested_again(tmp_path: Path) -> None:
+    of = _space(tmp_path, {"a": [1, 2]})
+    rows = _sweep(of, _search("random"), 1)
+    failed = [_row(Suggestion(params=rows[0].params, distributions=of.distributions),
+                   0.0, TrialState.FAIL)]  # fmt: skip
+    second = _next(failed, of, _search("random"))
+    assert second is not None
+    assert second.params != rows[0].params
+
+
+def test_a_point_that_the_file_lost_does_not_stop_the_search(tmp_path: Path) -> None:
+    old = _space(tmp_path, {"a": [1, 2, 3, 9]})
+    rows = _sweep(old, _search("tpe"), 99)
+    new = _space(tmp_path, {"a": [1, 2, 3, 4, 5]})
+    assert not is_exhausted(rows, space=new)
+    added = [_row(found, 0.0) for found in [_next(rows, new, _search("tpe"))] if found]
+    assert added[0].params["a"] in (4, 5)
+    last = _next([*rows, *added], new, _search("tpe"))
+    assert last is not None
+    assert is_exhausted([*rows, *added, _row(last, 0.0)], space=new)
+
+
+def test_where_that_allows_little_is_still_met(tmp_path: Path) -> None:
+    of = _space(tmp_path, PLANE, where="x < 0.01")
+    found = _next([], of, _search("tpe"))
+    assert found is not None
+    assert found.params["x"] < 0.01
+
+
+def test_sobol_spreads_its_points(tmp_path: Path) -> None:
+    rows = _sweep(_space(tmp_path, PLANE), _search("sobol"), 17)
+    for name in PLANE:  # the first is drawn at random, then comes the sequence
+        assert {int(row.params[name] * 16) for row in rows[1:]} == set(range(16))
+
+
+def test_cmaes_closes_in_on_the_optimum(tmp_path: Path) -> None:
+    rows = _sweep(_space(tmp_path, PLANE), _search("cmaes"), 60)
+    scores = [row.value for row in rows]
+    assert np.mean(scores[-12:]) > 10 * np.mean(scores[:12])  # both are negative
+    assert any("cma:optimizer:0" in row.system_attrs for row in rows)
+
+
+def test_nsga2_breeds_one_generation_after_another(tmp_path: Path) -> None:
+    rows = _sweep(_space(tmp_path, PLANE), _search("nsga2"), 40)
+    generations = [row.system_attrs["NSGAIISampler:generation"] for row in rows]
+    assert generations == sorted(generations)
+    assert generations[-1] == 3
+
+
+def test_a_sampler_sees_one_trial_a_point_with_the_mean_of_its_seeds(
+    tmp_path: Path,
+) -> None:
+    of = _space(tmp_path, {"a": [1, 2, 3]})
+    first, second, third = (
+        Suggestion(params={"a": a}, distributions=of.distributions) for a in (1, 2, 3)
+    )
+    rows = [
+        _row(first, 0.2),
+        _row(first, 0.4),
+        _row(second, 0.9),
+        _row(second, 0.0, TrialState.RUNNING),
+        _row(third, 0.0, TrialState.FAIL),
+    ]
+    study = samplers.rebuild(rows, space=of, direction=MAX)
+    assert [t.params["a"] for t in study.trials] == [1, 2]
+    assert [t.value for t in study.trials] == pytest.approx([0.3, 0.9])
+
+
+def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
+    of = _space(tmp_path, PLANE)
+    target = {"_target_": "optuna.samplers.RandomSampler"}
+    plain = _sweep(of, Search(config=target), 3)
+    seeded = _sweep(of, Search(config={**target, "seed": 7}), 3)
+    assert [row.params for row in plain] != [row.params for row in seeded]
+    search = Search(config={**target, "seed": 7})
+    study = samplers.rebuild([], space=of, direction=MAX)
+    draws = [samplers.ask(study, search.sampler(s), space=of) for s in (1, 2, 1)]
+    assert draws[0].params == draws[2].params != draws[1].params
+
+
+def test_what_one_search_needs_is_not_imported_for_the_others() -> None:
+    code = (
+        "import sys, sweeper.policy, sweeper.leaderboard, sweeper.live\n"
+        "from sweeper.policy import Search\n"
+        "Search(config={'_target_': 'optuna.samplers.TPESampler'}).sampler(1)\n"
+        "print([m for m in ('torch', 'scipy.stats', 'cmaes') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---- names and arguments in the experiment file
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_file_can_be_named_and_says_nothing(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = make_experiment(tmp_path, search=name)
+    optuna.logging.enable_propagation()  # else caplog does not see it
+    try:
+        found = algorithms.search(loaded)
+    finally:
+        optuna.logging.disable_propagation()
+    assert found.config == _search(name).config
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_file_can_be_named(tmp_path: Path, name: str) -> None:
+    assert algorithms.scheduler(make_experiment(tmp_path, scheduler=name))
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [
+        ("search", "tpee", r"toy.yaml:10: search: .*'tpee'; did you mean 'tpe'\?"),
+        ("scheduler", "ahsa", r"toy.yaml:10: .*'ahsa'; did you mean 'asha'\?"),
+        ("search", {"_target_": "optuna.Nothing"}, "toy.yaml:10: .*optuna.Nothing"),
+        ("search", {"_target_": "builtins.dict"}, "toy.yaml:10: .*no sampler"),
+        ("scheduler", {"_target_": "builtins.dict"}, "toy.yaml:10: .*no method"),
+        (
+            "search",
+            {"_target_": "optuna.samplers.TPESampler", "n_startup": 3},
+            "toy.yaml:10: .*n_startup",
+        ),
+        (
+            "scheduler",
+            {"_target_": "optuna.pruners.MedianPruner", "n_min_trials": 0},
+            "toy.yaml:10: .*n_min_trials",
+        ),
+        (
+            "scheduler",
+            {
+                "_target_": "optuna.pruners.SuccessiveHalvingPruner",
+                "min_resource": "auto",
+            },
+            "toy.yaml:12: .*min_resource is 'auto'",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_an_error_with_its_line(
+    tmp_path: Path, key: str, given: object, message: str
+) -> None:
+    loaded = make_experiment(tmp_path, **{key: given})
+    read: Callable[..., object] = getattr(algorithms, key)
+    with pytest.raises(ExperimentError, match=message):
+        read(loaded)
+
+
+def test_the_projects_own_files_come_first(tmp_path: Path) -> None:
+    folder = tmp_path / "conf" / "search"
+    folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
+    target = "_target_: optuna.samplers.RandomSampler\n"
+    (folder / "tpe.yaml").write_text(target)
+    loaded = make_experiment(tmp_path, search="tpe")
+    assert str(algorithms.search(loaded).config["_target_"]).endswith("RandomSampler")
+
+
+# ---- conformance of every scheduler
+
+RIVALS = 12
+EPOCHS = 9
+
+
+def _scheduler(folder: Path, name: str) -> optuna.pruners.BasePruner:
+    return algorithms.scheduler(make_experiment(folder, scheduler=name))
+
+
+def _study(storage: optuna.storages.BaseStorage, mode: str = "maximize") -> Study:
+    return optuna.create_study(
+        storage=storage, study_name="toy", direction=mode, load_if_exists=True
+    )
+
+
+def _run(
+    study: Study, scheduler: optuna.pruners.BasePruner, curve: Sequence[float]
+) -> list[Decision]:
+    """The decisions on one trial until it is stopped or has reported its curve."""
+    trial = study.ask()
+    decisions = []
+    for epoch, value in enumerate(curve, start=1):
+        trial.report(value, epoch)
+        frozen = study._storage.get_trial(trial._trial_id)
+        decisions.append(decide(study, frozen, scheduler=scheduler))
+        if decisions[-1] is Decision.STOP:
+            break
+    finite = [value for value in curve[: len(decisions)] if value == value]
+    is_stopped = decisions[-1:] == [Decision.STOP]
+    state = TrialState.PRUNED if is_stopped else TrialState.COMPLETE
+    value = max(finite, default=0.0)
+    study._storage.set_trial_state_values(trial._trial_id, state, [value])
+    return decisions
+
+
+def _rival(index: int) -> list[float]:
+    return [0.5 + 0.02 * index + 0.01 * epoch for epoch in range(EPOCHS)]
+
+
+RISING = [0.1 * epoch for epoch in range(1, EPOCHS + 1)]
+CURVES = {
+    "rising": RISING,
+    "falling": RISING[::-1],
+    "flat": [0.5] * EPOCHS,
+    "nan": [math.nan] * EPOCHS,
+    "late nan": [0.5, 0.6, *[math.nan] * (EPOCHS - 2)],
+    "early nan": [math.nan, math.nan, *RISING[2:]],
+    "infinite": [-math.inf] * EPOCHS,
+    "empty": [],
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES.keys())
+def test_a_scheduler_mirrors_and_repeats_its_decisions(
+    tmp_path: Path, name: str, curve: list[float]
+) -> None:
+    decisions = []
+    for mode, sign in (("maximize", 1), ("maximize", 1), ("minimize", -1)):
+        study = _study(InMemoryStorage(), mode)
+        pruner = _scheduler(tmp_path, name)
+        for index in range(RIVALS):
+            _run(study, pruner, [sign * value for value in _rival(index)])
+        decisions.append(_run(study, pruner, [sign * value for value in curve]))
+    assert decisions[0] == decisions[1] == decisions[2]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_first_trial_goes_on(tmp_path: Path, name: str) -> None:
+    study = _study(InMemoryStorage())
+    assert set(_run(study, _scheduler(tmp_path, name), RISING)) == {Decision.CONTINUE}
+
+
+@pytest.mark.parametrize("name", sorted({*SCHEDULERS} - {"none"}))
+def test_a_trial_of_nothing_but_nan_is_stopped(tmp_path: Path, name: str) -> None:
+    study = _study(InMemoryStorage())
+    pruner = _scheduler(tmp_path, name)
+    for index in range(RIVALS):
+        _run(study, pruner, _rival(index) * 4)
+    decisions = _run(study, pruner, [math.nan] * 30)
+    assert decisions[-1] is Decision.STOP
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_trials_of_nan_take_no_place_of_others(tmp_path: Path, name: str) -> None:
+    study = _study(InMemoryStorage())
+    pruner = _scheduler(tmp_path, name)
+    for index in range(RIVALS):
+        _run(study, pruner, _rival(index))
+        _run(study, pruner, [math.nan] * EPOCHS)
+    assert set(_run(study, pruner, [2.0] * EPOCHS)) == {Decision.CONTINUE}
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "none", "patience"])
+def test_a_study_read_back_from_disk_decides_the_same(
+    tmp_path: Path, name: str
+) -> None:
+    path = str(tmp_path / "journal.jsonl")
+
+    def reopened() -> Study:
+        return _study(JournalStorage(JournalFileBackend(path)))
+
+    whole = _study(InMemoryStorage())
+    pruner = _scheduler(tmp_path, name)
+    for index in (5, 2, 9, 1, 11, 3):
+        curve = _rival(index)
+        expected = _run(whole, pruner, curve)
+        assert _run(reopened(), _scheduler(tmp_path, name), curve) == expected
+
+
+# ---- ASHA against an independent reference
+
+
+def _reference_asha(
+    rungs: dict[int, list[float]], epoch: int, value: float, *, factor: int
+) -> Decision:
+    """Li et al. (MLSys 2020), stopping form: the best 1/factor of a rung go on."""
+    levels = {factor**power for power in range(10)}
+    if epoch not in levels:
+        return Decision.CONTINUE
+    rung = rungs.setdefault(epoch, [])
+    rung.append(value)
+    better = sum(other > value for other in rung)
+    return Decision.CONTINUE if better < max(1, len(rung) // factor) else Decision.STOP
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_asha_is_the_published_algorithm_under_any_order(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    study = _study(InMemoryStorage())
+    pruner = _scheduler(tmp_path, "asha")
+    rungs: dict[int, list[float]] = {}
+    running = [(study.ask(), rng.normal(size=30).round(1)) for _ in range(30)]
+    epochs = [0] * len(running)
+    alive = set(range(len(running)))
+    num_stopped = 0
+    while alive:
+        pick = int(rng.choice(sorted(alive)))
+        trial, curve = running[pick]
+        epoch, value = epochs[pick] + 1, float(curve[epochs[pick]])
+        trial.report(value, epoch)
+        frozen = study._storage.get_trial(trial._trial_id)
+        got = decide(study, frozen, scheduler=pruner)
+        assert got is _reference_asha(rungs, epoch, value, factor=3)
+        epochs[pick] = epoch
+        num_stopped += got is Decision.STOP
+        if got is Decision.STOP or epoch == len(curve):
+            alive.discard(pick)
+    assert 15 < num_stopped < 30
+
+
+@pytest.mark.parametrize(
+    ("rivals", "value", "decision"),
+    [
+        ((), 0.5, Decision.CONTINUE),  # nobody to compare with
+        ((0.9, 0.8), 0.7, Decision.STOP),  # third of three, reduction factor 3
+        ((0.9, 0.8), 0.95, Decision.CONTINUE),
+        ((0.9, 0.8), 0.9, Decision.CONTINUE),  # as good as the best
+        ((0.9, 0.8), math.nan, Decision.STOP),  # NaN never wins a rung
+        ((math.nan, math.nan), 0.1, Decision.CONTINUE),
+    ],
+)
+def test_asha_keeps_the_best_third_of_a_rung(
+    tmp_path: Path, rivals: tuple[float, ...], value: float, decision: Decision
+) -> None:
+    study = _study(InMemoryStorage())
+    pruner = _scheduler(tmp_path, "asha")
+    for rival in rivals:
+        _run(study, pruner, [rival])
+    assert _run(study, pruner, [value]) == [decision]
+
+
+# ---- kills
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class MortalStorage(InMemoryStorage):
+    """A storage whose process dies at the given write of a scheduler's note."""
+
+    writes_left = 10**9
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        if self.writes_left == 0:
+            raise Killed
+        self.writes_left -= 1
+        super().set_trial_system_attr(trial_id, key, value)
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband"])
+@pytest.mark.parametrize("value", [0.1, 2.0])
+@pytest.mark.parametrize("writes", range(5))
+def test_a_decision_cut_anywhere_is_made_again_alike(
+    tmp_path: Path, name: str, value: float, writes: int
+) -> None:
+    answers = []
+    for is_cut in (False, True):
+        storage = MortalStorage()
+        study = _study(storage)
+        pruner = _scheduler(tmp_path, name)
+        for index in range(RIVALS):
+            _run(study, pruner, _rival(index))
+        trial = study.ask()
+        trial.report(value, 9)  # three rungs at once: three notes
+        storage.writes_left = writes if is_cut else 10**9
+        row = trial._trial_id
+        try:
+            decide(study, storage.get_trial(row), scheduler=pruner)
+        except Killed:
+            assert is_cut
+        storage.writes_left = 10**9
+        pruner = _scheduler(tmp_path, name)
+        answer = decide(study, storage.get_trial(row), scheduler=pruner)
+        notes = dict(storage.get_trial(row).system_attrs)
+        answers.append((answer, notes))
+    assert answers[0] == answers[1]
+
+
+def test_a_trial_does_not_compete_with_its_own_earlier_report(tmp_path: Path) -> None:
+    study = _study(InMemoryStorage())
+    pruner = _scheduler(tmp_path, "asha")
+    for value in (0.9, 0.8, 0.7, 0.6):
+        _run(study, pruner, [value])
+    trial = study.ask()
+    trial.report(0.85, 1)  # second of five stops; second of six would go on
+    for _ in range(3):
+        frozen = study._storage.get_trial(trial._trial_id)
+        assert decide(study, frozen, scheduler=pruner) is Decision.STOP
+
+
+def test_a_scheduler_may_be_any_object_with_prune() -> None:
+    class Never:
+        def prune(self, study: Study, trial: FrozenTrial) -> bool:
+            assert trial.last_step == 1
+            assert len(study.get_trials(states=(TrialState.RUNNING,))) == 1
+            assert study.direction is MAX
+            return False
+
+    study = _study(InMemoryStorage())
+    decisions = _run(study, Never(), [0.5])  # type: ignore[arg-type]  # duck-typed
+    assert decisions == [Decision.CONTINUE]
+
+
+# ---- retry
+
+
+@pytest.mark.parametrize(
+    ("kinds", "is_retried"),
+    [
+        ("oom", True),
+        ("oom oom", True),
+        ("oom oom oom", False),
+        ("lost lost lost", True),
+        ("lost lost lost lost", False),
+        ("oom oom lost", True),  # each kind has its own count
+        ("oom lost oom lost oom", False),
+        ("error", False),
+        ("nan", False),
+        ("timeout", False),
+    ],
+)
+def test_a_trial_is_retried_as_often_as_its_kind_allows(
+    kinds: str, is_retried: bool
+) -> None:
+    failures = [
+        Failure(kind=FailureKind(kind), message="gone") for kind in kinds.split()
+    ]
+    assert retry(failures, Retry()) is is_retried
