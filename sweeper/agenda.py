@@ -7,7 +7,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from sweeper import policy
-from sweeper.experiment import Budget, Experiment
+from sweeper.experiment import Experiment
+from sweeper.settings import Budget
 from sweeper.space import Space
 from sweeper.trial import derive, trial_id
 

@@ -8,79 +8,27 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SkipValidation,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import assignments, validation, yaml_marks
 from sweeper.errors import ExperimentError, nearest
-from sweeper.fields import Cpus, Env, Gpus, Name, Plugin, Seeds, Target, Text
+from sweeper.fields import Env, Name, Plugin, Seeds, Target, Text
 from sweeper.paths import project_root
+from sweeper.settings import (
+    Budget,
+    Frozen,
+    Objective,
+    Resources,
+    Retry,
+    WandbSettings,
+    short_wandb,
+)
 from sweeper.yaml_marks import Location
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, strict=True
-    )
-
-
-class Objective(_Frozen):
-    """The metric that ranks trials, as the project logs it."""
-
-    metric: Text = Field(examples=["val/acc_top1"])
-    mode: Literal["max", "min"] = "max"
-
-
-class Budget(_Frozen):
-    """Limits of a sweep, absolute over all of its starts; None is unlimited."""
-
-    trials: int | None = Field(default=None, ge=1, examples=[40])
-    gpu_hours: float | None = Field(default=None, gt=0, examples=[12])
-    wall_hours: float | None = Field(default=None, gt=0, examples=[8])
-
-
-class Resources(_Frozen):
-    """What one trial asks for; `auto` is decided by the machine."""
-
-    gpus: Gpus = Field(default="auto", examples=["auto", 0.25])
-    cpus: Cpus = Field(default="auto", examples=["auto", 2])
-    accelerator: str = Field(default="", examples=["T4"])
-
-
-class Retry(_Frozen):
-    """How often an attempt of each kind of failure is made again."""
-
-    oom: int = Field(default=2, ge=0)
-    lost: int = Field(default=3, ge=0)
-    timeout: int = Field(default=0, ge=0)
-    nan: int = Field(default=0, ge=0)
-    error: int = Field(default=0, ge=0)
-
-
-def _wandb(value: object) -> object:
-    if value is None or value is False:  # null, off
-        return {"mode": "none"}
-    return {"mode": value} if isinstance(value, str) else value
-
-
-class WandbSettings(_Frozen):
-    """The W&B runs of a sweep; `mode: none` makes none."""
-
-    mode: Literal["auto", "online", "offline", "none"] = "auto"
-    project: str = "sweeper"
-    entity: str = ""
-    tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
-
-
-class Experiment(_Frozen):
+class Experiment(Frozen):
     """One experiment file; only `search_space` and `objective` are required."""
 
     name: Name = Field(examples=["lr_sweep"])
@@ -109,7 +57,7 @@ class Experiment(_Frozen):
     budget: Budget = Field(default=Budget(), examples=["{trials: 40, gpu_hours: 12}"])
     resources: Resources = Field(default=Resources(), examples=["{gpus: 0.25}"])
     retry: Retry = Field(default=Retry(), examples=["{oom: 2, lost: 3, error: 0}"])
-    wandb: Annotated[WandbSettings, BeforeValidator(_wandb)] = Field(
+    wandb: Annotated[WandbSettings, BeforeValidator(short_wandb)] = Field(
         default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
     )
     env: Env = Field(default_factory=dict, examples=["{OMP_NUM_THREADS: 1}"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper import grammar
-from sweeper.experiment import Objective
+from sweeper.settings import Objective
 from sweeper.trial import Params, State, Sweep, Trial, Value, canonical
 
 # 97.5 % points of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook

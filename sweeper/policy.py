@@ -22,8 +22,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import samplers
-from sweeper.experiment import Retry
 from sweeper.samplers import Suggestion
+from sweeper.settings import Retry
 from sweeper.space import Space
 from sweeper.trial import Decision, Failure, derive
 

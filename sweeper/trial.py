@@ -12,8 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
-from sweeper.experiment import Experiment, Objective
+from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
+from sweeper.settings import Objective
 
 Value: TypeAlias = bool | int | float | str | None
 Params: TypeAlias = Mapping[str, Value]

@@ -19,9 +19,11 @@ def _table() -> dict[str, tuple[int, str]]:
 
 
 def _modules() -> dict[str, list[Path]]:
-    """Top-level modules of sweeper with their files, `vision` apart."""
+    """Modules and subpackages of sweeper with their files, `vision` apart."""
     modules = {p.stem: [p] for p in PACKAGE.glob("*.py") if p.stem not in EDGES}
-    modules["callbacks"] = sorted((PACKAGE / "callbacks").rglob("*.py"))
+    for init in PACKAGE.glob("*/__init__.py"):
+        if init.parent.name != "vision":
+            modules[init.parent.name] = sorted(init.parent.rglob("*.py"))
     return modules
 
 

@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper import algorithms, samplers, space
 from sweeper.errors import ExperimentError
-from sweeper.experiment import Retry
 from sweeper.paths import builtin_conf
 from sweeper.policy import Search, Suggestion, decide, is_exhausted, retry, suggest
+from sweeper.settings import Retry
 from sweeper.space import Space
 from sweeper.trial import Decision, Failure, FailureKind, derive
 from tests.helpers import make_experiment

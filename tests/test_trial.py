@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.experiment import Objective
+from sweeper.settings import Objective
 from sweeper.trial import State, Trial, TrialSpec, canonical, derive, trial_id
 
 SPEC = TrialSpec(

@@ -1,0 +1,36 @@
+"""Print the output of a trial, or the events of the driver."""
+
+import argparse
+import sys
+import time
+
+from sweeper import exits
+from sweeper.commands import sweeps
+from sweeper.errors import SweepNotFoundError
+
+EXAMPLE = "sweeper logs lr_sweep 3f9a -f"
+POLL_SECONDS = 0.5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    sweeps.add_name(parser)
+    parser.add_argument("trial", nargs="?", default="", help="id or number")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on printing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is there, then what comes where asked for."""
+    sweep = sweeps.find(args)
+    path = sweep.paths.log
+    if args.trial:
+        path = sweep.paths.trial(sweeps.find_trial(sweep, args.trial).id).log
+    if not path.exists():
+        raise SweepNotFoundError(f"{path}: nothing is logged yet")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        sys.stdout.write(file.read())
+        while args.follow:
+            time.sleep(POLL_SECONDS)
+            sys.stdout.write(file.read())
+            sys.stdout.flush()
+    return exits.FINISHED

@@ -1,0 +1,24 @@
+"""Put failed trials back in the queue of a sweep."""
+
+import argparse
+
+from sweeper import exits
+from sweeper.commands import sweeps
+
+EXAMPLE = "sweeper retry lr_sweep"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    sweeps.add_name(parser)
+    parser.add_argument("trials", nargs="*", help="ids; none: all that failed")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Queue them; they start at the next `sweeper run`."""
+    from sweeper.requeue import requeue
+
+    sweep = sweeps.find(args)
+    ids = requeue(sweep, [sweeps.find_trial(sweep, name).id for name in args.trials])
+    print(f"{len(ids)} failed trials wait for the next `sweeper run`")
+    return exits.FINISHED

@@ -1,0 +1,20 @@
+"""Pause a running sweep, from any terminal that sees its folder."""
+
+import argparse
+
+from sweeper import exits
+from sweeper.commands import sweeps
+
+EXAMPLE = "sweeper stop lr_sweep"
+arguments = sweeps.add_name
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the driver, and return at once."""
+    sweep = sweeps.find(args)
+    if not sweep.is_running:
+        print(f"{sweep.experiment.name} is not running")
+        return exits.FINISHED
+    sweep.paths.stop_request.touch()
+    print(f"asked {sweep.experiment.name} to pause its trials at their next epoch")
+    return exits.FINISHED

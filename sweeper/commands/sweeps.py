@@ -1,0 +1,56 @@
+"""What several commands ask of sweeps on disk: found by name, trials by id."""
+
+import argparse
+from pathlib import Path
+
+from sweeper import spec
+from sweeper.errors import SweepNotFoundError, nearest
+from sweeper.trial import Sweep, Trial, TrialSpec
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """The argument that `find` reads."""
+    parser.add_argument("name", help="a sweep's name or folder")
+
+
+def find(args: argparse.Namespace) -> Sweep:
+    """The sweep that `name` means: a folder, or a name below the sweeps folder."""
+    given = Path(args.name)
+    if (given / "experiment.yaml").exists():
+        return load(given)
+    return load(args.sweeps / args.name)
+
+
+def load(folder: Path) -> Sweep:
+    """The sweep in a folder."""
+    from sweeper import store  # optuna: not for --help
+
+    return store.load_sweep(folder)
+
+
+def find_trial(sweep: Sweep, name: str) -> Trial:
+    """The trial whose number is `name` or whose id starts with it.
+
+    Raises:
+        SweepNotFoundError: no trial of that name, or several.
+    """
+    found = [
+        trial
+        for trial in sweep.trials
+        if name == str(trial.number) or (name and trial.id.startswith(name))
+    ]
+    exact = [trial for trial in found if name in (trial.id, str(trial.number))]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    ids = [trial.id for trial in found or sweep.trials]
+    what = "several trials" if found else "no trial"
+    hint = ", ".join(ids) if found else nearest(name, ids)
+    raise SweepNotFoundError(f"{sweep.folder}: {what} {name!r}; {hint}")
+
+
+def command_of(sweep: Sweep, trial: Trial) -> str:
+    """The shell command that trains a trial alone; "" before its first start."""
+    path = sweep.paths.trial(trial.id).spec
+    if not path.exists():
+        return ""
+    return spec.command(TrialSpec.from_json(path.read_text(encoding="utf-8")))

@@ -1,0 +1,39 @@
+"""Train one trial in this process; the same command resumes it."""
+
+import argparse
+from pathlib import Path
+
+from sweeper.spec import DEFAULT_CONFIG, DEFAULT_METRIC, DEFAULT_TARGET
+
+EXAMPLE = "sweeper train model=resnet50 data.batch_size=32"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides")
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help="primary config")
+    parser.add_argument("--target", default=DEFAULT_TARGET, help="module:function")
+    parser.add_argument("--metric", default=DEFAULT_METRIC, help="the objective")
+    parser.add_argument("--mode", choices=("max", "min"), default="max")
+    parser.add_argument(
+        "--wandb", choices=("auto", "online", "offline", "none"), default="auto"
+    )
+    parser.add_argument("--test", action="store_true", help="test the best checkpoint")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train to the end, or to a pause."""
+    from sweeper import training
+
+    overrides = [*args.overrides, *(["test=true"] if args.test else [])]
+    return training.train(
+        training.make_spec(
+            overrides,
+            config=Path(args.config),
+            target=args.target,
+            metric=args.metric,
+            mode=args.mode,
+            wandb_mode=args.wandb,
+            sweeps=args.sweeps,
+        )
+    )

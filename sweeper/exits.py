@@ -1,0 +1,20 @@
+"""The exit codes of every command, in one table.
+
+| code | when |
+|---|---|
+| 0 | all went well; for `run`: every trial has ended |
+| 1 | a bug of sweeper: a traceback |
+| 2 | the user can mend it: one message says where and how |
+| 3 | some trials failed |
+| 4 | a budget was reached |
+| 5 | another driver holds the sweep |
+| 6 | the experiment file describes another sweep |
+| 130 | interrupted; the same command goes on |
+
+2, 5 and 6 are those of the errors in `errors`.
+"""
+
+FINISHED = 0
+FAILED_TRIALS = 3
+BUDGET = 4
+INTERRUPTED = 130

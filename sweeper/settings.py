@@ -1,0 +1,67 @@
+"""The mappings of an experiment file: objective, budget, resources, retry, wandb.
+
+Each holds values and their ranges; what they mean is for the modules that read them.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sweeper.fields import Cpus, Gpus, Text
+
+
+class Frozen(BaseModel):
+    """A part of the file: no unknown key, no other type, no change afterwards."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True
+    )
+
+
+class Objective(Frozen):
+    """The metric that ranks trials, as the project logs it."""
+
+    metric: Text = Field(examples=["val/acc_top1"])
+    mode: Literal["max", "min"] = "max"
+
+
+class Budget(Frozen):
+    """Limits of a sweep, absolute over all of its starts; None is unlimited."""
+
+    trials: int | None = Field(default=None, ge=1, examples=[40])
+    gpu_hours: float | None = Field(default=None, gt=0, examples=[12])
+    wall_hours: float | None = Field(default=None, gt=0, examples=[8])
+
+
+class Resources(Frozen):
+    """What one trial asks for; `auto` is decided by the machine."""
+
+    gpus: Gpus = Field(default="auto", examples=["auto", 0.25])
+    cpus: Cpus = Field(default="auto", examples=["auto", 2])
+    accelerator: str = Field(default="", examples=["T4"])
+
+
+class Retry(Frozen):
+    """How often an attempt of each kind of failure is made again."""
+
+    oom: int = Field(default=2, ge=0)
+    lost: int = Field(default=3, ge=0)
+    timeout: int = Field(default=0, ge=0)
+    nan: int = Field(default=0, ge=0)
+    error: int = Field(default=0, ge=0)
+
+
+def short_wandb(value: object) -> object:
+    """`wandb: none` and `wandb: offline` as the mapping that they stand for."""
+    if value is None or value is False:  # null, off
+        return {"mode": "none"}
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class WandbSettings(Frozen):
+    """The W&B runs of a sweep; `mode: none` makes none."""
+
+    mode: Literal["auto", "online", "offline", "none"] = "auto"
+    project: str = "sweeper"
+    entity: str = ""
+    tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
