@@ -1,9 +1,13 @@
 """Experiment sweeps over Hydra + Lightning projects that survive any kill."""
 
-from sweeper.callbacks import report, trial_dir
-from sweeper.experiment import Experiment
-from sweeper.store import load_sweep
-from sweeper.trial import Decision, State, Sweep, Trial
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.callbacks import report, trial_dir
+    from sweeper.experiment import Experiment
+    from sweeper.store import load_sweep
+    from sweeper.trial import Decision, State, Sweep, Trial
 
 __all__ = [
     "Decision",
@@ -15,3 +19,25 @@ __all__ = [
     "report",
     "trial_dir",
 ]
+
+# Each name comes from its module at its first use: `sweeper --help` needs none.
+_HOMES = {
+    "Decision": "trial",
+    "Experiment": "experiment",
+    "State": "trial",
+    "Sweep": "trial",
+    "Trial": "trial",
+    "load_sweep": "store",
+    "report": "callbacks",
+    "trial_dir": "callbacks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sweeper.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

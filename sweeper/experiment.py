@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
-from sweeper import assignments, validation, yaml_marks
+from sweeper import assignments, defaults, validation, yaml_marks
 from sweeper.errors import ExperimentError, nearest
 from sweeper.fields import Env, Name, Plugin, Seeds, Target, Text
 from sweeper.paths import project_root
@@ -33,10 +33,8 @@ class Experiment(Frozen):
 
     name: Name = Field(examples=["lr_sweep"])
     notes: str = ""
-    target: Target = Field(
-        default="sweeper.vision.train:train", examples=["my_project.train:main"]
-    )
-    config: Text = Field(default="conf/train.yaml", examples=["conf/train.yaml"])
+    target: Target = Field(default=defaults.TARGET, examples=["my_project.train:main"])
+    config: Text = Field(default=defaults.CONFIG, examples=["conf/train.yaml"])
     overrides: tuple[str, ...] = Field(
         default=(), examples=["[model=resnet18, trainer.max_epochs=20]"]
     )

@@ -3,14 +3,11 @@
 import shlex
 from pathlib import Path
 
+from sweeper import defaults
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.space import Space
 from sweeper.trial import Launch, Params, TrialSpec, trial_id
-
-DEFAULT_TARGET = "sweeper.vision.train:train"
-DEFAULT_CONFIG = "conf/train.yaml"
-DEFAULT_METRIC = "val/acc_top1"
 
 
 def make_spec(
@@ -63,15 +60,22 @@ def _wandb(
     }
 
 
+def stored_command(path: Path) -> str:
+    """`command` of the spec in a file; "" before the trial's first start."""
+    if not path.exists():
+        return ""
+    return command(TrialSpec.from_json(path.read_text(encoding="utf-8")))
+
+
 def command(spec: TrialSpec) -> str:
     """The shell command that trains the same trial alone, in this terminal."""
     words = ["python", "-m", "sweeper", "train", *spec.overrides]
-    if spec.target != DEFAULT_TARGET:
+    if spec.target != defaults.TARGET:
         words += ["--target", spec.target]
     config = Path(spec.config)
-    if config != Path(spec.project) / DEFAULT_CONFIG:
+    if config != Path(spec.project) / defaults.CONFIG:
         words += ["--config", spec.config]
-    if spec.metric != DEFAULT_METRIC:
+    if spec.metric != defaults.METRIC:
         words += ["--metric", spec.metric]
     if spec.mode != "max":
         words += ["--mode", spec.mode]

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from sweeper import exits, leaderboard
+from sweeper import exits
 from sweeper.commands import sweeps
 from sweeper.errors import SweepNotFoundError
 
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from sweeper import live
+    from sweeper import leaderboard, live, spec
 
     sweep = sweeps.find(args)
     best = leaderboard.best(sweep)
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         raise SweepNotFoundError(
             f"{sweep.folder}: no trial has a value yet; see `sweeper status`"
         )
-    command = sweeps.command_of(sweep, best)
+    command = spec.stored_command(sweep.paths.trial(best.id).spec)
     data = live.best_json(sweep, best, command=command)
     if args.json:
         print(json.dumps(data))

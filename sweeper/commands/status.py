@@ -3,8 +3,6 @@
 import argparse
 import json
 
-from rich.console import Console
-
 from sweeper import exits
 from sweeper.commands import sweeps
 
@@ -19,6 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the state, now."""
+    from rich.console import Console
+
     from sweeper import live
 
     sweep = sweeps.find(args)

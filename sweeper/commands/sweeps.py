@@ -2,10 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sweeper import spec
 from sweeper.errors import SweepNotFoundError, nearest
-from sweeper.trial import Sweep, Trial, TrialSpec
+
+if TYPE_CHECKING:
+    from sweeper.trial import Sweep, Trial
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +15,7 @@ def add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a sweep's name or folder")
 
 
-def find(args: argparse.Namespace) -> Sweep:
+def find(args: argparse.Namespace) -> "Sweep":
     """The sweep that `name` means: a folder, or a name below the sweeps folder."""
     given = Path(args.name)
     if (given / "experiment.yaml").exists():
@@ -21,14 +23,14 @@ def find(args: argparse.Namespace) -> Sweep:
     return load(args.sweeps / args.name)
 
 
-def load(folder: Path) -> Sweep:
+def load(folder: Path) -> "Sweep":
     """The sweep in a folder."""
     from sweeper import store  # optuna: not for --help
 
     return store.load_sweep(folder)
 
 
-def find_trial(sweep: Sweep, name: str) -> Trial:
+def find_trial(sweep: "Sweep", name: str) -> "Trial":
     """The trial whose number is `name` or whose id starts with it.
 
     Raises:
@@ -46,11 +48,3 @@ def find_trial(sweep: Sweep, name: str) -> Trial:
     what = "several trials" if found else "no trial"
     hint = ", ".join(ids) if found else nearest(name, ids)
     raise SweepNotFoundError(f"{sweep.folder}: {what} {name!r}; {hint}")
-
-
-def command_of(sweep: Sweep, trial: Trial) -> str:
-    """The shell command that trains a trial alone; "" before its first start."""
-    path = sweep.paths.trial(trial.id).spec
-    if not path.exists():
-        return ""
-    return spec.command(TrialSpec.from_json(path.read_text(encoding="utf-8")))

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sweeper.spec import DEFAULT_CONFIG, DEFAULT_METRIC, DEFAULT_TARGET
+from sweeper import defaults
 
 EXAMPLE = "sweeper train model=resnet50 data.batch_size=32"
 
@@ -11,9 +11,9 @@ EXAMPLE = "sweeper train model=resnet50 data.batch_size=32"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("overrides", nargs="*", help="Hydra overrides")
-    parser.add_argument("--config", default=DEFAULT_CONFIG, help="primary config")
-    parser.add_argument("--target", default=DEFAULT_TARGET, help="module:function")
-    parser.add_argument("--metric", default=DEFAULT_METRIC, help="the objective")
+    parser.add_argument("--config", default=defaults.CONFIG, help="primary config")
+    parser.add_argument("--target", default=defaults.TARGET, help="module:function")
+    parser.add_argument("--metric", default=defaults.METRIC, help="the objective")
     parser.add_argument("--mode", choices=("max", "min"), default="max")
     parser.add_argument(
         "--wandb", choices=("auto", "online", "offline", "none"), default="auto"

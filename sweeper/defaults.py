@@ -1,0 +1,5 @@
+"""What an experiment or a training that does not say otherwise means."""
+
+TARGET = "sweeper.vision.train:train"
+CONFIG = "conf/train.yaml"
+METRIC = "val/acc_top1"
