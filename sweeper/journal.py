@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from sweeper import agenda, algorithms, policy, store
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
+from sweeper.rows import Rows
 from sweeper.space import Space
 from sweeper.spec import make_spec
 from sweeper.trial import (
@@ -55,14 +56,13 @@ class Journal:
         self._paths = SweepPaths(folder)
         self._launch = launch
         self._study = store.open_study(experiment, self._paths)
-        self._storage = self._study._storage
+        self._rows = Rows(self._study)
         self._search = algorithms.search(experiment)
         self._scheduler = algorithms.scheduler(experiment)
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths
         )
         self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
-        self._rows: dict[str, int] = {}  # trial id -> Optuna's row id
         self._is_exhausted = False
         self._stop = Stop()
         self._clock = clock
@@ -72,12 +72,9 @@ class Journal:
 
     def _recover(self) -> None:
         """Put trials that a dead driver left running back in the queue."""
-        for frozen in self._trials():
-            self._rows[frozen.user_attrs["id"]] = frozen._trial_id
+        for frozen in self._rows.all():
             if frozen.state is TrialState.RUNNING:
-                self._storage.set_trial_state_values(
-                    frozen._trial_id, TrialState.WAITING
-                )
+                self._rows.move(frozen.user_attrs["id"], TrialState.WAITING)
 
     # ---- handing out
 
@@ -109,23 +106,22 @@ class Journal:
 
     def start(self, slot: str) -> TrialSpec:
         """Mark the slot's trial as running; what its process needs to know."""
-        row = self._rows[self._slots[slot]]
-        frozen = self._storage.get_trial(row)
+        identity = self._slots[slot]
+        frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-        attempt = {
-            "starts": frozen.user_attrs.get("starts", 0) + 1,
-            "demand": asdict(self._launch.demand),
-            "busy_before": busy,
-        }
-        for key, stored in attempt.items():
-            self._storage.set_trial_user_attr(row, key, stored)
-        self._storage.set_trial_state_values(row, TrialState.RUNNING)
+        self._rows.note(
+            identity,
+            starts=frozen.user_attrs.get("starts", 0) + 1,
+            demand=asdict(self._launch.demand),
+            busy_before=busy,
+        )
+        self._rows.move(identity, TrialState.RUNNING)
         seed = frozen.user_attrs["seed"]
         return self._spec(params=frozen.params, seed=seed, number=frozen.number)
 
     def _next_waiting(self) -> str | None:
         held = set(self._slots.values())
-        for frozen in self._trials():
+        for frozen in self._rows.all():
             identity: str = frozen.user_attrs["id"]
             if frozen.state is TrialState.WAITING and identity not in held:
                 return identity
@@ -136,29 +132,13 @@ class Journal:
         if self._is_exhausted:
             return None
         owed = agenda.next_owed(
-            self._trials(),
+            self._rows.all(),
             experiment=self._experiment,
             space=self._space,
             search=self._search,
         )
         self._is_exhausted = owed is None
-        return None if owed is None else self._create(owed)
-
-    def _create(self, owed: agenda.Owed) -> str:
-        """One record holds the whole row: a kill leaves all of it or nothing."""
-        suggestion = owed.suggestion
-        row = self._storage.create_new_trial(
-            self._study._study_id,
-            create_trial(
-                state=TrialState.WAITING,
-                params=dict(suggestion.params),
-                distributions=dict(suggestion.distributions),
-                user_attrs={"id": owed.id, "seed": owed.seed, "point": owed.point},
-                system_attrs=dict(suggestion.system_attrs),
-            ),
-        )
-        self._rows[owed.id] = row
-        return owed.id
+        return None if owed is None else self._rows.create(owed)
 
     # ---- what becomes of it
 
@@ -180,30 +160,29 @@ class Journal:
             metrics: every scalar that was logged.
             busy_seconds: age of the trial's process.
         """
-        row = self._rows[self._slots[slot]]
-        frozen = self._storage.get_trial(row)
+        identity = self._slots[slot]
+        frozen = self._rows.get(identity)
         before = frozen.user_attrs.get("busy_before", 0.0)
         progress = {
             "metrics": dict(metrics),
             "busy_seconds": before + busy_seconds,
         }
-        self._storage.set_trial_user_attr(row, "progress", progress)
+        self._rows.note(identity, progress=progress)
         if value is not None:
-            self._storage.set_trial_intermediate_value(row, epoch, value)
-            if self._is_pruned(row):
+            self._rows.report(identity, epoch=epoch, value=value)
+            if self._is_pruned(identity):
                 return Decision.STOP
         self._watch_budget()
         return Decision.PAUSE if self._is_stopping() else Decision.CONTINUE
 
-    def _is_pruned(self, row: int) -> bool:
+    def _is_pruned(self, identity: str) -> bool:
         """Whether the scheduler ends the trial; once said, it stays said."""
-        frozen = self._storage.get_trial(row)
+        frozen = self._rows.get(identity)
         if "stopped_at" in frozen.user_attrs:
             return True
         decision = policy.decide(self._study, frozen, scheduler=self._scheduler)
         if decision is Decision.STOP:
-            step = frozen.last_step
-            self._storage.set_trial_user_attr(row, "stopped_at", step)
+            self._rows.note(identity, stopped_at=frozen.last_step)
         return decision is Decision.STOP
 
     def finish(self, slot: str) -> State:
@@ -211,8 +190,8 @@ class Journal:
 
         A trial without one finite value has failed.
         """
-        row = self._rows[self._slots[slot]]
-        frozen = self._storage.get_trial(row)
+        identity = self._slots[slot]
+        frozen = self._rows.get(identity)
         values = [v for v in frozen.intermediate_values.values() if math.isfinite(v)]
         if not values:
             name = self._experiment.objective.metric
@@ -226,37 +205,32 @@ class Journal:
             )
         best = max(values) if self._experiment.objective.mode == "max" else min(values)
         is_pruned = "stopped_at" in frozen.user_attrs
-        self._storage.set_trial_state_values(
-            row, TrialState.PRUNED if is_pruned else TrialState.COMPLETE, [best]
-        )
+        state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
+        self._rows.move(identity, state, [best])
         del self._slots[slot]
-        return State.PRUNED if is_pruned else State.COMPLETE
+        return store.STATES[state]
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt: WAITING where a retry is left, else FAILED."""
         identity = self._slots.pop(slot)
-        row = self._rows[identity]
-        frozen = self._storage.get_trial(row)
+        frozen = self._rows.get(identity)
         stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
-        self._storage.set_trial_user_attr(row, "failures", stored)
+        self._rows.note(identity, failures=stored)
         failures = [store.to_failure(data) for data in stored]
         is_retried = policy.retry(failures, self._experiment.retry)
-        self._storage.set_trial_state_values(
-            row, TrialState.WAITING if is_retried else TrialState.FAIL
-        )
-        return State.WAITING if is_retried else State.FAILED
+        state = TrialState.WAITING if is_retried else TrialState.FAIL
+        self._rows.move(identity, state)
+        return store.STATES[state]
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""
-        row = self._rows[self._slots.pop(slot)]
-        self._storage.set_trial_state_values(row, TrialState.WAITING)
+        self._rows.move(self._slots.pop(slot), TrialState.WAITING)
 
     def lost(self, slot: str) -> None:
         """Record that a slot died; its trial, if it held one, counts as lost."""
         if slot not in self._slots:
             return
-        row = self._rows[self._slots[slot]]
-        step = self._storage.get_trial(row).last_step or 0
+        step = self._rows.get(self._slots[slot]).last_step or 0
         message = "the process or its node died"
         self.fail(slot, Failure(kind=FailureKind.LOST, message=message, step=step))
 
@@ -288,12 +262,8 @@ class Journal:
         self._study.set_user_attr("wall_seconds", wall_seconds)
         used = {
             "wall_hours": wall_seconds / 3600,
-            "gpu_hours": agenda.gpu_hours(self._trials()),
+            "gpu_hours": agenda.gpu_hours(self._rows.all()),
         }
         message = agenda.exceeded(budget, used=used)
         if message and not self._is_stopping():
             self._stop = Stop(reason=StopReason.BUDGET, message=message)
-
-    def _trials(self) -> list[FrozenTrial]:
-        study_id = self._study._study_id
-        return store.newest(self._storage.get_all_trials(study_id, deepcopy=False))
