@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -111,7 +112,10 @@ class Journal:
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
         self._rows.note(
             identity,
-            starts=frozen.user_attrs.get("starts", 0) + 1,
+            attempts=[
+                *frozen.user_attrs.get("attempts", ()),
+                {"slot": slot, "at": _now(), "busy_before": busy},
+            ],
             demand=asdict(self._launch.demand),
             busy_before=busy,
         )
@@ -267,3 +271,8 @@ class Journal:
         message = agenda.exceeded(budget, used=used)
         if message and not self._is_stopping():
             self._stop = Stop(reason=StopReason.BUDGET, message=message)
+
+
+def _now() -> str:
+    """The time of day in UTC, for the timeline of a report; nothing depends on it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,7 +8,7 @@ from sweeper import locks, store
 from sweeper.errors import LockedError, SweepNotFoundError, nearest
 from sweeper.trial import State, Sweep
 
-KEPT = ("id", "seed", "point", "starts", "demand", "busy_before", "progress")
+KEPT = ("id", "seed", "point", "attempts", "demand", "busy_before", "progress")
 
 
 def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ It never decides anything and adds no trial; `journal` is the only writer.
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -18,7 +20,7 @@ from sweeper import experiment, locks
 from sweeper.errors import JournalError, SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
-from sweeper.trial import Demand, Failure, FailureKind, State, Sweep, Trial
+from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
 
 log = logging.getLogger(__name__)
 
@@ -167,11 +169,21 @@ def to_trial(frozen: FrozenTrial) -> Trial:
         metrics=progress.get("metrics", {}),
         demand=Demand(**attrs["demand"]) if "demand" in attrs else Demand(cpus=1.0),
         peak_bytes=attrs.get("peak_bytes", 0),
-        starts=attrs.get("starts", 0),
+        starts=len(attrs.get("attempts", ())),
+        attempts=tuple(to_attempt(data) for data in attrs.get("attempts", ())),
         failures=tuple(to_failure(f) for f in attrs.get("failures", ())),
         started_at=frozen.datetime_start,
         ended_at=frozen.datetime_complete,
         busy_seconds=progress.get("busy_seconds", 0.0),
+    )
+
+
+def to_attempt(data: Mapping[str, Any]) -> Attempt:
+    """A start as the journal stores it."""
+    return Attempt(
+        slot=data["slot"],
+        started_at=datetime.fromisoformat(data["at"]),
+        busy_before=data["busy_before"],
     )
 
 

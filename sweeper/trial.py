@@ -69,6 +69,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One start of a trial's process.
+
+    Attributes:
+        slot: who ran it; slots of two drivers never share a name.
+        busy_before: seconds that earlier attempts had trained by then.
+    """
+
+    slot: str
+    started_at: datetime
+    busy_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """What a trial asks of the cluster.
 
@@ -93,6 +107,7 @@ class Trial:
         values: objective by epoch (1-based, absolute); NaN is kept.
         metrics: every logged scalar of the last reported epoch.
         starts: how often a process was started for it.
+        attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
     """
 
@@ -106,6 +121,7 @@ class Trial:
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
     peak_bytes: int = 0
     starts: int = 0
+    attempts: tuple[Attempt, ...] = ()
     failures: tuple[Failure, ...] = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None
