@@ -11,6 +11,7 @@ template's own, after the child was reaped.
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -20,13 +21,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sweeper import strays
+from sweeper import leaving, strays
 
 PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 2.0
+WARMING = "a: {b: 1, c: x, d: [1, 2], e: 0.1}\nf: ${a.b}\n"
+WARMING_OVERRIDES = ("a.b=2", "a.c='y z'", "+g=[1,{h: -1e-3}]", "++i.j=null", "~f")
 PRELOADED = ("torch", "lightning.pytorch", "torchvision", "sweeper.child")
 
 
@@ -125,10 +130,7 @@ class Template:
                 kill_group(pid)
 
     def _become_trial(self, connection: socket.socket) -> None:
-        """The child's whole life: SystemExit unwinds the loop above it.
-
-        That way the interpreter ends as ever: exit handlers run, temporary folders go.
-        """
+        """The child's whole life, to an exit as an interpreter's own."""
         os.setpgid(0, 0)
         die_with_parent()
         signal.set_wakeup_fd(-1)
@@ -140,8 +142,12 @@ class Template:
         self._listener.close()
         for other in self._children.values():
             other.close()
-        self._serve(connection)
-        raise SystemExit(0)
+        try:
+            self._serve(connection)
+        except BaseException:  # the one edge of a forked process
+            traceback.print_exc()
+            leaving.leave(1)
+        leaving.leave(0)
 
     def _reap(self) -> None:
         while self._children:
@@ -167,6 +173,15 @@ def preload(modules: Sequence[str], target: str) -> None:
             print(f"template: {name} is not preloaded: {error}", file=sys.stderr)
 
 
+def warm_hydra() -> None:
+    """Have Hydra find its plugins and its parser learn, once for all trials."""
+    hydra = importlib.import_module("sweeper.compose")
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "warm.yaml"
+        config.write_text(WARMING)
+        hydra.Composer(config, Path(folder)).compose(WARMING_OVERRIDES)
+
+
 def guard(scratch: Path) -> None:
     """Wait for the owner's end, then end what carries its mark."""
     while os.read(sys.stdin.fileno(), 1024):
@@ -190,6 +205,9 @@ def main(arguments: Sequence[str]) -> None:
     listener.bind(address)
     listener.listen(64)
     preload(PRELOADED, target)
+    warm_hydra()
+    gc.collect()
+    gc.freeze()  # a collection in a trial would copy every page that it looks at
     child = importlib.import_module("sweeper.child")
     Template(listener, child.serve).run()
 

@@ -87,9 +87,8 @@ def environment(spec: TrialSpec) -> dict[str, str]:
 
 def describe(spec: TrialSpec, config: DictConfig) -> None:
     """Give the open run the trial's config, nested, and its swept keys, flat."""
-    import wandb
-
-    if wandb.run is None:
+    module = sys.modules.get("wandb")  # importing it takes longer than a short trial
+    if module is None or module.run is None:
         return
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     assert isinstance(resolved, dict)  # noqa: S101  # a composed config is a mapping
@@ -102,9 +101,7 @@ def describe(spec: TrialSpec, config: DictConfig) -> None:
         "git_commit": _git(project, "rev-parse", "HEAD"),
         "git_dirty": bool(_git(project, "status", "--porcelain")),
     }
-    wandb.run.config.update(  # type: ignore[no-untyped-call]
-        _without_home(flat), allow_val_change=True
-    )
+    module.run.config.update(_without_home(flat), allow_val_change=True)
 
 
 def _without_home(node: object) -> object:
