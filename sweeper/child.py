@@ -3,6 +3,7 @@
 It reads no journal; the slot at the other end of the socket does.
 """
 
+import faulthandler
 import json
 import os
 import socket
@@ -24,6 +25,18 @@ class SocketChannel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._lines = connection.makefile("rw", encoding="utf-8")
+        self._limit_seconds: float | None = None
+
+    def watch(self, limit_seconds: float | None) -> None:
+        """Write every thread's stack to standard error shortly before this limit.
+
+        The slot kills a process that is silent for so long; the stack says where it
+        hung. Each report starts the time anew.
+        """
+        self._limit_seconds = limit_seconds
+        if limit_seconds is not None:
+            early = limit_seconds - min(1.0, limit_seconds / 10)
+            faulthandler.dump_traceback_later(early)
 
     def receive(self) -> Mapping[str, str]:
         """The next line; empty at the end of the connection."""
@@ -49,7 +62,9 @@ class SocketChannel:
                 "busy_seconds": busy_seconds,
             }
         )
-        return Decision(self.receive()["decision"])
+        decision = Decision(self.receive()["decision"])
+        self.watch(self._limit_seconds)
+        return decision
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one line."""
@@ -66,7 +81,10 @@ def serve(connection: socket.socket) -> None:
     spec = TrialSpec.from_json(request["spec"])
     os.environ.update(json.loads(request["env"]))
     redirect_output(TrialPaths(Path(spec.folder)))
+    faulthandler.enable()
+    channel.watch(spec.timeout_seconds)
     outcome = worker.run_trial(spec, channel)
+    faulthandler.cancel_dump_traceback_later()
     sys.stdout.flush()
     sys.stderr.flush()
     channel.send(asdict(outcome))

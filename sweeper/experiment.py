@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import assignments, defaults, validation, yaml_marks
 from sweeper.errors import ExperimentError, nearest
-from sweeper.fields import Env, Name, Plugin, Seeds, Target, Text
+from sweeper.fields import Duration, Env, Name, Plugin, Seeds, Target, Text
 from sweeper.paths import project_root
 from sweeper.settings import (
     Budget,
@@ -55,6 +55,7 @@ class Experiment(Frozen):
     budget: Budget = Field(default=Budget(), examples=["{trials: 40, gpu_hours: 12}"])
     resources: Resources = Field(default=Resources(), examples=["{gpus: 0.25}"])
     retry: Retry = Field(default=Retry(), examples=["{oom: 2, lost: 3, error: 0}"])
+    timeout: Duration | None = Field(default=None, examples=["10m"])
     wandb: Annotated[WandbSettings, BeforeValidator(short_wandb)] = Field(
         default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
     )

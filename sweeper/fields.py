@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DURATION = re.compile(r"(?=\d)(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -54,6 +55,22 @@ def _check_env(env: Mapping[str, str]) -> Mapping[str, str]:
     return env
 
 
+def _seconds(value: object) -> object:
+    """`90`, `90s`, `10m`, `1h30m` in seconds; anything else as it is."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        parts = zip(match.groups(), (3600, 60, 1), strict=True)
+        return sum(float(number) * unit for number, unit in parts if number)
+    return value
+
+
+def _check_seconds(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError(
+            "more than no time: seconds, or a text such as 90s, 10m, 1h30m"
+        )
+    return seconds
+
+
 def _single(value: object) -> object:
     return (value,) if isinstance(value, int) else value
 
@@ -83,4 +100,7 @@ Gpus: TypeAlias = Annotated[float | Literal["auto"], AfterValidator(_check_gpus)
 Cpus: TypeAlias = Annotated[float, Field(gt=0)] | Literal["auto"]
 Env: TypeAlias = Annotated[
     Mapping[str, str], BeforeValidator(_words), AfterValidator(_check_env)
+]
+Duration: TypeAlias = Annotated[
+    float, BeforeValidator(_seconds), AfterValidator(_check_seconds)
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from sweeper import agenda, algorithms, policy, store
+from sweeper import agenda, algorithms, failures, policy, store
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.rows import Rows
@@ -65,6 +65,7 @@ class Journal:
         )
         self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
         self._is_exhausted = False
+        self._failed: list[tuple[str, Failure]] = []  # in a row, in this start
         self._stop = Stop()
         self._clock = clock
         self._started = clock()
@@ -211,6 +212,7 @@ class Journal:
         is_pruned = "stopped_at" in frozen.user_attrs
         state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
         self._rows.move(identity, state, [best])
+        self._failed.clear()
         del self._slots[slot]
         return store.STATES[state]
 
@@ -220,11 +222,22 @@ class Journal:
         frozen = self._rows.get(identity)
         stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
         self._rows.note(identity, failures=stored)
-        failures = [store.to_failure(data) for data in stored]
-        is_retried = policy.retry(failures, self._experiment.retry)
+        attempts = [store.to_failure(data) for data in stored]
+        is_retried = policy.retry(attempts, self._experiment.retry)
         state = TrialState.WAITING if is_retried else TrialState.FAIL
         self._rows.move(identity, state)
+        if not is_retried:
+            self._failed.append((identity, failure))
+            self._watch_failures()
         return store.STATES[state]
+
+    def _watch_failures(self) -> None:
+        """Stop when trial after trial fails in one way: the next ones would, too."""
+        ids = failures.repeated(self._failed)
+        if ids and not self._is_stopping():
+            _, newest = self._failed[-1]
+            message = failures.message(ids, newest, sweep=self._experiment.name)
+            self._stop = Stop(reason=StopReason.FAILING, message=message)
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""

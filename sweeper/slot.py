@@ -7,10 +7,12 @@ knows nothing.
 import json
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from typing import IO, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
+
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
 
 class JournalClient(Protocol):
@@ -80,25 +82,69 @@ def _run_one(
 ) -> None:
     step = 0
     outcome: Mapping[str, str] | None = None
-    lines = connection.makefile("rw", encoding="utf-8")
+    talk = _Conversation(connection, limit_seconds=spec.timeout_seconds)
     code = -int(signal.SIGKILL)
     try:
-        _send(lines, {"spec": spec.to_json(), "env": json.dumps(dict(env))})
-        for line in lines:
-            message = json.loads(line)
+        talk.send({"spec": spec.to_json(), "env": json.dumps(dict(env))})
+        for message in talk.messages():
             if message["event"] == "report":
                 del message["event"]
                 decision = journal.report(slot, **message)
                 step = message["epoch"]
-                _send(lines, {"decision": decision})
+                talk.send({"decision": decision})
             elif message["event"] == "exit":
                 code = message["code"]
                 break
-            else:
+            elif message["event"] != "alive":
                 outcome = message
+    except TimeoutError:
+        outcome = talk.end()
     except OSError:
         code = -int(signal.SIGPIPE)  # the process died while it was written to
     settle(slot, journal, outcome=outcome, code=code, step=step)
+
+
+class _Conversation:
+    """Lines of JSON with a trial's process.
+
+    Args:
+        limit_seconds: longest silence of the other side, None for no limit.
+    """
+
+    def __init__(
+        self, connection: socket.socket, *, limit_seconds: float | None
+    ) -> None:
+        self._connection = connection
+        self._limit_seconds = limit_seconds
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send one line; a process that does not read it counts as silent."""
+        self._connection.settimeout(self._limit_seconds)
+        self._connection.sendall(json.dumps(message).encode() + b"\n")
+
+    def messages(self) -> Iterator[dict[str, Any]]:  # JSON
+        """Each line as it comes.
+
+        Raises:
+            TimeoutError: none came for too long.
+        """
+        rest = b""
+        self._connection.settimeout(self._limit_seconds)
+        while data := self._connection.recv(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            yield from map(json.loads, lines)
+
+    def end(self) -> Mapping[str, str]:
+        """Have the template kill a silent process; its outcome, once it is dead."""
+        self._connection.settimeout(None)
+        self._connection.shutdown(socket.SHUT_WR)
+        while self._connection.recv(65536):
+            continue
+        message = (
+            f"no report for {self._limit_seconds:g} s (timeout); log.txt shows where "
+            "it hung"
+        )
+        return {"event": "failed", "kind": "timeout", "message": message}
 
 
 def settle(
@@ -118,9 +164,7 @@ def settle(
     """
     match outcome:
         case None:
-            message = f"the process ended without a result: {describe_exit(code)}"
-            failure = Failure(kind=FailureKind.LOST, message=message, step=step)
-            journal.fail(slot, failure)
+            journal.fail(slot, _lost(code, step))
         case {"event": "finished"}:
             journal.finish(slot)
         case {"event": "paused"}:
@@ -128,9 +172,24 @@ def settle(
         case {"event": "fatal", "message": message}:
             journal.abort(slot, message)
         case {"kind": kind, "message": message}:
-            journal.fail(
-                slot, Failure(kind=FailureKind(kind), message=message, step=step)
+            failure = Failure(
+                kind=FailureKind(kind),
+                message=message,
+                step=step,
+                traceback=outcome.get("traceback", ""),
             )
+            journal.fail(slot, failure)
+
+
+def _lost(code: int, step: int) -> Failure:
+    """A process that died without a word; a crash of its own has a place, too."""
+    how = describe_exit(code)
+    return Failure(
+        kind=FailureKind.LOST,
+        message=f"the process ended without a result: {how}",
+        step=step,
+        traceback=how if -code in CRASHES else "",
+    )
 
 
 def describe_exit(code: int) -> str:
@@ -142,8 +201,3 @@ def describe_exit(code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit status {code}"
-
-
-def _send(lines: IO[str], message: Mapping[str, object]) -> None:
-    lines.write(json.dumps(message) + "\n")
-    lines.flush()

@@ -37,6 +37,7 @@ def make_spec(
         metric=experiment.objective.metric,
         mode=experiment.objective.mode,
         chdir=experiment.chdir,
+        timeout_seconds=experiment.timeout,
         gpus=launch.demand.gpus,
         threads=max(1, int(launch.demand.cpus)),
         memory_fraction=launch.demand.gpus if 0 < launch.demand.gpus < 1 else 1.0,

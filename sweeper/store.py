@@ -193,6 +193,7 @@ def to_failure(data: Mapping[str, object]) -> Failure:
         kind=FailureKind(str(data["kind"])),
         message=str(data["message"]),
         step=int(str(data["step"])),
+        traceback=str(data.get("traceback", "")),
     )
 
 

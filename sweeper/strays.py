@@ -38,7 +38,7 @@ def end(scratch: Path, *, grace_seconds: float) -> None:
     deadline = time.monotonic() + grace_seconds
     while pids := find(scratch):
         for pid in pids:
-            if time.monotonic() > deadline or not _is_wandb(pid):
+            if time.monotonic() > deadline or not is_wandb(pid):
                 _kill(pid)
         time.sleep(POLL_SECONDS)
 
@@ -53,13 +53,17 @@ def clean() -> None:
 
 
 def _environments() -> Iterator[tuple[int, bytes]]:
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
+    for pid in _processes():
         try:
-            yield int(entry.name), (entry / "environ").read_bytes()
+            yield pid, Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue  # gone by now, or another user's
+
+
+def _processes() -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            yield int(entry.name)
 
 
 def _kill(pid: int) -> None:
@@ -69,7 +73,22 @@ def _kill(pid: int) -> None:
         return
 
 
-def _is_wandb(pid: int) -> bool:
+def children(parent: int) -> list[int]:
+    """Children of a process."""
+    return [pid for pid in _processes() if _parent(pid) == parent]
+
+
+def _parent(pid: int) -> int:
+    """Parent of a process, 0 where it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def is_wandb(pid: int) -> bool:
+    """Whether it is W&B's writer, which leaves by itself with its file on disk."""
     try:
         return b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

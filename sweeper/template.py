@@ -29,6 +29,7 @@ from pathlib import Path
 from sweeper import leaving, strays
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 2.0
 WARMING = "a: {b: 1, c: x, d: [1, 2], e: 0.1}\nf: ${a.b}\n"
 WARMING_OVERRIDES = ("a.b=2", "a.c='y z'", "+g=[1,{h: -1e-3}]", "++i.j=null", "~f")
@@ -71,6 +72,15 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parents die, sessions and all.
+
+    That of a trial's process keeps them below it; the template's then gets them when
+    the trial is dead, so that nothing of a trial can hide.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def kill_group(pid: int) -> None:
     """Kill what is left of a trial's process group, such as loader workers."""
     try:
@@ -98,6 +108,7 @@ class Template:
 
     def run(self) -> None:
         """Serve until killed; the trials die with it."""
+        adopt_orphans()
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -133,6 +144,7 @@ class Template:
         """The child's whole life, to an exit as an interpreter's own."""
         os.setpgid(0, 0)
         die_with_parent()
+        adopt_orphans()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -150,18 +162,29 @@ class Template:
         leaving.leave(0)
 
     def _reap(self) -> None:
-        while self._children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            kill_group(pid)
-            connection = self._children.pop(pid)
-            with contextlib.suppress(KeyError):  # _hang_up was first
-                self._poll.unregister(connection.fileno())
-            code = os.waitstatus_to_exitcode(status)
-            line = json.dumps({"event": "exit", "code": code}) + "\n"
-            with connection, contextlib.suppress(OSError):  # the slot left first
-                connection.sendall(line.encode())
+        with contextlib.suppress(ChildProcessError):  # none is left
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = found
+                if pid in self._children:
+                    self._say_exit(pid, os.waitstatus_to_exitcode(status))
+        self._kill_orphans()
+
+    def _say_exit(self, pid: int, code: int) -> None:
+        kill_group(pid)
+        self._kill_orphans()
+        connection = self._children.pop(pid)
+        with contextlib.suppress(KeyError):  # _hang_up was first
+            self._poll.unregister(connection.fileno())
+        line = json.dumps({"event": "exit", "code": code}) + "\n"
+        with connection, contextlib.suppress(OSError):  # the slot left first
+            connection.sendall(line.encode())
+
+    def _kill_orphans(self) -> None:
+        """End what a dead trial left: children of ours that we did not fork."""
+        for pid in strays.children(os.getpid()):
+            if pid not in self._children and not strays.is_wandb(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def preload(modules: Sequence[str], target: str) -> None:

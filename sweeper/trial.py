@@ -61,11 +61,14 @@ class Failure:
         kind: what ended it.
         message: one line, the exception's type first.
         step: epochs reported before it, 0 for none.
+        traceback: digest of where it was raised; equal for equal tracebacks, "" for
+            a failure without one.
     """
 
     kind: FailureKind
     message: str
     step: int = 0
+    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,7 @@ class TrialSpec:
         folder: absolute path of the trial's folder.
         project: absolute path put on sys.path; working directory unless `chdir`.
         threads: torch's intra-op threads; a part of bit-equality.
+        timeout_seconds: longest time without a report, None for no limit.
         memory_fraction: enforced share of one device's memory, 1.0 for none.
         wandb: settings of the W&B run: mode, project, entity, group, name, tags, notes.
     """
@@ -167,6 +171,7 @@ class TrialSpec:
     metric: str
     mode: str
     chdir: bool = False
+    timeout_seconds: float | None = None
     gpus: float = 0.0
     threads: int = 1
     memory_fraction: float = 1.0
@@ -272,6 +277,7 @@ class StopReason(StrEnum):
     INTERRUPTED = "interrupted"
     BUDGET = "budget"
     ERROR = "error"  # one that every trial would meet
+    FAILING = "failing"  # trial after trial failed in the same way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

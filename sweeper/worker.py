@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper import callbacks, locks
+from sweeper import callbacks, failures, locks
 from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.compose import compose_trial
@@ -39,11 +39,13 @@ class Outcome:
         event: "finished", "paused", "failed" or "fatal" (every trial would meet it).
         kind: kind of the failure, "" for the first two.
         message: one line.
+        traceback: see `Failure`.
     """
 
     event: str
     kind: str = ""
     message: str = ""
+    traceback: str = ""
 
 
 class Channel(Protocol):
@@ -192,9 +194,18 @@ def save_config(config: DictConfig, paths: TrialPaths) -> None:
 def failed(error: Exception) -> Outcome:
     """Classify what a target raised, by its type."""
     message = f"{type(error).__name__}: {error}".splitlines()[0]
-    is_oom = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    kind = FailureKind.OOM if is_oom else FailureKind.ERROR
-    return Outcome(event="failed", kind=kind, message=message)
+    kind = FailureKind.OOM if _is_oom(error) else FailureKind.ERROR
+    digest = failures.digest(error)
+    return Outcome(event="failed", kind=kind, message=message, traceback=digest)
+
+
+def _is_oom(error: BaseException | None) -> bool:
+    """Whether memory ran out, whatever the project raised because of it."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def best_epoch(metrics: Path, *, metric: str, mode: str) -> tuple[int, float] | None:

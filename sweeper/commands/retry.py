@@ -11,7 +11,11 @@ EXAMPLE = "sweeper retry lr_sweep"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
-    parser.add_argument("trials", nargs="*", help="ids; none: all that failed")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("trials", nargs="*", default=[], help="ids or numbers")
+    which.add_argument(
+        "--failed", action="store_true", help="all that failed, as without an id"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,10 +1,14 @@
 """A plain loop: it saves its own state and reports each epoch."""
 
 import json
+import math
 import os
 import signal
+import subprocess
+import sys
 import time
 
+import torch
 from omegaconf import DictConfig
 
 import sweeper
@@ -23,7 +27,8 @@ def train(cfg: DictConfig) -> None:
         state = {"epoch": state["epoch"] + 1, "total": state["total"] + cfg.rate}
         with (sweeper.trial_dir() / "busy.jsonl").open("a") as file:
             file.write(json.dumps([begin, time.time()]) + "\n")
-        decision = sweeper.report(state["epoch"], {"acc": state["total"]})
+        value = math.nan if cfg.behaviour == "nan" else state["total"]
+        decision = sweeper.report(state["epoch"], {"acc": value})
         temporary = state_file.with_suffix(".new")
         temporary.write_text(json.dumps(state))
         temporary.replace(state_file)
@@ -32,17 +37,51 @@ def train(cfg: DictConfig) -> None:
 
 
 def _misbehave(behaviour: str, epoch: int) -> None:
-    if behaviour == "raise":
-        raise ValueError("a row is broken")
-    if behaviour == "segfault":
-        os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour == "raise" or (behaviour == "raise_once" and _is_first("raised")):
+        raise ValueError(f"row {time.time_ns()} is broken")
+    if behaviour == "oom":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    if behaviour == "wrapped_oom":
+        _wrap_oom()
+    if behaviour == "hang" and epoch == 1:
+        while True:
+            time.sleep(60)
+    if behaviour == "exit":
+        sys.exit(7)
+    if behaviour in ("segfault", "kill"):
+        number = signal.SIGSEGV if behaviour == "segfault" else signal.SIGKILL
+        os.kill(os.getpid(), number)
+    if behaviour == "leave_children":
+        _leave_children()
     if behaviour.startswith("meet_"):
         _meet(int(behaviour.removeprefix("meet_")))
-    if behaviour == "die_once" and epoch == 1:
-        flag = sweeper.trial_dir() / "died"
-        if not flag.exists():
-            flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "die_once" and epoch == 1 and _is_first("died"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_first(name: str) -> bool:
+    """Whether this is asked for the first time in the trial's folder."""
+    flag = sweeper.trial_dir() / name
+    if flag.exists():
+        return False
+    flag.touch()
+    return True
+
+
+def _wrap_oom() -> None:
+    try:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError("the batch is too large") from error
+
+
+def _leave_children() -> None:
+    """Start processes that outlive the trial: one in its group, one that hides."""
+    nap = [sys.executable, "-c", "import time; time.sleep(600)"]
+    here = subprocess.Popen(nap)
+    hidden = subprocess.Popen(nap, start_new_session=True)
+    with (sweeper.trial_dir() / "children").open("a") as file:
+        file.write(f"{here.pid}\n{hidden.pid}\n")
 
 
 def _meet(count: int) -> None:

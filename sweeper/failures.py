@@ -1,0 +1,50 @@
+"""What failures have in common: the same traceback, trial after trial; pure."""
+
+import hashlib
+import traceback
+from collections.abc import Sequence
+
+from sweeper.trial import Failure
+
+IN_A_ROW = 3
+
+
+def digest(error: BaseException) -> str:
+    """Ten hex digits that name a traceback: its frames and its type.
+
+    The message is left out: it often holds a value that differs from trial to trial.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in frames]
+    text = "\n".join([*places, type(error).__qualname__])
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def repeated(ended: Sequence[tuple[str, Failure]]) -> tuple[str, ...]:
+    """Ids of the newest trials that all failed in one way; () when they did not.
+
+    Args:
+        ended: failed trials with their last failures, in order; the caller starts
+            anew after each trial that did not fail.
+    """
+    last = ended[-IN_A_ROW:]
+    ways = {(failure.kind, failure.traceback) for _, failure in last}
+    is_one = len(ways) == 1 and all(failure.traceback for _, failure in last)
+    return tuple(name for name, _ in last) if len(last) == IN_A_ROW and is_one else ()
+
+
+def message(ids: Sequence[str], failure: Failure, *, sweep: str) -> str:
+    """One message for trials that failed in one way, and what to do.
+
+    >>> from sweeper.trial import FailureKind
+    >>> boom = Failure(kind=FailureKind.ERROR, message="ValueError: x", traceback="1")
+    >>> message(["a1", "b2", "c3"], boom, sweep="lr")
+    '3 trials in a row failed alike (a1, b2, c3): ValueError: x; `sweeper logs lr c3` \
+has the traceback; mend it, then `sweeper retry lr` puts them back'
+    """
+    what = failure.message
+    return (
+        f"{len(ids)} trials in a row failed alike ({', '.join(ids)}): {what}; "
+        f"`sweeper logs {sweep} {ids[-1]}` has the traceback; mend it, then "
+        f"`sweeper retry {sweep}` puts them back"
+    )
