@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from sweeper import events, export, leaderboard, locks, store, strays, template
+from sweeper import (
+    disk,
+    events,
+    export,
+    leaderboard,
+    locks,
+    spec,
+    store,
+    strays,
+    template,
+)
 from sweeper.callbacks import wandb
 from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
 from sweeper.experiment import Experiment, changes, dump, load
@@ -53,6 +63,8 @@ def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
         SweeperError: an error that every trial meets.
     """
     paths = SweepPaths(plan.folder)
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    disk.wait(paths.folder, display.event)
     with ExitStack() as stack:
         other = stack.enter_context(locks.hold(paths.lock))
         if other is not None:
@@ -89,6 +101,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
                 + "\nundo the change, or start a new sweep (name: ... in the file)"
             )
     write_text(paths.experiment, dump(experiment))
+    spec.relocate(paths, experiment)
 
 
 def _drive_locked(
@@ -139,11 +152,12 @@ def _watch(
     reader = store.Reader(plan.experiment, plan.folder)
     request = SweepPaths(plan.folder).stop_request
     before = reader.sweep()
+    diary = _Diary(plan.folder, display)
     is_draining = False
     while True:
         is_over = bool(wait([fit], timeout=POLL_SECONDS).done)
         after = reader.sweep()
-        _tell(display, before, after)
+        diary.tell(before, after)
         before = after
         if is_over:
             return fit.result()
@@ -156,14 +170,40 @@ def _watch(
             raise KeyboardInterrupt
 
 
-def _tell(display: Display, before: Sweep, after: Sweep) -> None:
-    lines = events.events(before, after)
-    for line in lines:
-        display.event(line)
-    display.update(after)
-    if lines:
-        with after.paths.log.open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+class _Diary:
+    """Tells what happens, on the display and in the sweep's log.
+
+    While the disk is full it says so; the lines of the log are kept until there is
+    space, since a driver that waited for them would not hear a signal.
+    """
+
+    def __init__(self, folder: Path, display: Display) -> None:
+        self._folder = folder
+        self._display = display
+        self._unwritten: list[str] = []
+        self._is_full = False
+
+    def tell(self, before: Sweep, after: Sweep) -> None:
+        """Tell what is new in `after`."""
+        lines = events.events(before, after)
+        for line in lines:
+            self._display.event(line)
+        self._display.update(after)
+        self._unwritten += lines
+        self._watch_disk()
+        if self._unwritten and not self._is_full:
+            text = "".join(f"{line}\n" for line in self._unwritten)
+            disk.append(after.paths.log, text.encode())
+            self._unwritten.clear()
+
+    def _watch_disk(self) -> None:
+        may_be = self._is_full or disk.may_be_full(self._folder)
+        reason = disk.problem(self._folder) if may_be else ""
+        if reason and not self._is_full:
+            self._display.event(disk.paused(self._folder, reason))
+        if self._is_full and not reason:
+            self._display.event(disk.GOING_ON)
+        self._is_full = bool(reason)
 
 
 def write_leaderboard(sweep: Sweep) -> None:

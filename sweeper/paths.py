@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper import disk
+
 
 @dataclass(frozen=True, slots=True)
 class TrialPaths:
@@ -122,13 +124,18 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
 
     The temporary file lies in the same folder (rename(2) is atomic only within one
     file system) and is synced first: after a power cut the new name has its content.
+    A full disk is waited for.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(temporary)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+
+    def replace() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    disk.patiently(replace, folder=path.parent, scrap=temporary)
 
 
 def write_text(path: Path, text: str) -> None:

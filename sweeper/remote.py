@@ -115,8 +115,8 @@ class RemoteJournal:
         self._call("lost", slot)
 
     def drain(self) -> None:
-        """Start nothing more."""
-        self._call("drain")
+        """Start nothing more; a journal that waits for its disk hears of it later."""
+        self._handle.drain.remote()
 
     def is_finished(self) -> bool:
         """Whether nothing runs and nothing will start."""

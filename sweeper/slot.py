@@ -8,8 +8,10 @@ import json
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
+from sweeper import disk
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
@@ -82,7 +84,11 @@ def _run_one(
 ) -> None:
     step = 0
     outcome: Mapping[str, str] | None = None
-    talk = _Conversation(connection, limit_seconds=spec.timeout_seconds)
+    talk = _Conversation(
+        connection,
+        limit_seconds=spec.timeout_seconds,
+        is_excused=lambda: bool(disk.problem(Path(spec.folder))),
+    )
     code = -int(signal.SIGKILL)
     try:
         talk.send({"spec": spec.to_json(), "env": json.dumps(dict(env))})
@@ -95,7 +101,7 @@ def _run_one(
             elif message["event"] == "exit":
                 code = message["code"]
                 break
-            elif message["event"] != "alive":
+            else:
                 outcome = message
     except TimeoutError:
         outcome = talk.end()
@@ -109,12 +115,18 @@ class _Conversation:
 
     Args:
         limit_seconds: longest silence of the other side, None for no limit.
+        is_excused: whether something else keeps the other side silent.
     """
 
     def __init__(
-        self, connection: socket.socket, *, limit_seconds: float | None
+        self,
+        connection: socket.socket,
+        *,
+        limit_seconds: float | None,
+        is_excused: Callable[[], bool],
     ) -> None:
         self._connection = connection
+        self._is_excused = is_excused
         self._limit_seconds = limit_seconds
 
     def send(self, message: Mapping[str, object]) -> None:
@@ -130,9 +142,17 @@ class _Conversation:
         """
         rest = b""
         self._connection.settimeout(self._limit_seconds)
-        while data := self._connection.recv(65536):
+        while data := self._receive():
             *lines, rest = (rest + data).split(b"\n")
             yield from map(json.loads, lines)
+
+    def _receive(self) -> bytes:
+        while True:
+            try:
+                return self._connection.recv(65536)
+            except TimeoutError:
+                if not self._is_excused():
+                    raise
 
     def end(self) -> Mapping[str, str]:
         """Have the template kill a silent process; its outcome, once it is dead."""

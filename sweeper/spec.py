@@ -1,11 +1,12 @@
-"""From a suggestion to the `TrialSpec` that its process runs; pure."""
+"""From a suggestion to the `TrialSpec` that its process runs, and its file."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from sweeper import defaults
 from sweeper.experiment import Experiment
-from sweeper.paths import SweepPaths
+from sweeper.paths import SweepPaths, write_text
 from sweeper.space import Space
 from sweeper.trial import Launch, Params, TrialSpec, trial_id
 
@@ -59,6 +60,21 @@ def _wandb(
         "notes": experiment.notes,
         "tags": experiment.wandb.tags,
     }
+
+
+def relocate(paths: SweepPaths, experiment: Experiment) -> None:
+    """Write the specs of a sweep anew whose folder or project was moved or copied."""
+    for path in sorted(paths.trials.glob("*/spec.json")):
+        old = TrialSpec.from_json(path.read_text(encoding="utf-8"))
+        new = replace(
+            old,
+            folder=str(path.parent.absolute()),
+            project=str(experiment.project),
+            config=str(experiment.project / experiment.config),
+        )
+        if old == new:
+            return  # they move together
+        write_text(path, new.to_json())
 
 
 def stored_command(path: Path) -> str:

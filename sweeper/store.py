@@ -3,7 +3,6 @@
 It never decides anything and adds no trial; `journal` is the only writer.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper import experiment, locks
-from sweeper.errors import JournalError, SweepNotFoundError, nearest
+from sweeper import database, experiment, locks, records
+from sweeper.errors import SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
@@ -33,32 +31,29 @@ STATES: Mapping[TrialState, State] = {
 }
 
 
-class _OneWriter(JournalFileOpenLock):
-    """No lock of Optuna's: flock already admits one writer, and dies with it."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return
-
-
-def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
+def storage(
+    sweep: Experiment, paths: SweepPaths, *, is_writer: bool = False
+) -> BaseStorage:
     """The storage that the experiment names: a file of the sweep, or a database.
 
     Raises:
-        JournalError: the file is damaged before its last record.
+        JournalError: the file is damaged before its last record, or is no database.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if sweep.storage is not None:
-        return RDBStorage(sweep.storage)
-    backend = JournalFileBackend(
-        str(paths.journal), lock_obj=_OneWriter(str(paths.journal))
-    )
-    try:
-        return JournalStorage(backend)
-    except (ValueError, KeyError, AssertionError) as error:
-        raise JournalError(_damage(paths.journal, str(error))) from error
+    if sweep.storage is None:
+        return records.open_file(paths.journal, is_writer=is_writer)
+    return database.open_url(database.url(sweep.storage, paths.folder))
+
+
+def study_name(sweep: Experiment, paths: SweepPaths, found: BaseStorage) -> str:
+    """The name of the sweep's study, which outlives a new name of the sweep.
+
+    A journal that lies in the sweep's folder holds the study of that sweep alone. In
+    a database that sweeps share, the name tells them apart.
+    """
+    names = [study.study_name for study in found.get_all_studies()]
+    is_own = sweep.storage is None or database.is_inside(sweep.storage, paths.folder)
+    return names[0] if is_own and len(names) == 1 else sweep.name
 
 
 def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
@@ -70,9 +65,10 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     paths.folder.mkdir(parents=True, exist_ok=True)
     if sweep.storage is None:
         drop_torn_tail(paths.journal)
+    found = storage(sweep, paths, is_writer=True)
     return optuna.create_study(
-        storage=storage(sweep, paths),
-        study_name=sweep.name,
+        storage=found,
+        study_name=study_name(sweep, paths, found),
         direction="maximize" if sweep.objective.mode == "max" else "minimize",
         load_if_exists=True,
     )
@@ -126,12 +122,15 @@ class Reader:
 
     def _trials(self) -> list[Trial]:
         if self._storage is None:
-            is_file = self._experiment.storage is None
-            if is_file and not self._paths.journal.exists():
+            file = self._paths.journal
+            if self._experiment.storage is not None:
+                file = database.file(self._experiment.storage, self._paths.folder)
+            if not file.exists():
                 return []
             self._storage = storage(self._experiment, self._paths)
+        name = study_name(self._experiment, self._paths, self._storage)
         try:
-            study_id = self._storage.get_study_id_from_name(self._experiment.name)
+            study_id = self._storage.get_study_id_from_name(name)
         except KeyError:
             return []
         return [
@@ -150,9 +149,11 @@ class Reader:
 def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """One row an id, its newest, in the order of the first rows.
 
-    An id has a second row when a failed trial was put back in the queue.
+    An id has a second row when a failed trial was put back in the queue. A row
+    without an id is none of ours.
     """
-    return list({row.user_attrs["id"]: row for row in rows}.values())
+    ours = (row for row in rows if "id" in row.user_attrs)
+    return list({row.user_attrs["id"]: row for row in ours}.values())
 
 
 def to_trial(frozen: FrozenTrial) -> Trial:
@@ -202,16 +203,3 @@ def _missing(folder: Path) -> str:
     names = [p.parent.name for p in sweeps.glob("*/experiment.yaml")]
     hint = nearest(folder.name, names)
     return f"{folder}: no sweep is there; {hint} (another place: --sweeps DIR)"
-
-
-def _damage(path: Path, error: str) -> str:
-    lines = path.read_bytes().split(b"\n")[:-1]
-    for number, line in enumerate(lines, start=1):
-        try:
-            json.loads(line)
-        except ValueError:
-            return (
-                f"{path}:{number}: record is damaged ({line[:40]!r}...); each line "
-                "must be one JSON record; run `sweeper repair` on the sweep"
-            )
-    return f"{path}: cannot be replayed ({error}); run `sweeper repair` on the sweep"

@@ -6,6 +6,7 @@ It knows nothing of Ray or of the sweep; reports go out through a channel.
 import importlib
 import inspect
 import json
+import logging
 import os
 import random
 import sys
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper import callbacks, failures, locks
+from sweeper import callbacks, disk, failures, locks
 from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.compose import compose_trial
@@ -28,7 +29,10 @@ from sweeper.errors import SweeperError, TargetError, nearest
 from sweeper.paths import TrialPaths, remove_stale_temporaries, write_text
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
 
+log = logging.getLogger(__name__)
+
 LOCK_WAIT_SECONDS = 60.0
+DISK_PAUSE_SECONDS = 2.0  # a file that did not fit may have left space for others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,8 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
             return Outcome(event="failed", kind=FailureKind.ERROR, message=message)
         exit_code = 0
     except Exception as error:  # the one edge of a trial's process
+        if _is_disk_full(error):
+            return _wait_for_space(error, paths)
         write_text(paths.error, traceback.format_exc())
         traceback.print_exc()
         return failed(error)
@@ -119,6 +125,19 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
     return Outcome(event="finished")
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether the disk ended the trial; torch does not say why it could not write."""
+    return disk.is_full(error) or "PytorchStreamWriter failed" in str(error)
+
+
+def _wait_for_space(error: Exception, paths: TrialPaths) -> Outcome:
+    """Pause a trial that the disk ended: it is not the trial's failure."""
+    log.warning("%s: waiting for space", error)
+    time.sleep(DISK_PAUSE_SECONDS)
+    disk.wait(paths.folder, log.warning)
+    return Outcome(event="paused", message=f"{type(error).__name__}: {error}")
 
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
@@ -231,6 +250,5 @@ def best_epoch(metrics: Path, *, metric: str, mode: str) -> tuple[int, float] | 
 
 
 def append_line(path: Path, data: Mapping[str, object]) -> None:
-    """Append one JSON line in a single write."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(data) + "\n")
+    """Append one JSON line, whole or not at all."""
+    disk.append(path, (json.dumps(data) + "\n").encode())

@@ -110,6 +110,19 @@ def test_scalars_are_what_hydras_configs_make_of_them(
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400)),
+        *(("1.5h", 5400), ("2m5s", 125), ("0.5", 0.5), ("null", None)),
+    ],
+)
+def test_a_timeout_is_seconds_or_a_text_with_units(
+    read: Read, text: str, seconds: float | None
+) -> None:
+    assert read(f"{SMALLEST}timeout: {text}\n").timeout == seconds
+
+
+@pytest.mark.parametrize(
     ("added", "line", "message"),
     [
         ("sede: [1]", 3, "unknown key 'sede'; did you mean 'seeds'"),
@@ -140,6 +153,9 @@ def test_scalars_are_what_hydras_configs_make_of_them(
         ("wandb: {tags: a}", 3, "wandb.tags: 'a' must be a list"),
         ("env: {A: 1.5}", 3, "env.A: 1.5 must be a string"),
         ("env: {A B: x}", 3, "'A B' is none"),
+        ("timeout: 10 days", 3, "timeout: '10 days' must be a number"),
+        ("timeout: 0", 3, "timeout: 0 must be more than no time"),
+        ("timeout: m", 3, "timeout: 'm' must be a number"),
         ("path: /etc", 3, "unknown key 'path'"),
         ("lines: {}", 3, "unknown key 'lines'"),
         ("project: 3", 3, "project: 3 must be a path"),

@@ -1,0 +1,127 @@
+"""Writes that outlast a full or read-only disk: they wait and go on by themselves.
+
+It knows folders and errors; what is written is for its callers.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+PROBE_BYTES = 64 * 1024
+LOW_BYTES = 64 * 1024**2
+POLL_SECONDS = 0.5
+T = TypeVar("T")
+
+
+def problem(folder: Path) -> str:
+    """Why the disk of `folder` takes nothing now; "" where it does."""
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        _write_all(probe, b"\0" * PROBE_BYTES)
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno in FULL else ""
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return ""
+
+
+def may_be_full(folder: Path) -> bool:
+    """Whether little space is left, or none may be used; costs no write."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    return free < LOW_BYTES or bool(found.f_flag & os.ST_RDONLY)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full or read-only disk is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def patiently(write: Callable[[], T], *, folder: Path, scrap: Path | None = None) -> T:
+    """What `write` returns, tried again for as long as the disk is the reason.
+
+    Args:
+        write: leaves nothing behind when it raises, but for `scrap`.
+        folder: where it writes.
+        scrap: a half-written file, removed before the next attempt. It is there while
+            the disk is judged: without it there may be space again. torch.save does
+            not say why it failed.
+    """
+    is_told = False
+    while True:
+        try:
+            return write()
+        except (OSError, RuntimeError) as error:
+            is_disk = is_full(error) or bool(problem(folder))
+            if scrap is not None:
+                with contextlib.suppress(OSError):
+                    scrap.unlink()
+            if not is_disk:
+                raise
+            if not is_told:
+                log.warning("%s: %s; waiting for space", folder, error)
+            is_told = True
+        time.sleep(POLL_SECONDS)
+
+
+def wait(folder: Path, tell: Callable[[str], None]) -> None:
+    """Return once `folder` can be written to; `tell` hears of a pause and its end."""
+    reason = problem(folder)
+    if not reason:
+        return
+    tell(paused(folder, reason))
+    while problem(folder):
+        time.sleep(POLL_SECONDS)
+    tell(GOING_ON)
+
+
+GOING_ON = "there is space again: going on"
+
+
+def paused(folder: Path, reason: str) -> str:
+    """What a user reads while nothing can be written."""
+    return f"paused: {folder}: {reason}; nothing is lost: make space, and it goes on"
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add `data` at the end of a file, on disk before it returns; whole or not at all.
+
+    A kill can still tear it: readers drop a last line that has no end.
+    """
+
+    def write() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                _write(file.fileno(), data)
+            except OSError:
+                file.truncate(size)
+                raise
+
+    patiently(write, folder=path.parent)
+
+
+def _write_all(path: Path, data: bytes) -> None:
+    with path.open("wb", buffering=0) as file:
+        _write(file.fileno(), data)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write every byte and sync; a full disk takes a part without an error."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
