@@ -4,6 +4,7 @@ It relays between that process and the journal; it decides nothing, and of Ray i
 knows nothing.
 """
 
+import contextlib
 import json
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from sweeper import disk
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
+EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
 
@@ -103,8 +105,11 @@ def _run_one(
                 break
             else:
                 outcome = message
+                talk.limit_seconds = EXIT_SECONDS
     except TimeoutError:
-        outcome = talk.end()
+        # A process that has said how it ended but does not leave is only in the way.
+        outcome = outcome or talk.silent()
+        talk.end()
     except OSError:
         code = -int(signal.SIGPIPE)  # the process died while it was written to
     settle(slot, journal, outcome=outcome, code=code, step=step)
@@ -127,11 +132,11 @@ class _Conversation:
     ) -> None:
         self._connection = connection
         self._is_excused = is_excused
-        self._limit_seconds = limit_seconds
+        self.limit_seconds = limit_seconds
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one line; a process that does not read it counts as silent."""
-        self._connection.settimeout(self._limit_seconds)
+        self._connection.settimeout(self.limit_seconds)
         self._connection.sendall(json.dumps(message).encode() + b"\n")
 
     def messages(self) -> Iterator[dict[str, Any]]:  # JSON
@@ -141,12 +146,12 @@ class _Conversation:
             TimeoutError: none came for too long.
         """
         rest = b""
-        self._connection.settimeout(self._limit_seconds)
         while data := self._receive():
             *lines, rest = (rest + data).split(b"\n")
             yield from map(json.loads, lines)
 
     def _receive(self) -> bytes:
+        self._connection.settimeout(self.limit_seconds)
         while True:
             try:
                 return self._connection.recv(65536)
@@ -154,14 +159,18 @@ class _Conversation:
                 if not self._is_excused():
                     raise
 
-    def end(self) -> Mapping[str, str]:
-        """Have the template kill a silent process; its outcome, once it is dead."""
+    def end(self) -> None:
+        """Have the template kill a silent process, and wait until it is dead."""
         self._connection.settimeout(None)
-        self._connection.shutdown(socket.SHUT_WR)
-        while self._connection.recv(65536):
-            continue
+        with contextlib.suppress(OSError):  # it died just now
+            self._connection.shutdown(socket.SHUT_WR)
+            while self._connection.recv(65536):
+                continue
+
+    def silent(self) -> Mapping[str, str]:
+        """The outcome of a process that did not report in time."""
         message = (
-            f"no report for {self._limit_seconds:g} s (timeout); log.txt shows where "
+            f"no report for {self.limit_seconds:g} s (timeout); log.txt shows where "
             "it hung"
         )
         return {"event": "failed", "kind": "timeout", "message": message}
