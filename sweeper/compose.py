@@ -8,6 +8,7 @@ import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra import version
@@ -18,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper import check, grammar
@@ -201,6 +202,33 @@ def to_plain(config: DictConfig) -> dict[str, object]:
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)  # noqa: S101  # of a DictConfig
     return {str(key): value for key, value in plain.items()}
+
+
+def to_resolved(config: DictConfig) -> dict[str, object]:
+    """A config as plain containers, interpolations resolved where they can be.
+
+    What the project never reads need not resolve: a variable that is not set here, a
+    value that is known at run time only. Its text stays.
+    """
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException:
+        resolved = _resolved(config)
+    assert isinstance(resolved, dict)  # noqa: S101  # of a DictConfig
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _resolved(node: object) -> object:
+    if not isinstance(node, DictConfig | ListConfig):
+        return node
+    texts: Any = OmegaConf.to_container(node, resolve=False)
+    found = {}
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
+        try:
+            found[key] = _resolved(node[key])
+        except OmegaConfBaseException:
+            found[key] = texts[key]
+    return list(found.values()) if isinstance(node, ListConfig) else found
 
 
 def one_line(error: BaseException) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from sweeper.redaction import is_secret
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DURATION = re.compile(
@@ -54,6 +56,11 @@ def _check_env(env: Mapping[str, str]) -> Mapping[str, str]:
     for name in env:
         if not _ENV_NAME.fullmatch(name):
             raise ValueError(f"names of variables and their values; {name!r} is none")
+        if is_secret(name):
+            raise ValueError(
+                f"no secret such as {name!r}, which would be written to the sweep's "
+                "folder (export it in the shell that runs sweeper)"
+            )
     return env
 
 

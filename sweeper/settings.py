@@ -65,3 +65,4 @@ class WandbSettings(Frozen):
     project: str = "sweeper"
     entity: str = ""
     tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
+    sweep_page: bool = False  # attach the runs to a native Sweep page, online only

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sweeper import defaults
 from sweeper.experiment import Experiment
+from sweeper.export import value_cell
+from sweeper.leaderboard import labels
 from sweeper.paths import SweepPaths, write_text
 from sweeper.space import Space
 from sweeper.trial import Launch, Params, TrialSpec, trial_id
@@ -43,20 +45,19 @@ def make_spec(
         threads=max(1, int(launch.demand.cpus)),
         memory_fraction=launch.demand.gpus if 0 < launch.demand.gpus < 1 else 1.0,
         env=dict(experiment.env),
-        wandb=_wandb(experiment, launch, params=params, identity=identity),
+        wandb=_wandb(experiment, launch, params=params, seed=seed),
     )
 
 
 def _wandb(
-    experiment: Experiment, launch: Launch, *, params: Params, identity: str
+    experiment: Experiment, launch: Launch, *, params: Params, seed: int
 ) -> dict[str, str | tuple[str, ...]]:
-    name = " ".join(f"{key.split('.')[-1]}={value}" for key, value in params.items())
     return {
         "mode": launch.wandb_mode,
         "project": experiment.wandb.project,
         "entity": experiment.wandb.entity,
         "group": experiment.name,
-        "name": name or identity,
+        "name": run_name(params, seed=seed if len(experiment.seeds) > 1 else None),
         "notes": experiment.notes,
         "tags": experiment.wandb.tags,
     }
@@ -75,6 +76,20 @@ def relocate(paths: SweepPaths, experiment: Experiment) -> None:
         if old == new:
             return  # they move together
         write_text(path, new.to_json())
+
+
+def run_name(params: Params, *, seed: int | None) -> str:
+    """Name of a trial's W&B run: what is swept, in short.
+
+    >>> run_name({"model": "resnet18", "model.learning_rate": 1e-3}, seed=None)
+    'model=resnet18 learning_rate=0.001'
+    """
+    names = labels(list(params))
+    words = [
+        f"{name}={value_cell(value)}"
+        for name, value in zip(names, params.values(), strict=True)
+    ]
+    return " ".join([*words, *([] if seed is None else [f"seed={seed}"])])
 
 
 def stored_command(path: Path) -> str:

@@ -33,7 +33,7 @@ PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 2.0
 WARMING = "a: {b: 1, c: x, d: [1, 2], e: 0.1}\nf: ${a.b}\n"
 WARMING_OVERRIDES = ("a.b=2", "a.c='y z'", "+g=[1,{h: -1e-3}]", "++i.j=null", "~f")
-PRELOADED = ("torch", "lightning.pytorch", "torchvision", "sweeper.child")
+PRELOADED = ("torch", "lightning.pytorch", "torchvision", "wandb", "sweeper.child")
 
 
 def launch(address: Path, *, project: Path, target: str) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from sweeper import worker
+from sweeper import metrics_file, worker
 from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError
 from sweeper.paths import TrialPaths, project_root
@@ -96,7 +96,7 @@ def train(spec: TrialSpec) -> int:
     before = Path.cwd()
     outcome = worker.run_trial(spec, channel)
     os.chdir(before)
-    best = worker.best_epoch(paths.metrics, metric=spec.metric, mode=spec.mode)
+    best = metrics_file.best(paths.metrics, metric=spec.metric, mode=spec.mode)
     if best is not None:
         print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")
     print(f"checkpoint {paths.best if paths.best.exists() else paths.last}")

@@ -5,10 +5,10 @@ It knows nothing of Ray or of the sweep; reports go out through a channel.
 
 import importlib
 import inspect
-import json
 import logging
 import os
 import random
+import resource
 import sys
 import time
 import traceback
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper import callbacks, disk, failures, locks
+from sweeper import callbacks, disk, failures, locks, metrics_file, redaction
 from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
-from sweeper.compose import compose_trial
+from sweeper.compose import compose_trial, to_resolved
 from sweeper.errors import SweeperError, TargetError, nearest
 from sweeper.paths import TrialPaths, remove_stale_temporaries, write_text
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
@@ -93,35 +93,39 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
 
     def on_metrics(epoch: int, metrics: Mapping[str, float]) -> None:
         if metrics:
-            append_line(paths.metrics, {"epoch": epoch, **metrics})
+            metrics_file.append(paths.metrics, epoch, metrics)
 
     trial = ActiveTrial(spec=spec, send=send, on_metrics=on_metrics)
     prepare(spec, paths)
     callbacks.activate(trial)
-    exit_code = 1
     try:
-        _call_target(spec)
-        exit_code = 0
+        outcome = _attempt(trial)
+    finally:
+        callbacks.activate(None)
+    if trial.run is not None:
+        _close_run(trial, outcome)
+    return outcome
+
+
+def _attempt(trial: ActiveTrial) -> Outcome:
+    """Call the target; how that ended."""
+    try:
+        _call_target(trial)
     except Paused:
         return Outcome(event="paused")
     except SweeperError as error:
-        write_text(paths.error, traceback.format_exc())
+        write_text(trial.paths.error, traceback.format_exc())
         return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(error))
     except SystemExit as end:
         if end.code:
             message = f"the target called sys.exit({end.code!r})"
             return Outcome(event="failed", kind=FailureKind.ERROR, message=message)
-        exit_code = 0
     except Exception as error:  # the one edge of a trial's process
         if _is_disk_full(error):
-            return _wait_for_space(error, paths)
-        write_text(paths.error, traceback.format_exc())
+            return _wait_for_space(error, trial.paths)
+        write_text(trial.paths.error, traceback.format_exc())
         traceback.print_exc()
         return failed(error)
-    finally:
-        callbacks.activate(None)
-        best = best_epoch(paths.metrics, metric=spec.metric, mode=spec.mode)
-        wandb.finish(spec, best=best, exit_code=exit_code)
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
     return Outcome(event="finished")
@@ -138,6 +142,37 @@ def _wait_for_space(error: Exception, paths: TrialPaths) -> Outcome:
     time.sleep(DISK_PAUSE_SECONDS)
     disk.wait(paths.folder, log.warning)
     return Outcome(event="paused", message=f"{type(error).__name__}: {error}")
+
+
+def _close_run(trial: ActiveTrial, outcome: Outcome) -> None:
+    """Write to the trial's W&B run how it ended."""
+    assert trial.run is not None  # noqa: S101  # the caller has looked
+    spec, metrics = trial.spec, trial.paths.metrics
+    best = metrics_file.best(metrics, metric=spec.metric, mode=spec.mode)
+    values = [row.get(spec.metric) for row in metrics_file.epochs(metrics).values()]
+    status, reason = "complete", ""
+    if outcome.event == "paused":
+        status, reason = "paused", "the sweep was stopped"
+    elif outcome.event != "finished":
+        status, reason = "failed", f"{outcome.kind}: {outcome.message}"
+    elif best is None:
+        status, reason = "failed", f"{spec.metric} was never finite"
+    elif trial.decision is Decision.STOP:
+        status, reason = "pruned", "the scheduler"
+    trial.run.close(
+        status=status,
+        stop_reason=reason,
+        best=best,
+        last=next((v for v in reversed(values) if v is not None), None),
+        peak_memory_mib=peak_memory_mib(),
+    )
+
+
+def peak_memory_mib() -> float:
+    """Most memory of this process: of the GPU's allocator, without a GPU resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
@@ -165,17 +200,19 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
         torch.cuda.set_per_process_memory_fraction(spec.memory_fraction)
 
 
-def _call_target(spec: TrialSpec) -> None:
+def _call_target(trial: ActiveTrial) -> None:
+    spec = trial.spec
     target = load_target(spec.target)
-    wandb.start(spec)
+    trial.run = wandb.start(spec)
     config = compose_trial(
         Path(spec.config),
         spec.overrides,
         output_dir=Path(spec.folder),
         job_name=spec.sweep,
     )
-    save_config(config, TrialPaths(Path(spec.folder)))
-    wandb.describe(spec, config)
+    resolved = save_config(config, trial.paths)
+    if trial.run is not None:
+        trial.run.describe(wandb.description(spec, resolved))
     target(config)
 
 
@@ -204,10 +241,13 @@ def load_target(name: str) -> Callable[[DictConfig], object]:
     return target
 
 
-def save_config(config: DictConfig, paths: TrialPaths) -> None:
-    """Write the composed config with its interpolations resolved."""
-    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+def save_config(config: DictConfig, paths: TrialPaths) -> dict[str, object]:
+    """Write the composed config, interpolations resolved, secrets hidden; return it."""
+    hidden = dict.fromkeys(redaction.secrets(os.environ), redaction.HIDDEN)
+    resolved = redaction.redacted(to_resolved(config), hidden)
+    assert isinstance(resolved, dict)  # noqa: S101  # of a DictConfig
     write_text(paths.config, OmegaConf.to_yaml(OmegaConf.create(resolved)))
+    return resolved
 
 
 def failed(error: Exception) -> Outcome:
@@ -225,30 +265,3 @@ def _is_oom(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def best_epoch(metrics: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
-    """Epoch and value of the best line of a metrics.jsonl; None without a value.
-
-    The file, and not this process, knows the epochs of earlier starts. A line that a
-    kill cut in half is no line, and of two lines of one epoch the last one counts.
-    """
-    values: dict[int, float] = {}
-    for line in metrics.read_text().splitlines() if metrics.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if metric in row:
-            values[row["epoch"]] = row[metric]
-    finite = {epoch: value for epoch, value in values.items() if value == value}
-    if not finite:
-        return None
-    pick = max if mode == "max" else min
-    epoch = pick(finite, key=lambda e: finite[e])
-    return epoch, finite[epoch]
-
-
-def append_line(path: Path, data: Mapping[str, object]) -> None:
-    """Append one JSON line, whole or not at all."""
-    disk.append(path, (json.dumps(data) + "\n").encode())

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+collect_ignore_glob = ["strangers/*/*"]  # projects with modules of equal names
+
 
 @pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:

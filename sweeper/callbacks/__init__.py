@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
 from sweeper.paths import TrialPaths
 from sweeper.trial import Decision, TrialSpec
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
+
+    from sweeper.callbacks.wandb_run import TrialRun
 
 
 class Reporting(Protocol):
@@ -33,6 +36,7 @@ class ActiveTrial:
     Attributes:
         decision: the answer to the last report.
         has_trainer: whether a Lightning Trainer takes care of pauses.
+        run: its W&B run, None without one.
     """
 
     spec: TrialSpec
@@ -40,14 +44,22 @@ class ActiveTrial:
     on_metrics: Callable[[int, Mapping[str, float]], None]
     decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
+    run: "TrialRun | None" = None
 
     @property
     def paths(self) -> TrialPaths:
         """The trial's files."""
         return TrialPaths(Path(self.spec.folder))
 
-    def report(self, epoch: int, metrics: Mapping[str, float]) -> Decision:
+    def report(
+        self, epoch: int, metrics: Mapping[str, float], *, step: int | None = None
+    ) -> Decision:
         """Journal one epoch; what is to be done next.
+
+        Args:
+            epoch: 1-based.
+            metrics: scalars; {} where the epoch measured nothing.
+            step: the Trainer's global step, as its loggers have it.
 
         Raises:
             MetricError: the metrics are there but the objective is not.
@@ -55,7 +67,10 @@ class ActiveTrial:
         value = metrics.get(self.spec.metric)
         if value is None and metrics:
             raise MetricError(unknown_metric(self.spec.metric, metrics))
-        self.on_metrics(epoch, metrics)
+        placed = metrics if step is None or not metrics else {**metrics, STEP: step}
+        self.on_metrics(epoch, placed)
+        if self.run is not None and metrics:
+            self.run.report(epoch, placed)
         self.decision = self.send(epoch=epoch, value=value, metrics=metrics)
         return self.decision
 

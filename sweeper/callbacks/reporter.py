@@ -33,6 +33,11 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
         def __init__(self) -> None:
             self._is_validated = False
 
+        def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
+            if trial.run is not None and stage == "fit":
+                names = {type(logger).__name__ for logger in trainer.loggers}
+                trial.run.use_trainer(has_logger="WandbLogger" in names)
+
         def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
             self._is_validated = not trainer.sanity_checking
 
@@ -43,7 +48,9 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                 metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
             self._is_validated = False
             if trainer.is_global_zero:
-                decision = trial.report(epoch, metrics)
+                # What Lightning's loggers call the step of this epoch's metrics.
+                step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+                decision = trial.report(epoch, metrics, step=step)
                 if decision is Decision.STOP:
                     trainer.should_stop = True
 

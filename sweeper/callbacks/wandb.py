@@ -1,21 +1,30 @@
 """The W&B run of a trial: one run over all attempts, in the group of its sweep.
 
 The run is opened before the target is called, so a project's own `WandbLogger` or
-`wandb.init` finds it and joins it, whatever project or group that asks for.
+`wandb.init` joins it, whatever project or group that asks for. It never stops a
+training: without a server the trial goes on offline.
 """
 
 import logging
 import os
+import socket
 import subprocess
-import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, OmegaConf
-
+from sweeper import fragments, metrics_file, redaction
+from sweeper.callbacks.wandb_run import TrialRun
 from sweeper.trial import TrialSpec, trial_id
 
 log = logging.getLogger(__name__)
+
+SERVER = "https://api.wandb.ai"
+PROBE_SECONDS = 3.0
+INIT_SECONDS = 30.0
+RETRIES = 8  # of one request; more would hold up the end of a trial in an outage
 
 
 def mode(setting: str) -> str:
@@ -29,50 +38,109 @@ def mode(setting: str) -> str:
     if "WANDB_MODE" in os.environ:
         chosen = os.environ["WANDB_MODE"]
         return {"disabled": "none", "dryrun": "offline"}.get(chosen, chosen)
-    return "online" if _has_login() else "offline"
+    return "online" if has_login() else "offline"
 
 
-def _has_login() -> bool:
+def has_login() -> bool:
+    """Whether this user has a W&B key, in the environment or in netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     return netrc.exists() and "wandb" in netrc.read_text(errors="replace")
 
 
-def start(spec: TrialSpec) -> None:
-    """Open the trial's run, or see to it that none is opened."""
+def unreachable() -> str:
+    """Why W&B's server cannot be reached from here; "" where it answers.
+
+    Behind a proxy only the first request would tell.
+    """
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return ""
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", SERVER))
+    port = server.port or (80 if server.scheme == "http" else 443)
+    try:
+        with socket.create_connection((server.hostname, port), PROBE_SECONDS):
+            return ""
+    except OSError as error:
+        return f"{server.hostname}:{port}: {error}"
+
+
+def start(spec: TrialSpec) -> TrialRun | None:
+    """Open the trial's run; None where the experiment wants none."""
     chosen = str(spec.wandb["mode"])
-    os.environ["WANDB_MODE"] = "disabled" if chosen == "none" else chosen
     if chosen == "none":
-        return
+        os.environ["WANDB_MODE"] = "disabled"
+        return None
     os.environ.update(environment(spec))
+    warnings.filterwarnings("ignore", message="There is a wandb run already in")
+    folder = Path(spec.folder)
+    earlier = fragments.find(folder)
+    opened = TrialRun(
+        spec,
+        open_run(
+            folder,
+            chosen,
+            id=spec.id,
+            project=str(spec.wandb["project"]),
+            entity=str(spec.wandb["entity"]) or None,
+            group=str(spec.wandb["group"]),
+            job_type="trial",
+            name=str(spec.wandb["name"]),
+            notes=str(spec.wandb["notes"]) or None,
+            tags=list(spec.wandb["tags"]) or None,
+        ),
+        earlier=[row for fragment in earlier for row in fragment.rows],
+        reported=metrics_file.epochs(folder / "metrics.jsonl"),
+    )
+    return opened
+
+
+def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Run
+    """Open a run below `folder`/wandb, offline where the server does not answer.
+
+    Args:
+        folder: of the trial or the sweep.
+        mode: "online" or "offline".
+        arguments: of `wandb.init`.
+    """
     import wandb
 
-    run = wandb.init(
-        id=spec.id,
-        resume="allow",
-        project=str(spec.wandb["project"]),
-        entity=str(spec.wandb["entity"]) or None,
-        group=str(spec.wandb["group"]),
-        job_type="trial",
-        name=str(spec.wandb["name"]),
-        notes=str(spec.wandb["notes"]) or None,
-        tags=list(spec.wandb["tags"]) or None,
-        dir=spec.folder,
-        settings=wandb.Settings(
+    def init(mode: str) -> Any:
+        os.environ["WANDB_MODE"] = mode
+        os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # tables, not uploaded yet
+        settings = wandb.Settings(
             console="off",
-            x_transaction_log_flush_interval=1,
+            init_timeout=INIT_SECONDS,
+            silent=True,
+            x_transaction_log_flush_interval=1,  # what a kill takes at most
             x_disable_stats=True,
-            quiet=True,
-        ),
-    )
-    run.define_metric(spec.metric, summary="max,last" if spec.mode == "max" else "min")
+            x_graphql_retry_max=RETRIES,
+            x_file_stream_retry_max=RETRIES,
+            x_file_transfer_retry_max=RETRIES,
+        )
+        init: Any = wandb.init
+        return init(
+            dir=str(folder), mode=mode, resume="allow", settings=settings, **arguments
+        )
+
+    if mode == "offline":
+        return init("offline")
+    reason = unreachable()
+    if not reason:
+        try:
+            return init("online")
+        except (wandb.Error, TimeoutError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            wandb.teardown()  # it holds the run's id
+    log.warning("W&B: going on offline: %s; `sweeper sync` uploads it later", reason)
+    return init("offline")
 
 
 def environment(spec: TrialSpec) -> dict[str, str]:
     """The variables from which W&B in a process of the project's own takes the run."""
-    tags = spec.wandb["tags"]
+    tags = ",".join(spec.wandb["tags"])
     return {
+        **({"WANDB_TAGS": tags} if tags else {}),
         "WANDB_RUN_ID": spec.id,
         "WANDB_RUN_GROUP": str(spec.wandb["group"]),
         "WANDB_JOB_TYPE": "trial",
@@ -80,42 +148,55 @@ def environment(spec: TrialSpec) -> dict[str, str]:
         "WANDB_NOTES": str(spec.wandb["notes"]),
         "WANDB_DIR": spec.folder,
         "WANDB_RESUME": "allow",
-        "WANDB_TAGS": ",".join(tags) if isinstance(tags, tuple) else tags,
         "WANDB_SILENT": "true",
     }
 
 
-def describe(spec: TrialSpec, config: DictConfig) -> None:
-    """Give the open run the trial's config, nested, and its swept keys, flat."""
-    module = sys.modules.get("wandb")  # importing it takes longer than a short trial
-    if module is None or module.run is None:
-        return
-    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
-    assert isinstance(resolved, dict)  # noqa: S101  # a composed config is a mapping
+def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, object]:
+    """The run's config: nested, with the swept keys flat, and where it came from.
+
+    A swept group hides the nested config of its name, whose keys become dotted.
+
+    Args:
+        config: the trial's config, resolved.
+    """
+    nested: dict[str, object] = {}
+    for key, value in config.items():
+        if key in spec.params and isinstance(value, Mapping):
+            nested.update({f"{key}.{name}": child for name, child in value.items()})
+        else:
+            nested[key] = value
     project = Path(spec.project)
-    flat: Mapping[str, object] = {
-        **{str(key): value for key, value in resolved.items()},
+    described = redaction.redacted(
+        {
+            **nested,
+            **swept(spec),
+            "sweep": spec.sweep,
+            "git_commit": git(project, "rev-parse", "HEAD"),
+            "git_dirty": bool(git(project, "status", "--porcelain")),
+        },
+        hidden(),
+    )
+    assert isinstance(described, dict)  # noqa: S101  # a mapping stays one
+    return described
+
+
+def swept(spec: TrialSpec) -> dict[str, object]:
+    """What tells this trial from the others, flat: for tables and parallel plots."""
+    return {
         **spec.params,
         "seed": spec.seed,
         "point": trial_id(spec.params, seed=0),
-        "git_commit": _git(project, "rev-parse", "HEAD"),
-        "git_dirty": bool(_git(project, "status", "--porcelain")),
     }
-    module.run.config.update(_without_home(flat), allow_val_change=True)
 
 
-def _without_home(node: object) -> object:
-    """The same tree with the user's home folder written as ~."""
-    if isinstance(node, Mapping):
-        return {key: _without_home(child) for key, child in node.items()}
-    if isinstance(node, list | tuple):
-        return [_without_home(child) for child in node]
-    if isinstance(node, str):
-        return node.replace(str(Path.home()), "~")
-    return node
+def hidden() -> dict[str, str]:
+    """Texts that a config must not carry away, with what stands for them."""
+    found = dict.fromkeys(redaction.secrets(os.environ), redaction.HIDDEN)
+    return {**found, str(Path.home()): "~"}
 
 
-def _git(project: Path, *arguments: str) -> str:
+def git(project: Path, *arguments: str) -> str:
     """Output of a git command in `project`, "" where it is not a repository."""
     command = ["git", "-C", str(project), *arguments]
     try:
@@ -123,20 +204,3 @@ def _git(project: Path, *arguments: str) -> str:
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def finish(spec: TrialSpec, *, best: tuple[int, float] | None, exit_code: int) -> None:
-    """Close the process's run, if one is open, with what came of the trial.
-
-    Args:
-        best: epoch and value over all attempts; `define_metric` starts anew with each
-            offline fragment, so its summary does not know the earlier ones.
-        exit_code: 0 for a trial that ended or paused as asked.
-    """
-    module = sys.modules.get("wandb")
-    if module is None or module.run is None:
-        return
-    if best is not None:
-        summary = {f"best/{spec.metric}": best[1], "best/epoch": best[0]}
-        module.run.summary.update(summary)
-    module.run.finish(exit_code=exit_code)

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Plan, drive, and print the leaderboard."""
     from rich.console import Console
 
-    from sweeper import closing, driver, live, store
+    from sweeper import closing, driver, live, store, sweep_run
     from sweeper import plan as planning
 
     console = Console(highlight=False, soft_wrap=True)
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         stop = driver.drive(plan, cluster=options, display=display)
     sweep = store.load_sweep(plan.folder)
     driver.write_leaderboard(sweep)
+    sweep_run.record(sweep, stop)
     console.print(live.leaderboard_view(sweep))
     resume = closing.resume_command(args.file, args.overrides, sweeps=args.sweeps)
     console.print(closing.closing(sweep, stop, resume=resume), markup=False)

@@ -1,0 +1,88 @@
+"""Upload the offline W&B runs of a sweep, each in the order that it was trained."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sweeper import exits
+from sweeper.commands import sweeps
+from sweeper.errors import SweeperError
+
+if TYPE_CHECKING:
+    from sweeper.fragments import Fragment
+    from sweeper.trial import Sweep
+
+EXAMPLE = "sweeper sync lr_sweep"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    sweeps.add_name(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the files, upload nothing"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every fragment, then upload those that W&B has not."""
+    from sweeper.callbacks import wandb
+
+    sweep = sweeps.find(args)
+    waiting = []
+    for name, fragment in _fragments(sweep):
+        reason = _why_not(fragment)
+        print(f"{name} {fragment.file.parent.name} {_contents(fragment)}{reason}")
+        if not reason:
+            waiting.append(str(fragment.file.parent))
+    if args.dry_run or not waiting:
+        print(f"{len(waiting)} to upload")
+        return exits.FINISHED
+    if not wandb.has_login():
+        raise SweeperError(
+            f"{len(waiting)} runs wait: no W&B login on this machine; run `wandb "
+            "login` or set WANDB_API_KEY, then give the command again"
+        )
+    unreachable = wandb.unreachable()
+    if unreachable:
+        raise SweeperError(
+            f"{len(waiting)} runs wait: the W&B server does not answer: {unreachable}; "
+            "give the command again when it does"
+        )
+    command = [sys.executable, "-m", "wandb", "sync", *waiting]
+    return exits.FINISHED if subprocess.call(command) == 0 else SweeperError.exit_code
+
+
+def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
+    """Every fragment of a sweep, the trials' in order of their numbers, then its own.
+
+    `wandb sync` joins fragments of one id in the order of their start.
+    """
+    from sweeper import fragments
+
+    for trial in sweep.trials:
+        for fragment in fragments.find(sweep.paths.trial(trial.id).folder):
+            yield trial.id, fragment
+    for fragment in fragments.find(sweep.folder):
+        yield sweep.experiment.name, fragment
+
+
+def _why_not(fragment: "Fragment") -> str:
+    """Why a fragment is not to be uploaded; "" for one that is."""
+    if fragment.file.with_suffix(".wandb.synced").exists():
+        return ": uploaded before"
+    if not fragment.file.parent.name.startswith("offline-"):
+        return ": was online"
+    if not fragment.run:
+        return ": nothing to upload, it was killed before its first record"
+    return ""
+
+
+def _contents(fragment: "Fragment") -> str:
+    """What a fragment holds, in words."""
+    steps = [int(str(row["_step"])) for row in fragment.rows if "_step" in row]
+    span = f" of steps {min(steps)} to {max(steps)}" if steps else ""
+    end = "ended" if fragment.is_ended else "cut by a kill"
+    damage = f", damaged ({fragment.damage})" if fragment.damage else ""
+    return f"{len(fragment.rows)} rows{span}, {end}{damage}"

@@ -1,0 +1,159 @@
+"""The W&B run of a trial over its attempts, read back with wandb's own reader."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeper import fragments
+from sweeper.trial import TrialSpec, trial_id
+
+ROOT = Path(__file__).parents[1]
+STRANGERS = ROOT / "tests" / "strangers"
+PARAMS = {"optim": "momentum", "optim.lr": 0.05}
+KEY = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "a-token-that-nobody-may-read"  # noqa: S105
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> TrialSpec:
+    """A trial of the project `functions`, W&B offline."""
+    project = STRANGERS / "functions"
+    return TrialSpec(
+        id="0123456789",
+        number=0,
+        sweep="sweeps of many",
+        target="train:main",
+        config=str(project / "conf" / "config.yaml"),
+        overrides=("optim=momentum", "optim.lr=0.05", "seed=3", "epochs=4"),
+        params=PARAMS,
+        seed=3,
+        folder=str(tmp_path / "trial"),
+        project=str(project),
+        metric="val/acc",
+        mode="max",
+        env={"FUNCTIONS_HOME": str(Path.home() / "data")},
+        wandb={
+            "mode": "offline",
+            "project": "ours",
+            "entity": "",
+            "group": "of-many",
+            "name": "optim=momentum lr=0.05",
+            "notes": "why",
+            "tags": ("a", "b"),
+        },
+    )
+
+
+def attempt(
+    spec: TrialSpec, *arguments: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    folder = Path(spec.folder)
+    folder.mkdir(exist_ok=True)
+    file = folder / "asked.json"
+    file.write_text(spec.to_json())
+    return subprocess.run(
+        [sys.executable, "-m", "tests.attempts", str(file), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "WANDB_API_KEY": KEY, "FUNCTIONS_TOKEN": TOKEN, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+
+def inspect(fragment: fragments.Fragment) -> dict[str, object]:
+    """What wandb's own command line says of a fragment."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
+    done = subprocess.run(
+        [*command, str(fragment.file)], capture_output=True, text=True, check=True
+    )
+    summary: dict[str, object] = json.loads(done.stdout)
+    return summary
+
+
+def assert_nowhere(folder: Path, text: str) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert text.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_a_killed_and_resumed_trial_is_one_run_with_each_epoch_once(
+    spec: TrialSpec,
+) -> None:
+    folder = Path(spec.folder)
+    killed = attempt(spec, "--kill-at", "3")
+    assert killed.returncode == -9, killed.stderr
+    done = attempt(spec)
+    assert "finished" in done.stdout, done.stdout + done.stderr
+
+    found = fragments.find(folder)
+    assert [f.is_ended for f in found] == [False, True]
+    for fragment in found:
+        assert fragment.run["run_id"] == spec.id
+        assert fragment.run["run_group"] == "of-many"
+        assert fragment.run["job_type"] == "trial"
+        assert fragment.run["project"] == "ours"
+        assert fragment.run["display_name"] == "optim=momentum lr=0.05"
+        assert fragment.run["tags"] == ["a", "b"]
+        assert fragment.run["notes"] == "why"
+    rows = [row for fragment in found for row in fragment.rows]
+    steps = [row["_step"] for row in rows]
+    assert steps == sorted(set(steps)), steps
+    for name, places in (("val/acc", 4), ("train/loss_step", 12), ("test/acc", 1)):
+        placed = [row["trainer/global_step"] for row in rows if name in row]
+        assert len(placed) == places, (name, rows)
+        assert placed == sorted(set(placed))
+    _assert_described(spec, inspect(found[-1]))
+    for secret in (KEY, TOKEN):
+        assert_nowhere(folder, secret)
+    assert not (STRANGERS / "functions" / "checkpoints").exists()
+
+
+def _assert_described(spec: TrialSpec, found: Mapping[str, object]) -> None:
+    """Config and summary of the last fragment."""
+    config, summary = found["config"], found["summary"]
+    assert isinstance(config, dict)
+    assert isinstance(summary, dict)
+    assert config["optim"] == "momentum"
+    assert config["optim.lr"] == 0.05
+    assert config["optim.momentum"] == 0.9
+    assert config["model"]["_target_"] == "torch.nn.Linear"
+    assert config["seed"] == 3
+    assert config["point"] == trial_id(PARAMS, seed=0)
+    assert config["home"] == "~/data"
+    assert config["secret"] == "***"  # noqa: S105
+    assert len(config["git_commit"]) == 40
+    lines = (Path(spec.folder) / "metrics.jsonl").read_text().splitlines()
+    values = {json.loads(li)["epoch"]: json.loads(li)["val/acc"] for li in lines}
+    best = max(values.values())
+    assert summary["best/val/acc"] == best
+    assert values[summary["best/epoch"]] == best
+    assert summary["val/acc"] == {"max": best, "last": values[4]}
+    assert summary["status"] == "complete"
+    assert summary["stop_reason"] == ""
+    assert summary["peak_memory_mib"] > 1
+    assert found["exit_code"] == 0
+
+
+@pytest.mark.slow
+def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
+    spec: TrialSpec,
+) -> None:
+    online = replace(spec, wandb={**spec.wandb, "mode": "online"})
+    done = attempt(online, "--stop-at", "2", WANDB_BASE_URL="http://127.0.0.1:9")
+    assert "finished" in done.stdout, done.stdout + done.stderr
+    assert done.stderr.count("going on offline") == 1, done.stderr
+    (fragment,) = fragments.find(Path(spec.folder))
+    assert fragment.file.parent.name.startswith("offline-run-")
+    summary = inspect(fragment)["summary"]
+    assert isinstance(summary, dict)
+    assert (summary["status"], summary["stop_reason"]) == ("pruned", "the scheduler")
+    assert_nowhere(Path(spec.folder), KEY)
