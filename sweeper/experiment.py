@@ -14,12 +14,14 @@ from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import assignments, defaults, validation, yaml_marks
 from sweeper.errors import ExperimentError, nearest
-from sweeper.fields import Duration, Env, Name, Plugin, Seeds, Target, Text
+from sweeper.fields import Duration, Env, Name, Plugin, Prices, Seeds, Target, Text
 from sweeper.paths import project_root
 from sweeper.settings import (
     Budget,
+    Estimate,
     Frozen,
     Objective,
+    Oom,
     Resources,
     Retry,
     WandbSettings,
@@ -56,6 +58,9 @@ class Experiment(Frozen):
     resources: Resources = Field(default=Resources(), examples=["{gpus: 0.25}"])
     retry: Retry = Field(default=Retry(), examples=["{oom: 2, lost: 3, error: 0}"])
     timeout: Duration | None = Field(default=None, examples=["10m"])
+    oom: Oom = Field(default=Oom(), examples=["{shrink_batch: true}"])
+    price: Prices = Field(default_factory=dict, examples=["{T4: 0.35}"])
+    estimate: Estimate = Field(default=Estimate(), examples=["{examples: 6300}"])
     wandb: Annotated[WandbSettings, BeforeValidator(short_wandb)] = Field(
         default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
     )

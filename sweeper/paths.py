@@ -105,6 +105,11 @@ class SweepPaths:
         return self.folder / "trials"
 
     @property
+    def memory(self) -> Path:
+        """Derived: the predicted memory of its trials, by key, as JSON."""
+        return self.folder / "memory.json"
+
+    @property
     def leaderboard_csv(self) -> Path:
         """Derived: the leaderboard as CSV."""
         return self.folder / "leaderboard.csv"
