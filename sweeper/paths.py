@@ -53,6 +53,11 @@ class TrialPaths:
         return self.folder / "metrics.jsonl"
 
     @property
+    def result(self) -> Path:
+        """The journal's row of the trial, once it has ended."""
+        return self.folder / "result.json"
+
+    @property
     def log(self) -> Path:
         """Standard output and error of the trial's process."""
         return self.folder / "log.txt"

@@ -31,9 +31,7 @@ STATES: Mapping[TrialState, State] = {
 }
 
 
-def storage(
-    sweep: Experiment, paths: SweepPaths, *, is_writer: bool = False
-) -> BaseStorage:
+def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
     """The storage that the experiment names: a file of the sweep, or a database.
 
     Raises:
@@ -41,7 +39,7 @@ def storage(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sweep.storage is None:
-        return records.open_file(paths.journal, is_writer=is_writer)
+        return records.open_file(paths.journal)
     return database.open_url(database.url(sweep.storage, paths.folder))
 
 
@@ -65,7 +63,7 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     paths.folder.mkdir(parents=True, exist_ok=True)
     if sweep.storage is None:
         drop_torn_tail(paths.journal)
-    found = storage(sweep, paths, is_writer=True)
+    found = storage(sweep, paths)
     return optuna.create_study(
         storage=found,
         study_name=study_name(sweep, paths, found),

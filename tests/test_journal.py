@@ -8,7 +8,6 @@ import pytest
 from sweeper import store
 from sweeper.experiment import load
 from sweeper.journal import Journal
-from sweeper.paths import SweepPaths
 from sweeper.trial import (
     Decision,
     Failure,
@@ -261,22 +260,3 @@ def test_wall_hours_count_over_all_starts(tmp_path: Path) -> None:
     now[0] += 3600 * 0.6
     assert _report(again, 0.1) is Decision.PAUSE
     assert again.stopped_by().reason is StopReason.BUDGET
-
-
-def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(
-    tmp_path: Path,
-) -> None:
-    journal = open_journal(tmp_path)
-    _start(journal)
-    _report(journal, 0.5)
-    journal.finish("a")
-    path = SweepPaths(tmp_path / "sweeps" / "toy").journal
-    whole = path.read_bytes()
-    start_of_last = whole[:-1].rfind(b"\n") + 1
-    for cut in range(start_of_last, len(whole)):
-        path.write_bytes(whole[:cut])
-        again = open_journal(tmp_path)
-        identity = _start(again)
-        again.fail("a", ERROR)
-        assert _trial(tmp_path, identity).state is State.FAILED
-        path.write_bytes(whole)
