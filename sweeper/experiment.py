@@ -18,6 +18,7 @@ from sweeper.fields import Duration, Env, Name, Plugin, Prices, Seeds, Target, T
 from sweeper.paths import project_root
 from sweeper.settings import (
     Budget,
+    Confirm,
     Estimate,
     Frozen,
     Objective,
@@ -51,6 +52,7 @@ class Experiment(Frozen):
         default_factory=dict, examples=["{model: resnet18, data.batch_size: 64}"]
     )
     seeds: Seeds = Field(default=(42,), examples=["[42, 43, 44]"])
+    confirm: Confirm = Field(default=Confirm(), examples=["{top: 3, seeds: 5}"])
     objective: Objective = Field(examples=["{metric: val/acc_top1, mode: max}"])
     search: Plugin = Field(default="grid", examples=["tpe"])
     scheduler: Plugin = Field(default="none", examples=["asha"])
@@ -111,6 +113,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     lines = dict(document.lines)
     known = validation.keys(Experiment)
     assignments.apply(overrides, data=data, lines=lines, known=known)
+    _split_seeds(data, lines)
     data = {key: _frozen(value) for key, value in data.items()}
     data.setdefault("name", path.stem)
     root = project_root(path)
@@ -129,6 +132,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     if found:
         raise _all(path, lines, found)
     return experiment
+
+
+def _split_seeds(data: dict[str, object], lines: dict[Location, int]) -> None:
+    """`seeds: {values: ..., confirm: ...}` as the two keys that it stands for."""
+    given = data.get("seeds")
+    if not isinstance(given, dict) or not given.keys() <= {"values", "confirm"}:
+        return
+    del data["seeds"]
+    for key, name in (("values", "seeds"), ("confirm", "confirm")):
+        if key in given:
+            data[name] = given[key]
+    for place in [place for place in lines if place[:1] == ("seeds",)]:
+        if len(place) > 1:
+            start = ("seeds",) if place[1] == "values" else ("confirm",)
+            lines[(*start, *place[2:])] = lines[place]
 
 
 def _frozen(value: object) -> object:

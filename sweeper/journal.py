@@ -140,7 +140,7 @@ class Journal:
             search=self._search,
         )
         self._is_exhausted = owed is None
-        return None if owed is None else self._rows.create(owed)
+        return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None
 
     # ---- what becomes of it
 

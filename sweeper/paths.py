@@ -58,6 +58,11 @@ class TrialPaths:
         return self.folder / "result.json"
 
     @property
+    def examples(self) -> Path:
+        """Which validation examples the best epoch got right."""
+        return self.folder / "examples.json"
+
+    @property
     def log(self) -> Path:
         """Standard output and error of the trial's process."""
         return self.folder / "log.txt"

@@ -23,6 +23,19 @@ class Objective(Frozen):
 
     metric: Text = Field(examples=["val/acc_top1"])
     mode: Literal["max", "min"] = "max"
+    validation_size: int = Field(default=0, ge=0, examples=[372])
+
+
+class Confirm(Frozen):
+    """Finalists: the best `top` suggestions run again with `seeds` fresh seeds each."""
+
+    top: int = Field(default=0, ge=0, examples=[3])
+    seeds: int = Field(default=5, ge=2, examples=[5])
+
+    @property
+    def trials(self) -> int:
+        """How many trials it adds to a sweep."""
+        return self.top * self.seeds
 
 
 class Budget(Frozen):

@@ -5,6 +5,7 @@ It never decides anything and adds no trial; `journal` is the only writer.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper import database, experiment, locks, records
+from sweeper import database, examples, experiment, locks, records
 from sweeper.errors import SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
@@ -139,7 +140,13 @@ class Reader:
     def _trial(self, frozen: FrozenTrial) -> Trial:
         known = self._known.get(frozen.number)
         if known is None or known[0] is not frozen:
-            known = (frozen, to_trial(frozen))
+            trial = to_trial(frozen)
+            best = trial.best(self._experiment.objective)
+            if best is not None:
+                found = examples.read(self._paths.trial(trial.id).examples)
+                is_of_best = found is not None and found.epoch == best[0]
+                trial = replace(trial, examples=found if is_of_best else None)
+            known = (frozen, trial)
             self._known[frozen.number] = known
         return known[1]
 

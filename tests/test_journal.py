@@ -260,3 +260,28 @@ def test_wall_hours_count_over_all_starts(tmp_path: Path) -> None:
     now[0] += 3600 * 0.6
     assert _report(again, 0.1) is Decision.PAUSE
     assert again.stopped_by().reason is StopReason.BUDGET
+
+
+def test_finalists_run_again_on_fresh_seeds_once_all_have_ended(tmp_path: Path) -> None:
+    keys = {"seeds": {"values": [1], "confirm": {"top": 2, "seeds": 2}}}
+    journal = open_journal(tmp_path, **keys)
+    for slot in "abc":
+        _start(journal, slot)
+    assert journal.claim("d") is None  # nothing is owed until the three have ended
+    for slot, value in zip("abc", (0.2, 0.9, 0.5), strict=True):
+        assert not journal.is_finished()
+        metrics = {"acc": value}
+        journal.report(slot, epoch=1, value=value, metrics=metrics, busy_seconds=1.0)
+        journal.finish(slot)
+    points = []
+    for number in range(4):
+        journal = open_journal(tmp_path, **keys) if number == 1 else journal
+        identity = _start(journal)
+        _report(journal, 0.5)
+        journal.finish("a")
+        trial = _trial(tmp_path, identity)
+        points.append((trial.params["x"], trial.seed))
+    assert journal.claim("a") is None
+    assert journal.is_finished()
+    assert [x for x, _ in points] == [2, 3, 2, 3]
+    assert len({seed for _, seed in points} | {1}) == 3
