@@ -1,5 +1,7 @@
 """What an experiment or a training that does not say otherwise means."""
 
 TARGET = "sweeper.vision.train:train"
+PREDICTOR = "sweeper.vision.predict:predict"
 CONFIG = "conf/train.yaml"
 METRIC = "val/acc_top1"
+SEED = 42

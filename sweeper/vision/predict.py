@@ -1,11 +1,12 @@
 """The class of an image by a checkpoint alone: no config and no data are needed.
 
-`python -m sweeper.vision.predict CHECKPOINT IMAGE...` prints a line for each image.
+It prints nothing; `sweeper predict CHECKPOINT IMAGE...` does.
 """
 
-import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError  # what torch raises; nothing is unpickled here
 
 import torch
 
@@ -14,6 +15,9 @@ from sweeper.vision.images import DataError, fit_square, load_rgb, normalise
 
 BATCH_SIZE = 64
 
+# What a checkpoint of another model leads to.
+NO_CLASSIFIER = (KeyError, TypeError, ValueError, RuntimeError, UnpicklingError)
+
 
 def load_classifier(checkpoint: Path) -> Classifier:
     """The classifier of a checkpoint, on the CPU and ready to predict.
@@ -21,15 +25,17 @@ def load_classifier(checkpoint: Path) -> Classifier:
     Raises:
         DataError: no checkpoint, or one of another model.
     """
+    if not checkpoint.is_file():
+        raise DataError(f"{checkpoint}: no such checkpoint")
+    if not zipfile.is_zipfile(checkpoint):  # what torch.load makes of it is anything
+        raise DataError(f"{checkpoint}: no checkpoint, or a torn one; take another")
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         settings = {**state["hyper_parameters"], "pretrained": False}
         classifier = Classifier(**settings)
         classifier.load_state_dict(state["state_dict"])
-    except FileNotFoundError as error:
-        raise DataError(f"{checkpoint}: no such checkpoint") from error
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except NO_CLASSIFIER as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
             f"{checkpoint}: not a checkpoint of this project's Classifier ({reason}); "
             "give a file that `sweeper.vision.train` saved"
@@ -56,23 +62,3 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> list[tuple[str, float]]
         ):
             found.append((classifier.class_names[index], probability))
     return found
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print image, class and probability; 2 for what the user can mend."""
-    if len(arguments) < 2:
-        print("usage: python -m sweeper.vision.predict CHECKPOINT IMAGE...")
-        return 2
-    checkpoint, *images = map(Path, arguments)
-    try:
-        predictions = predict(checkpoint, images)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for image, (name, probability) in zip(images, predictions, strict=True):
-        print(f"{image}\t{name}\t{probability:.3f}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """A training from its config: learns, goes on, is tested and predicts."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from hydra.errors import InstantiationException
 from omegaconf import open_dict
 from PIL import Image
 
+from sweeper import cli
 from sweeper.vision.classifier import Classifier
 from sweeper.vision.digits import DigitsData
 from sweeper.vision.images import DataError
 from sweeper.vision.network import NetworkError
-from sweeper.vision.predict import main, predict
+from sweeper.vision.predict import predict
 from sweeper.vision.train import make_model, train
 from tests.vision.composing import composed
 
@@ -98,18 +100,52 @@ def test_a_checkpoint_alone_predicts_the_class_of_an_image(digits, tmp_path, cap
     assert sum(right) > 24
     assert all(0.1 < probability <= 1 for _, probability in found)
     checkpoint = str(digits / "checkpoints" / "best.ckpt")
-    assert main([checkpoint, str(paths[0])]) == 0
-    assert capsys.readouterr().out.startswith(f"{paths[0]}\t{found[0][0]}\t0.")
-    assert main([checkpoint, str(tmp_path / "none.png")]) == 2
+    assert cli.main(["predict", checkpoint, *map(str, paths)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{path}\t{name}\t{probability:.3f}"
+        for path, (name, probability) in zip(paths, found, strict=True)
+    ]
+    assert cli.main(["predict", checkpoint, str(paths[0]), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["image"] == str(paths[0])
+    assert (row["class"], row["probability"]) == pytest.approx(found[0])
+    assert cli.main(["predict", checkpoint, str(tmp_path / "none.png")]) == 2
     assert "none.png: cannot be read" in capsys.readouterr().err
 
 
-def test_predicting_without_a_checkpoint_says_so(tmp_path):
+def test_predicting_without_a_checkpoint_says_so(tmp_path, capsys):
     with pytest.raises(DataError, match="no such checkpoint"):
         predict(tmp_path / "last.ckpt", [])
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    assert cli.main(["predict", str(tmp_path), "a.png"]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: no such checkpoint\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": {}},
+        {"hyper_parameters": Path()},  # an object: torch refuses to load it
+        {"hyper_parameters": {"width": 3}, "state_dict": {}},
+        {"hyper_parameters": {"name": "small_cnn", "num_classes": 3}, "state_dict": {}},
+        {"hyper_parameters": {"name": "none", "num_classes": 3}, "state_dict": {}},
+    ],
+)
+def test_a_checkpoint_of_another_model_is_named(tmp_path, content):
+    path = tmp_path / "other.ckpt"
+    torch.save(content, path)
     with pytest.raises(DataError, match=r"other\.ckpt: not a checkpoint of"):
-        predict(tmp_path / "other.ckpt", [])
+        predict(path, [])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"other\.ckpt: no checkpoint, or a torn one"):
+        predict(path, [])
+
+
+@pytest.mark.parametrize("name", ["nowhere:predict", "sweeper.exits:predict", "", ":"])
+def test_a_predictor_that_is_not_there_is_named(name, capsys):
+    arguments = ["predict", "a.ckpt", "a.png", "--predictor", name]
+    assert cli.main(arguments) == 2
+    assert f"error: --predictor: {name!r}: " in capsys.readouterr().err
 
 
 def test_nulls_of_the_model_are_read_from_the_data(tmp_path):
