@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | dict[str, Json] | None"
 
 BLUE, ORANGE, GREY = "#2f6fb0", "#d9822b", "#9a9a9a"
-MAX_NAMED_CLASSES = 60
+MAX_NAMED_CLASSES = 110  # more names than this are too small to read
+MAX_NAME_LENGTH = 24
 
 
 def may_write(trainer: Trainer) -> bool:
@@ -53,12 +54,48 @@ def make_figure(*, width: float, height: float) -> "Figure":
 def name_classes(
     axes: "Axes", names: Sequence[str], *, axis: Literal["x", "y"] = "x"
 ) -> None:
-    """Write class names along an axis; smaller if many, left out if too many."""
+    """Write class names along an axis; smaller if many, only some if too many."""
     chosen = axes.xaxis if axis == "x" else axes.yaxis
-    is_turned = axis == "x" and (len(names) > 15 or max(map(len, names)) > 3)
-    if len(names) <= MAX_NAMED_CLASSES:
-        chosen.set_ticks(range(len(names)), names, rotation=90 if is_turned else 0)
-        axes.tick_params(axis=axis, labelsize=7 if len(names) > 25 else 9)
+    step = -(-len(names) // MAX_NAMED_CLASSES)
+    shown = [shorten(name, length=MAX_NAME_LENGTH) for name in names[::step]]
+    is_turned = axis == "x" and (len(names) > 15 or max(map(len, shown)) > 3)
+    chosen.set_ticks(range(0, len(names), step), shown, rotation=90 if is_turned else 0)
+    axes.tick_params(axis=axis, labelsize=7 if len(shown) > 25 else 9)
+
+
+def shorten(name: str, *, length: int) -> str:
+    """The name, its middle left out where it is longer than `length`.
+
+    >>> shorten("unreadable number", length=12)
+    'unrea..umber'
+    """
+    if len(name) <= length:
+        return name
+    kept = length - len("..")
+    return f"{name[: kept - kept // 2]}..{name[-(kept // 2) :]}"
+
+
+def class_bars(
+    axes: "Axes",
+    names: Sequence[str],
+    series: Sequence[tuple[str, Sequence[float], str]],
+) -> None:
+    """Bars of two series side by side for each class: (label, heights, colour)."""
+    for number, (label, heights, colour) in enumerate(series):
+        places = [place + 0.4 * number - 0.2 for place in range(len(names))]
+        axes.bar(places, heights, width=0.4, color=colour, label=label)
+    name_classes(axes, names)
+    axes.set_xlim(-0.8, len(names) - 0.2)
+    axes.margins(y=0.15)  # room for the legend
+    axes.legend(fontsize=8, ncols=2, loc="upper right")
+
+
+def bars_beside(names: Sequence[str]) -> "tuple[Figure, Axes, Axes]":
+    """A figure with a panel for bars of each class, wide enough, and one beside it."""
+    width = min(24.0, max(5.5, 0.15 * len(names)))
+    figure = make_figure(width=width + 5.5, height=4.2)
+    left, right = figure.subplots(1, 2, width_ratios=[width, 5.5])
+    return figure, left, right
 
 
 def publish(trainer: Trainer, figure: "Figure", path: Path) -> None:

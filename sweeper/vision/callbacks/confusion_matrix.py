@@ -106,11 +106,11 @@ class ConfusionMatrix(Callback):
         self, trainer: Trainer, names: tuple[str, ...], counts_CC: Tensor
     ) -> None:
         shares_CC = counts_CC / counts_CC.sum(dim=1, keepdim=True).clamp(min=1)
-        side = min(12.0, 4.0 + 0.2 * len(names))
+        side = min(18.0, 4.0 + 0.2 * len(names))
         figure = make_figure(width=side + 1, height=side)
         axes = figure.add_subplot()
         image = axes.imshow(shares_CC.numpy(), cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+        figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6)
         name_classes(axes, names)
         name_classes(axes, names, axis="y")
         if len(names) <= MAX_NUMBERED_CLASSES:

@@ -14,9 +14,9 @@ from sweeper.vision.callbacks.artifacts import (
     BLUE,
     ORANGE,
     Json,
-    make_figure,
+    bars_beside,
+    class_bars,
     may_write,
-    name_classes,
     publish,
     write_json,
 )
@@ -46,10 +46,10 @@ class DatasetStatistics(Callback):
         if not may_write(trainer) or not isinstance(data, ImageData):
             return
         names = data.class_names
-        figure = make_figure(width=11, height=4.2)
-        left, right = figure.subplots(1, 2)
+        figure, left, right = bars_beside(names)
         content: dict[str, Json] = {}
-        for number, (split, colour) in enumerate(SPLITS):
+        bars: list[tuple[str, list[float], str]] = []
+        for split, colour in SPLITS:
             dataset = data.dataset(split)
             counts = np.bincount(dataset.labels, minlength=len(names)).tolist()
             sizes = some_sizes(dataset)
@@ -59,17 +59,14 @@ class DatasetStatistics(Callback):
                 "largest_to_smallest_class": max(counts) / max(1, min(counts)),
                 **summary(sizes),
             }
-            places = [place + 0.4 * number - 0.2 for place in range(len(names))]
-            label = f"{split}: {len(dataset)}"
-            left.bar(places, counts, width=0.4, color=colour, label=label)
+            bars.append((f"{split}: {len(dataset)}", counts, colour))
             if sizes:
                 _scatter(right, sizes, colour=colour)
-        name_classes(left, names)
+        class_bars(left, names, bars)
         left.set(ylabel="images", title="classes")
         right.set(xlabel="width (px)", ylabel="height (px)")
         right.set_title("sizes; a larger point is more images")
-        left.margins(y=0.15)  # room for the legend
-        left.legend(fontsize=8, ncols=2, loc="upper right")
+        right.margins(0.1)  # a large point is not cut
         right.set(xlim=(0, None), ylim=(0, None))
         write_json(self.folder / "dataset_statistics.json", content)
         publish(trainer, figure, self.folder / "dataset_statistics.png")

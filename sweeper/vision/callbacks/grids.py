@@ -24,14 +24,20 @@ COLUMNS = 8
 
 
 def draw_grid(images_KCHW: Tensor, titles: Sequence[tuple[str, str]]) -> "Figure":
-    """The images in lines of eight, each below its title in a colour."""
+    """The images in lines of eight, each below its title in a colour.
+
+    A row of a title has room for about 16 characters.
+    """
     height, width = images_KCHW.shape[-2:]
-    lines, gap, line = -(-len(titles) // COLUMNS), width // 12, height + height // 4
+    lines, gap = -(-len(titles) // COLUMNS), width // 12
+    rows = max(title.count("\n") for title, _ in titles) + 1
+    head = height * (1 + rows) // 8  # a row of text is an eighth of an image high
+    line = height + head
     canvas = torch.full((lines * line, COLUMNS * (width + gap), 3), 255).byte()
-    figure = make_figure(width=1.3 * COLUMNS, height=1.5 * lines)
+    figure = make_figure(width=1.3 * COLUMNS, height=1.3 * lines * line / height)
     axes = figure.add_subplot()  # one: a subplot for each image takes ten times as long
     for number, (title, colour) in enumerate(titles):
-        top = number // COLUMNS * line + height // 4
+        top = number // COLUMNS * line + head
         left = number % COLUMNS * (width + gap)
         image_HWC = images_KCHW[number].permute(1, 2, 0)
         canvas[top : top + height, left : left + width] = image_HWC

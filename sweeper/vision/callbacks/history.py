@@ -85,7 +85,7 @@ class History(Callback):
             axes.set_title(title)
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.3)
-            axes.locator_params(axis="x", integer=True)
+            axes.locator_params(axis="x", integer=True, min_n_ticks=1)
             if title != LEARNING_RATE:
                 axes.legend(fontsize=8)
         publish(trainer, figure, self.folder / "history.png")

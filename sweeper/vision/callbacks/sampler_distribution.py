@@ -18,9 +18,9 @@ from sweeper.vision.callbacks.artifacts import (
     BLUE,
     GREY,
     ORANGE,
-    make_figure,
+    bars_beside,
+    class_bars,
     may_write,
-    name_classes,
     publish,
 )
 from sweeper.vision.classifier import Classifier
@@ -90,8 +90,7 @@ class SamplerDistribution(Callback):
         if not may_write(trainer) or not len(self.draws_N):
             return
         names = cast(Classifier, pl_module).class_names
-        figure = make_figure(width=11, height=4.2)
-        left, right = figure.subplots(1, 2)
+        figure, left, right = bars_beside(names)
         drawn_C = class_draws(self.draws_N, self.labels_N, len(names))
         bars = [("of the draws", drawn_C, BLUE)]
         draws_N = self.draws_N
@@ -100,14 +99,12 @@ class SamplerDistribution(Callback):
             bars.insert(0, ("of the images", there_C, GREY))
             never = int(there_C.sum()) - len(draws_N)
             draws_N = torch.cat([draws_N, draws_N.new_zeros(max(0, never))])
-        for number, (label, counts_C, colour) in enumerate(bars):
-            places = [place + 0.4 * number - 0.2 for place in range(len(names))]
-            shares = (counts_C / counts_C.sum()).tolist()
-            left.bar(places, shares, width=0.4, color=colour, label=label)
-        name_classes(left, names)
+        shares = [
+            (label, (counts_C / counts_C.sum()).tolist(), colour)
+            for label, counts_C, colour in bars
+        ]
+        class_bars(left, names, shares)
         left.set(ylabel="share of each class", title="classes")
-        left.margins(y=0.15)  # room for the legend
-        left.legend(fontsize=8, ncols=2, loc="upper right")
         counts = torch.bincount(draws_N).tolist()
         right.bar(range(len(counts)), counts, width=0.9, color=ORANGE)
         right.set(xlabel="times drawn in all epochs", ylabel="images")

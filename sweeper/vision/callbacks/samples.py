@@ -19,11 +19,14 @@ from sweeper.vision.callbacks.artifacts import (
     is_observed,
     may_write,
     publish,
+    shorten,
     step_outputs,
 )
 from sweeper.vision.callbacks.grids import BLACK, RED, draw_grid, thumbnails
 from sweeper.vision.classifier import Classifier
 from sweeper.vision.dataset import Batch
+
+TITLE_LENGTH = 16  # characters above a picture
 
 
 class Samples(Callback):
@@ -61,7 +64,7 @@ class Samples(Callback):
         labels = batch["labels"][: self.num_images].tolist()
         figure = draw_grid(
             thumbnails(batch["images"][: self.num_images]),
-            [(names[label], BLACK) for label in labels],
+            [(shorten(names[label], length=TITLE_LENGTH), BLACK) for label in labels],
         )
         publish(trainer, figure, self.folder / "samples_train.png")
 
@@ -115,7 +118,7 @@ class Samples(Callback):
             return
         names = cast(Classifier, pl_module).class_names
         titles = [
-            (f"{names[true]} as {names[found]}", BLACK if true == found else RED)
+            (pair_title(names[true], names[found]), BLACK if true == found else RED)
             for true, found in zip(
                 self.worst["labels"].tolist(),
                 self.worst["predicted"].tolist(),
@@ -124,6 +127,19 @@ class Samples(Callback):
         ]
         figure = draw_grid(self.worst["images"], titles)
         publish(trainer, figure, self.folder / "samples_worst.png")
+
+
+def pair_title(true: str, found: str) -> str:
+    r"""The true and the predicted class, on two lines where one is too short.
+
+    >>> pair_title("7", "17"), pair_title("home goalkeeper", "7")
+    ('7 as 17', 'home goalkeeper\nas 7')
+    """
+    title = f"{true} as {found}"
+    if len(title) <= TITLE_LENGTH:
+        return title
+    shown = shorten(found, length=TITLE_LENGTH - len("as "))
+    return f"{shorten(true, length=TITLE_LENGTH)}\nas {shown}"
 
 
 def worst_of(
