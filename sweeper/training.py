@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from sweeper import metrics_file, worker
+from sweeper import defaults, metrics_file, worker
 from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError
 from sweeper.paths import TrialPaths, project_root
@@ -45,6 +45,7 @@ class TerminalChannel:
 def make_spec(
     overrides: Sequence[str],
     *,
+    after: Sequence[str] = (),
     config: Path,
     target: str,
     metric: str,
@@ -52,8 +53,14 @@ def make_spec(
     wandb_mode: str,
     sweeps: Path,
 ) -> TrialSpec:
-    """The spec of a training; equal overrides in any order give the same folder."""
+    """The spec of a training; equal overrides in any order give the same folder.
+
+    Args:
+        after: overrides that say what comes after the fit, so that with and without
+            them it is the same training.
+    """
     params = dict(override.partition("=")[::2] for override in overrides)
+    seed = params.get("seed", "")
     identity = trial_id({**params, "config": str(config), "target": target}, seed=0)
     project = project_root(config)
     return TrialSpec(
@@ -62,9 +69,9 @@ def make_spec(
         sweep=SWEEP,
         target=target,
         config=str(config.absolute()),
-        overrides=tuple(overrides),
+        overrides=(*overrides, *after),
         params=params,
-        seed=42,
+        seed=int(seed) if seed.isdecimal() else defaults.SEED,
         folder=str((sweeps / SWEEP / identity).absolute()),
         project=str(project),
         metric=metric,
@@ -99,7 +106,10 @@ def train(spec: TrialSpec) -> int:
     best = metrics_file.best(paths.metrics, metric=spec.metric, mode=spec.mode)
     if best is not None:
         print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")
-    print(f"checkpoint {paths.best if paths.best.exists() else paths.last}")
+    for path in (paths.best, paths.last):
+        if path.exists():
+            print(f"checkpoint {path}")
+            break
     match outcome.event:
         case "finished":
             return 0

@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
     """Train to the end, or to a pause."""
     from sweeper import training
 
-    overrides = [*args.overrides, *(["test=true"] if args.test else [])]
     return training.train(
         training.make_spec(
-            overrides,
+            args.overrides,
+            after=["test=true"] if args.test else [],
             config=Path(args.config),
             target=args.target,
             metric=args.metric,
