@@ -185,7 +185,11 @@ class Classifier(LightningModule):
         )
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {
+                "scheduler": schedule,
+                "interval": "step",
+                "name": "learning_rate",
+            },
         }
 
 

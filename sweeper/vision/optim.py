@@ -17,10 +17,12 @@ def parameter_groups(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return [
         {
+            "name": "kernels",
             "params": [parameter for parameter in trained if parameter.ndim > 1],
             "weight_decay": weight_decay,
         },
         {
+            "name": "biases",
             "params": [parameter for parameter in trained if parameter.ndim <= 1],
             "weight_decay": 0.0,
         },

@@ -21,7 +21,7 @@ def test_the_learning_rate_is_logged_at_steps(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
     fit([monitor], tmp_path, logger=[logger], log_every_n_steps=2)
     with (tmp_path / "metrics.csv").open() as file:
-        rates = [row.get("lr-AdamW/pg1") for row in csv.DictReader(file)]
+        rates = [row.get("learning_rate/kernels") for row in csv.DictReader(file)]
     assert len([rate for rate in rates if rate]) == 5
 
 
