@@ -17,16 +17,10 @@ def add_name(parser: argparse.ArgumentParser) -> None:
 
 def find(args: argparse.Namespace) -> "Sweep":
     """The sweep that `name` means: a folder, or a name below the sweeps folder."""
-    return load(find_folder(args))
-
-
-def find_folder(args: argparse.Namespace) -> Path:
-    """The folder that `name` means, whatever is in it."""
     given = Path(args.name)
     if (given / "experiment.yaml").exists():
-        return given
-    below: Path = args.sweeps / args.name
-    return below
+        return load(given)
+    return load(args.sweeps / args.name)
 
 
 def load(folder: Path) -> "Sweep":
