@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 HERE := experiments/lr_sweep.yaml
 
-.PHONY: venv demo check test lint types clean
+.PHONY: venv demo check test lint types browser clean
 
 venv: $(STAMP)
 
@@ -36,7 +36,17 @@ types: $(STAMP)
 check: lint types
 	$(BIN)/python -m pytest -q -m "not slow and not e2e"
 
-test: $(STAMP)
+# The tests of the report drive a real browser; tests/browser.py finds it.
+browser:
+	@command -v chromedriver >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null; \
+	else \
+		echo "make test needs Chromium and its driver: apt-get install chromium chromium-driver"; exit 1; \
+	fi
+
+test: $(STAMP) browser
 	$(BIN)/python -m pytest -q
 
 clean:

@@ -19,6 +19,8 @@ def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
             found = paths.best if paths.best.exists() else paths.last
             lines += [f"  checkpoint {found}"]
         lines += [f"  repeat {spec.stored_command(paths.spec)}"]
+    if sweep.paths.report.exists():
+        lines += [f"report {sweep.paths.report}"]
     if stop.reason is not StopReason.NONE:
         why = f"{stop.reason}: {stop.message}".removesuffix(": ")
         lines += [f"stopped ({why}); go on with: {resume}"]

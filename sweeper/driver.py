@@ -19,6 +19,7 @@ from sweeper import (
     disk,
     events,
     export,
+    html_report,
     leaderboard,
     locks,
     spec,
@@ -207,10 +208,11 @@ class _Diary:
 
 
 def write_leaderboard(sweep: Sweep) -> None:
-    """Write the derived tables of a sweep to its folder."""
+    """Write the derived tables and the report of a sweep to its folder."""
     rows = leaderboard.rank(sweep)
     write_text(sweep.paths.leaderboard_csv, export.to_csv(sweep, rows))
     write_text(sweep.paths.leaderboard_md, export.to_markdown(sweep, rows))
+    html_report.write(sweep)
 
 
 def _located(experiment: Experiment, message: str) -> SweeperError:

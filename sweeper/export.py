@@ -51,7 +51,7 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
     lines = [f"# {sweep.experiment.name}", ""]
     if sweep.experiment.notes:
         lines += [sweep.experiment.notes, ""]
-    lines.append("| " + " | ".join(_escape(name) for name in header) + " |")
+    lines.append("| " + " | ".join(cell(name) for name in header) + " |")
     lines.append("|" + "---|" * len(header))
     for row in rows:
         cells = [
@@ -61,7 +61,7 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
             short(row.delta),
             " ".join(trial.id for trial in row.trials),
         ]
-        lines.append("| " + " | ".join(_escape(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -120,8 +120,8 @@ def _digits(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
 
 
-def _escape(text: str) -> str:
-    """One cell: no column more, no markup."""
+def cell(text: str) -> str:
+    """One cell of a Markdown table: no column more, no markup."""
     for mark in "\\|*_`[":
         text = text.replace(mark, f"\\{mark}")
     return plain(text.replace("&", "&amp;").replace("<", "&lt;"))

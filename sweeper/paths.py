@@ -114,6 +114,11 @@ class SweepPaths:
         """Derived: the leaderboard as Markdown."""
         return self.folder / "leaderboard.md"
 
+    @property
+    def report(self) -> Path:
+        """Derived: the whole sweep as one HTML file."""
+        return self.folder / "report.html"
+
     def trial(self, trial_id: str) -> TrialPaths:
         """The files of one trial of this sweep."""
         return TrialPaths(self.trials / trial_id)

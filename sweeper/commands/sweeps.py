@@ -17,10 +17,15 @@ def add_name(parser: argparse.ArgumentParser) -> None:
 
 def find(args: argparse.Namespace) -> "Sweep":
     """The sweep that `name` means: a folder, or a name below the sweeps folder."""
-    given = Path(args.name)
+    return find_named(args, args.name)
+
+
+def find_named(args: argparse.Namespace, name: str) -> "Sweep":
+    """The sweep of that name or folder."""
+    given = Path(name)
     if (given / "experiment.yaml").exists():
         return load(given)
-    return load(args.sweeps / args.name)
+    return load(args.sweeps / name)
 
 
 def load(folder: Path) -> "Sweep":

@@ -1,0 +1,55 @@
+"""Write a sweep's report and open it; of several sweeps: one ranking over all.
+
+With `--md` it prints Markdown for a log of phases instead.
+"""
+
+import argparse
+import os
+import sys
+import webbrowser
+
+from sweeper import exits
+from sweeper.commands import sweeps
+
+EXAMPLE = "sweeper report lr_sweep --open no"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("names", nargs="+", help="sweeps by name or folder")
+    parser.add_argument("--md", action="store_true", help="print Markdown, no file")
+    parser.add_argument(
+        "--open",
+        choices=("yes", "no"),
+        default="yes" if sys.stdout.isatty() and has_display() else "no",
+        help="open it in the browser (default: yes on a desktop)",
+    )
+
+
+def has_display() -> bool:
+    """Whether a browser with windows could open here."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in names)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write `report.html`, or print."""
+    from rich.console import Console
+
+    from sweeper import html_report, phases, ranking
+
+    found = [sweeps.find_named(args, name) for name in args.names]
+    if args.md:
+        print("\n".join(phases.section(sweep) for sweep in found), end="")
+        if len(found) > 1:
+            print("\n" + ranking.to_markdown(ranking.rank_all(found)), end="")
+        return exits.FINISHED
+    if len(found) > 1:
+        Console(highlight=False).print(ranking.table(ranking.rank_all(found)))
+        return exits.FINISHED
+    (sweep,) = found
+    html_report.write(sweep)
+    print(sweep.paths.report)
+    if args.open == "yes":
+        webbrowser.open(sweep.paths.report.absolute().as_uri())
+    return exits.FINISHED

@@ -1,0 +1,99 @@
+"""The leaderboard of a report as an HTML table; pure.
+
+Every text of a user goes through `text`, which escapes it.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+
+from sweeper.export import short, state_text, value_cell
+from sweeper.html_report.figures import cost_seconds
+from sweeper.leaderboard import Row, labels, varied
+from sweeper.trial import Sweep
+
+
+def text(value: object) -> str:
+    """What a user wrote, as text of a page: escaped, on one line.
+
+    >>> text("<script>")
+    '&lt;script&gt;'
+    """
+    return html.escape(value_cell(value))
+
+
+def board(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """The table; its script sorts by `data-sort` and filters by the cells' text."""
+    names = varied(sweep)
+    heads = [("rank", "number"), (sweep.experiment.objective.metric, "number")]
+    heads += [("95 % interval", "number")] if _has_intervals(rows) else []
+    heads += [("delta", "number")] if sweep.experiment.baseline else []
+    heads += [(label, "auto") for label in labels(names)]
+    heads += [("best epoch", "number"), ("epochs", "number"), ("time", "number")]
+    heads += [("state", "auto"), ("trial", "auto")]
+    head = "".join(
+        f'<th scope="col" data-kind="{kind}"><button type="button">{text(name)}'
+        "</button></th>"
+        for name, kind in heads
+    )
+    body = "\n".join(_row(sweep, rows, i, names) for i in range(len(rows)))
+    return (
+        f'<table id="board"><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>'
+        "</table>"
+    )
+
+
+def _row(sweep: Sweep, rows: Sequence[Row], index: int, names: Sequence[str]) -> str:
+    row = rows[index]
+    cells = [_cell(row.rank or "-", row.rank or math.inf)]
+    cells.append(_cell(short(row.mean), row.mean))
+    if _has_intervals(rows):
+        cells.append(_cell(interval_text(row), row.high - row.low))
+    if sweep.experiment.baseline:
+        shown = "baseline" if row.is_baseline else signed(row.delta)
+        cells.append(_cell(shown, row.delta))
+    cells += [_cell(row.params.get(n, ""), row.params.get(n)) for n in names]
+    last = max((e for t in row.trials for e in t.values), default=0)
+    cells.append(_cell(row.best_epoch or "-", row.best_epoch))
+    cells.append(_cell(last or "-", last))
+    cells.append(_cell(duration(cost_seconds(row)), cost_seconds(row)))
+    cells.append(_cell(state_text(row.states), None))
+    links = " ".join(f'<a href="#t-{t.id}">{t.id}</a>' for t in row.trials)
+    kind = ' class="baseline"' if row.is_baseline else ""
+    return f'<tr data-row="{index}"{kind}>{"".join(cells)}<td>{links}</td></tr>'
+
+
+def _cell(shown: object, sort: object) -> str:
+    is_number = isinstance(sort, int | float) and not isinstance(sort, bool)
+    key = f' data-sort="{sort}" class="number"' if is_number else ""
+    return f"<td{key}>{text(shown)}</td>"
+
+
+def interval_text(row: Row) -> str:
+    """Both ends of the interval of a mean; "-" for one seed."""
+    if math.isnan(row.low):
+        return "-"
+    return f"{short(row.low)} to {short(row.high)} (n={len(row.values)})"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign; "-" for NaN."""
+    return "-" if math.isnan(value) else f"{value:+.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(7.31), duration(190), duration(8000)
+    ('7.3 s', '3 min 10 s', '2 h 13 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _has_intervals(rows: Sequence[Row]) -> bool:
+    return any(not math.isnan(row.low) for row in rows)

@@ -1,0 +1,116 @@
+"""What the report takes from the trials' folders: configs, tracebacks, pictures.
+
+A file that is missing or damaged leaves a gap in the report and never an error.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from sweeper.export import value_cell
+from sweeper.leaderboard import Row
+from sweeper.paths import TrialPaths
+from sweeper.trial import Sweep, Trial
+
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_SIDE = 560  # pixels of a thumbnail
+MAX_PICTURES = 6  # of one trial
+MAX_CLASSES = 120  # of a confusion matrix that is drawn
+MAX_FILE_BYTES = 20_000_000
+MAX_TRACEBACK = 4000  # characters, from its end
+
+Config = Mapping[str, str]
+
+
+def config(paths: TrialPaths) -> Config:
+    """The composed config as dotted keys; {} where it cannot be read."""
+    try:
+        # the safe loader in C: a thousand configs in two seconds
+        text = paths.config.read_text(encoding="utf-8")
+        data = yaml.load(text, Loader=SafeLoader)  # noqa: S506  # it is a safe one
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    flat: dict[str, str] = {}
+    _flatten("", data, flat)
+    return {k: v for k, v in flat.items() if str(paths.folder.name) not in v}
+
+
+def _flatten(prefix: str, node: object, flat: dict[str, str]) -> None:
+    if isinstance(node, dict) and node:
+        for key, child in node.items():
+            _flatten(f"{prefix}.{key}" if prefix else str(key), child, flat)
+    elif isinstance(node, list | dict):
+        flat[prefix] = json.dumps(node, default=str)
+    else:
+        flat[prefix] = value_cell(node)
+
+
+def differences(base: Config, other: Config) -> list[tuple[str, str, str]]:
+    """Key, value in `base` and value in `other` of each difference, by key.
+
+    >>> differences({"a": "1", "b": "2"}, {"a": "1", "b": "3"})
+    [('b', '2', '3')]
+    """
+    keys = sorted(base.keys() | other.keys())
+    pairs = [(key, base.get(key, "-"), other.get(key, "-")) for key in keys]
+    return [(key, old, new) for key, old, new in pairs if old != new]
+
+
+def traceback_text(paths: TrialPaths) -> str:
+    """The end of the last traceback; "" without one."""
+    try:
+        text = paths.error.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text[-MAX_TRACEBACK:].strip()
+
+
+def checkpoint(sweep: Sweep, trial: Trial) -> str:
+    """The best checkpoint relative to the sweep's folder; "" without one."""
+    paths = sweep.paths.trial(trial.id)
+    found = next((p for p in (paths.best, paths.last) if p.exists()), None)
+    return str(found.relative_to(sweep.folder)) if found else ""
+
+
+def pictures(paths: TrialPaths) -> list[tuple[str, str]]:
+    """Name and data URL of a trial's pictures, as thumbnails."""
+    found = sorted(paths.artifacts.glob("*.png"))[:MAX_PICTURES]
+    thumbnails = [(path.stem, thumbnail(path)) for path in found]
+    return [(name, url) for name, url in thumbnails if url]
+
+
+def thumbnail(path: Path) -> str:
+    """A small copy of a picture as a data URL; "" where it is no picture."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return ""
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
+    small.thumbnail((MAX_SIDE, MAX_SIDE))
+    out = io.BytesIO()
+    small.save(out, format="WEBP", quality=72)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def confusion(sweep: Sweep, rows: Sequence[Row]) -> dict[str, object] | None:
+    """Classes and counts [true][predicted] of the best trial that stored them."""
+    for row in rows[:3]:
+        for trial in row.trials:
+            path = sweep.paths.trial(trial.id).artifacts / "confusion_matrix.json"
+            try:
+                data = json.loads(path.read_text(encoding="utf-8"))
+                classes = [str(name) for name in data["classes"]]
+                counts = [[int(cell) for cell in line] for line in data["counts"]]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            is_square = all(len(line) == len(classes) for line in counts)
+            if is_square and len(counts) == len(classes) <= MAX_CLASSES:
+                return {"id": trial.id, "classes": classes, "counts": counts}
+    return None

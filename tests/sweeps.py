@@ -1,0 +1,139 @@
+"""Whole sweeps made without training, for the tests of the views."""
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from sweeper.trial import (
+    Attempt,
+    Failure,
+    FailureKind,
+    Params,
+    State,
+    Sweep,
+    Trial,
+    TrialSpec,
+    trial_id,
+)
+from tests.helpers import make_experiment
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SCRIPT = "<script>document.title='run'</script>"
+MODELS = ("resnet18", "resnet50", SCRIPT)
+
+
+def make_trials(count: int, *, epochs: int = 12) -> tuple[Trial, ...]:
+    """Trials over model, rate and batch size; some are cut, some are pruned."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for number in range(count):
+        params: Params = {
+            "model": MODELS[number % 3],
+            "model.learning_rate": float(f"{10 ** rng.uniform(-5, -2):.7g}"),
+            "data.batch_size": int(rng.choice([32, 64, 128])),
+        }
+        trials.append(_trial(number, params, rng, epochs=epochs))
+    return tuple(trials)
+
+
+def _trial(
+    number: int, params: Params, rng: np.random.Generator, *, epochs: int
+) -> Trial:
+    rate = float(str(params["model.learning_rate"]))
+    top = 0.95 - 0.05 * abs(math.log10(rate) + 3.3) + float(rng.normal(0, 0.01))
+    is_pruned = number % 4 == 3
+    last = epochs // 3 if is_pruned else epochs
+    values = {e: top * (1 - math.exp(-e / 3)) for e in range(1, last + 1)}
+    begin = NOON + timedelta(seconds=40 * (number // 4))
+    attempts = [Attempt(slot=f"s-{number % 4}", started_at=begin)]
+    failures = []
+    if number % 7 == 2:
+        again = begin + timedelta(seconds=15)
+        attempts.append(Attempt(slot="s-9", started_at=again, busy_before=9.0))
+        lost = Failure(kind=FailureKind.LOST, message="the process died", step=3)
+        failures.append(lost)
+    return Trial(
+        number=number,
+        id=trial_id(params, seed=number),
+        params=params,
+        seed=number,
+        state=State.PRUNED if is_pruned else State.COMPLETE,
+        values=values,
+        starts=len(attempts),
+        attempts=tuple(attempts),
+        failures=tuple(failures),
+        busy_seconds=30.0 if not is_pruned else 12.0,
+    )
+
+
+def make_sweep(folder: Path, trials: tuple[Trial, ...], **keys: object) -> Sweep:
+    """A sweep of these trials."""
+    loaded = make_experiment(
+        folder,
+        notes=f"Does the big model need a smaller rate? {SCRIPT}",
+        search_space={"model": [1], "model.learning_rate": [1], "data.batch_size": [1]},
+        **{"objective": {"metric": "val/acc_top1", "mode": "max"}, **keys},
+    )
+    return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")
+
+
+def all_failed(folder: Path) -> Sweep:
+    """A sweep of which nothing came, with tracebacks of two kinds."""
+    made = []
+    for trial in make_trials(6, epochs=2):
+        message = f"RuntimeError: size {trial.number} of {SCRIPT}"
+        failure = Failure(kind=FailureKind.ERROR, message=message)
+        failed = replace(
+            trial, state=State.FAILED, values={}, failures=(failure,), busy_seconds=2.0
+        )
+        made.append(failed)
+    sweep = make_sweep(folder, tuple(made))
+    for trial in made:
+        line = 10 + trial.number % 2
+        error = sweep.paths.trial(trial.id).error
+        error.parent.mkdir(parents=True)
+        error.write_text(
+            f'Traceback\n  File "net.py", line {line}, in forward\n    x\n'
+            f"RuntimeError: size {trial.number}\n"
+        )
+    return sweep
+
+
+def write_files(sweep: Sweep, trials: tuple[Trial, ...]) -> None:
+    """Config, spec, checkpoint and pictures of each trial."""
+    for trial in trials:
+        paths = sweep.paths.trial(trial.id)
+        paths.artifacts.mkdir(parents=True)
+        paths.checkpoints.mkdir()
+        paths.best.write_bytes(b"weights")
+        config = {**trial.params, "note": SCRIPT}
+        paths.config.write_text(yaml.safe_dump(config))
+        paths.spec.write_text(_spec(trial, paths.folder).to_json())
+        Image.effect_noise((900, 700), 60).save(paths.artifacts / "samples_worst.png")
+        (paths.artifacts / "broken.png").write_bytes(b"no picture")
+        counts = [[30, 2], [1, 40]]
+        matrix = {"epoch": 3, "classes": ["7", "<b>17</b>"], "counts": counts}
+        (paths.artifacts / "confusion_matrix.json").write_text(json.dumps(matrix))
+
+
+def _spec(trial: Trial, folder: Path) -> TrialSpec:
+    return TrialSpec(
+        id=trial.id,
+        number=trial.number,
+        sweep="toy",
+        target="sweeper.vision.train:train",
+        config="/project/conf/train.yaml",
+        overrides=tuple(f"{key}={value}" for key, value in trial.params.items()),
+        params=trial.params,
+        seed=trial.seed,
+        folder=str(folder),
+        project="/project",
+        metric="val/acc_top1",
+        mode="max",
+    )
