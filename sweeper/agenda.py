@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper import policy
+from sweeper import finalists, policy
 from sweeper.experiment import Experiment
 from sweeper.settings import Budget
 from sweeper.space import Space
@@ -35,14 +35,21 @@ class Owed:
         return trial_id(self.suggestion.params, seed=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is owed until a trial that runs now has ended."""
+
+
 def next_owed(
     rows: Sequence[FrozenTrial],
     *,
     experiment: Experiment,
     space: Space,
     search: policy.Search,
-) -> Owed | None:
+) -> Owed | Wait | None:
     """The next trial: a seed that an old suggestion lacks, else a new suggestion.
+
+    Once there is neither, finalists run again on fresh seeds, where the file says so.
 
     Args:
         rows: all rows of the study, by number.
@@ -51,11 +58,37 @@ def next_owed(
     Returns:
         None once the budget of trials is used or the space has no other point.
     """
+    first = [row for row in rows if not finalists.is_fresh(row, experiment)]
     limit = experiment.budget.trials
-    if limit is not None and len(rows) >= limit:
-        return None
-    return _missing_seed(rows, experiment.seeds) or _new(
-        rows, experiment=experiment, space=space, search=search
+    if limit is None or len(first) < limit - experiment.confirm.trials:
+        owed = _missing_seed(first, experiment.seeds) or _new(
+            first, experiment=experiment, space=space, search=search
+        )
+        if owed is not None:
+            return owed
+    return _confirmation(rows, first, experiment) if experiment.confirm.top else None
+
+
+def _confirmation(
+    rows: Sequence[FrozenTrial], first: Sequence[FrozenTrial], experiment: Experiment
+) -> Owed | Wait | None:
+    if not all(row.state.is_finished() for row in first):
+        return Wait()
+    seeds = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
+    known = {(row.user_attrs["point"], row.user_attrs["seed"]) for row in rows}
+    chosen = finalists.finalists(first, experiment)
+    for seed in seeds:
+        for row in chosen:
+            if (row.user_attrs["point"], seed) not in known:
+                return Owed(suggestion=_again(row), seed=seed)
+    return None
+
+
+def _again(row: FrozenTrial) -> policy.Suggestion:
+    return policy.Suggestion(
+        params=row.params,
+        distributions=row.distributions,
+        system_attrs=row.system_attrs,
     )
 
 
@@ -64,12 +97,7 @@ def _missing_seed(rows: Sequence[FrozenTrial], seeds: Sequence[int]) -> Owed | N
     for row in rows:
         for seed in seeds:
             if (row.user_attrs["point"], seed) not in known:
-                suggestion = policy.Suggestion(
-                    params=row.params,
-                    distributions=row.distributions,
-                    system_attrs=row.system_attrs,
-                )
-                return Owed(suggestion=suggestion, seed=seed)
+                return Owed(suggestion=_again(row), seed=seed)
     return None
 
 

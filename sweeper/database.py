@@ -5,12 +5,16 @@ It knows URLs; the rows are Optuna's.
 
 from pathlib import Path
 
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from sweeper.errors import JournalError
 
 SQLITE = "sqlite:///"
+UNREADABLE = (ImportError, RuntimeError, ValueError, SQLAlchemyError, OptunaError)
 BUSY_SECONDS = 60  # SQLite's wait for another process of the same sweep
 
 
@@ -40,6 +44,32 @@ def file(given: str, folder: Path) -> Path:
     return folder.absolute() / given.removeprefix(SQLITE)
 
 
+class _Database(RDBStorage):
+    """Optuna's, but that an edit may add a value to the choices of a parameter.
+
+    Each row has the distribution that it was drawn from; Optuna asks that the next
+    row has the same one.
+    """
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Session,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        super()._set_trial_param_without_commit(
+            session,
+            trial_id,
+            param_name,
+            param_value_internal,
+            distribution,
+            previous_distribution=distribution,
+        )
+
+
 def open_url(found: str) -> RDBStorage:
     """Optuna's storage over a database, made where it is missing.
 
@@ -48,8 +78,8 @@ def open_url(found: str) -> RDBStorage:
     """
     options = {"timeout": BUSY_SECONDS} if found.startswith(SQLITE) else {}
     try:
-        return RDBStorage(found, engine_kwargs={"connect_args": options})
-    except (ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
+        return _Database(found, engine_kwargs={"connect_args": options})
+    except UNREADABLE as error:
         shown = found.partition("://")[0]
         raise JournalError(
             f"storage: the {shown} database cannot be opened: {error}"

@@ -14,12 +14,15 @@ from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import assignments, defaults, validation, yaml_marks
 from sweeper.errors import ExperimentError, nearest
-from sweeper.fields import Duration, Env, Name, Plugin, Seeds, Target, Text
+from sweeper.fields import Duration, Env, Name, Plugin, Prices, Seeds, Target, Text
 from sweeper.paths import project_root
 from sweeper.settings import (
     Budget,
+    Confirm,
+    Estimate,
     Frozen,
     Objective,
+    Oom,
     Resources,
     Retry,
     WandbSettings,
@@ -49,6 +52,7 @@ class Experiment(Frozen):
         default_factory=dict, examples=["{model: resnet18, data.batch_size: 64}"]
     )
     seeds: Seeds = Field(default=(42,), examples=["[42, 43, 44]"])
+    confirm: Confirm = Field(default=Confirm(), examples=["{top: 3, seeds: 5}"])
     objective: Objective = Field(examples=["{metric: val/acc_top1, mode: max}"])
     search: Plugin = Field(default="grid", examples=["tpe"])
     scheduler: Plugin = Field(default="none", examples=["asha"])
@@ -56,6 +60,9 @@ class Experiment(Frozen):
     resources: Resources = Field(default=Resources(), examples=["{gpus: 0.25}"])
     retry: Retry = Field(default=Retry(), examples=["{oom: 2, lost: 3, error: 0}"])
     timeout: Duration | None = Field(default=None, examples=["10m"])
+    oom: Oom = Field(default=Oom(), examples=["{shrink_batch: true}"])
+    price: Prices = Field(default_factory=dict, examples=["{T4: 0.35}"])
+    estimate: Estimate = Field(default=Estimate(), examples=["{examples: 6300}"])
     wandb: Annotated[WandbSettings, BeforeValidator(short_wandb)] = Field(
         default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
     )
@@ -106,6 +113,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     lines = dict(document.lines)
     known = validation.keys(Experiment)
     assignments.apply(overrides, data=data, lines=lines, known=known)
+    _split_seeds(data, lines)
     data = {key: _frozen(value) for key, value in data.items()}
     data.setdefault("name", path.stem)
     root = project_root(path)
@@ -124,6 +132,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     if found:
         raise _all(path, lines, found)
     return experiment
+
+
+def _split_seeds(data: dict[str, object], lines: dict[Location, int]) -> None:
+    """`seeds: {values: ..., confirm: ...}` as the two keys that it stands for."""
+    given = data.get("seeds")
+    if not isinstance(given, dict) or not given.keys() <= {"values", "confirm"}:
+        return
+    del data["seeds"]
+    for key, name in (("values", "seeds"), ("confirm", "confirm")):
+        if key in given:
+            data[name] = given[key]
+    for place in [place for place in lines if place[:1] == ("seeds",)]:
+        if len(place) > 1:
+            start = ("seeds",) if place[1] == "values" else ("confirm",)
+            lines[(*start, *place[2:])] = lines[place]
 
 
 def _frozen(value: object) -> object:

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
+from sweeper import verdict
 from sweeper.leaderboard import Row, varied
 from sweeper.trial import State, Sweep
 
@@ -13,7 +14,12 @@ FIGURES = (
     "std",
     "low",
     "high",
+    "n",
+    "p",
+    "tied",
     "delta",
+    "delta_low",
+    "delta_high",
     "best_epoch",
     "states",
     "seeds",
@@ -33,7 +39,10 @@ def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
                 row.rank or "",
                 *(_exact(row, name) for name in names),
                 *(_digits(v) for v in (row.mean, row.std, row.low, row.high)),
-                _digits(row.delta),
+                len(row.values),
+                _digits(row.p),
+                tie_text(row),
+                *(_digits(v) for v in (row.delta, row.delta_low, row.delta_high)),
                 row.best_epoch or "",
                 state_text(row.states),
                 " ".join(map(str, row.seeds)),
@@ -47,7 +56,8 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
     """The leaderboard as a Markdown section with the sweep's name and notes."""
     names = varied(sweep)
     objective = sweep.experiment.objective
-    header = ["rank", *names, f"{objective.metric} ({objective.mode})", "delta", "ids"]
+    metric = f"{objective.metric} ({objective.mode})"
+    header = ["rank", *names, metric, "tied", "delta", "ids"]
     lines = [f"# {sweep.experiment.name}", ""]
     if sweep.experiment.notes:
         lines += [sweep.experiment.notes, ""]
@@ -58,22 +68,50 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
             str(row.rank or "-"),
             *(_exact(row, name) for name in names),
             value_text(row),
-            short(row.delta),
+            tie_text(row) or "-",
+            delta_text(row),
             " ".join(trial.id for trial in row.trials),
         ]
         lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
+    said = verdict.lines(verdict.verdict(rows, objective))
+    lines += ["", *(f"- {cell(line)}" for line in said)] if said else []
     return "\n".join(lines) + "\n"
 
 
 def value_text(row: Row) -> str:
-    """Mean with the half width of its interval, where there is one.
-
-    The number of seeds stands behind it, since one seed has no interval.
-    """
+    """Mean with its 95 % interval, where there is one, and the number of seeds."""
     if math.isnan(row.low):
         return short(row.mean)
     half = (row.high - row.low) / 2
-    return f"{short(row.mean)} +- {half:.2g} (n={len(row.values)})"
+    is_even = abs(row.high - row.mean - half) < 0.05 * half
+    width = f"+- {half:.2g}" if is_even else f"[{short(row.low)}, {short(row.high)}]"
+    return f"{short(row.mean)} {width} (n={len(row.values)})"
+
+
+def tie_text(row: Row) -> str:
+    """How a row stands to the best one: "best", "tied", "worse"; "" without a value.
+
+    "tied" says that its difference to the best may be chance, "?" that too few seeds
+    ran to say anything.
+    """
+    if row.rank == 0:
+        return ""
+    if row.is_worse:
+        return "worse"
+    if row.rank == 1:
+        return "best"
+    return "?" if math.isnan(row.p) else "tied"
+
+
+def delta_text(row: Row) -> str:
+    """Difference to the baseline, with its 95 % interval where it has one."""
+    if row.is_baseline:
+        return "baseline"
+    if math.isnan(row.delta):
+        return "-"
+    if math.isnan(row.delta_low):
+        return f"{row.delta:+.3g}"
+    return f"{row.delta:+.3g} +- {(row.delta_high - row.delta_low) / 2:.2g}"
 
 
 def short(value: float) -> str:

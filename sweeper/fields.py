@@ -107,6 +107,7 @@ Seeds: TypeAlias = Annotated[
 ]
 Gpus: TypeAlias = Annotated[float | Literal["auto"], AfterValidator(_check_gpus)]
 Cpus: TypeAlias = Annotated[float, Field(gt=0)] | Literal["auto"]
+Prices: TypeAlias = Mapping[str, Annotated[float, Field(ge=0)]]
 Env: TypeAlias = Annotated[
     Mapping[str, str], BeforeValidator(_words), AfterValidator(_check_env)
 ]

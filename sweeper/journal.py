@@ -13,8 +13,9 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from sweeper import agenda, algorithms, failures, policy, store
+from sweeper import agenda, algorithms, policy, result, store
 from sweeper.experiment import Experiment
+from sweeper.halt import Halt
 from sweeper.paths import SweepPaths
 from sweeper.rows import Rows
 from sweeper.space import Space
@@ -65,11 +66,7 @@ class Journal:
         )
         self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
         self._is_exhausted = False
-        self._failed: list[tuple[str, Failure]] = []  # in a row, in this start
-        self._stop = Stop()
-        self._clock = clock
-        self._started = clock()
-        self._wall_before = self._study.user_attrs.get("wall_seconds", 0.0)
+        self._halt = Halt(experiment, self._study, clock=clock)
         self._recover()
 
     def _recover(self) -> None:
@@ -87,8 +84,8 @@ class Journal:
             slot: who will run it.
             demand: only a trial that asks for exactly this, where given.
         """
-        self._watch_budget()
-        if self._is_stopping():
+        self._halt.watch_budget(self._rows.all)
+        if self._halt.is_on:
             return None
         if demand is not None and demand != self._launch.demand:
             return None
@@ -102,7 +99,7 @@ class Journal:
         """Whether no trial runs and none will start in this driver's life."""
         if self._slots:
             return False
-        if self._is_stopping():
+        if self._halt.is_on:
             return True
         return self._next_waiting() is None and self._create_next() is None
 
@@ -143,7 +140,7 @@ class Journal:
             search=self._search,
         )
         self._is_exhausted = owed is None
-        return None if owed is None else self._rows.create(owed)
+        return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None
 
     # ---- what becomes of it
 
@@ -177,8 +174,8 @@ class Journal:
             self._rows.report(identity, epoch=epoch, value=value)
             if self._is_pruned(identity):
                 return Decision.STOP
-        self._watch_budget()
-        return Decision.PAUSE if self._is_stopping() else Decision.CONTINUE
+        self._halt.watch_budget(self._rows.all)
+        return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
 
     def _is_pruned(self, identity: str) -> bool:
         """Whether the scheduler ends the trial; once said, it stays said."""
@@ -212,7 +209,8 @@ class Journal:
         is_pruned = "stopped_at" in frozen.user_attrs
         state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
         self._rows.move(identity, state, [best])
-        self._failed.clear()
+        result.save(self._rows.get(identity), self._paths.trial(identity))
+        self._halt.succeeded()
         del self._slots[slot]
         return store.STATES[state]
 
@@ -227,17 +225,9 @@ class Journal:
         state = TrialState.WAITING if is_retried else TrialState.FAIL
         self._rows.move(identity, state)
         if not is_retried:
-            self._failed.append((identity, failure))
-            self._watch_failures()
+            result.save(self._rows.get(identity), self._paths.trial(identity))
+            self._halt.failed(identity, failure)
         return store.STATES[state]
-
-    def _watch_failures(self) -> None:
-        """Stop when trial after trial fails in one way: the next ones would, too."""
-        ids = failures.repeated(self._failed)
-        if ids and not self._is_stopping():
-            _, newest = self._failed[-1]
-            message = failures.message(ids, newest, sweep=self._experiment.name)
-            self._stop = Stop(reason=StopReason.FAILING, message=message)
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""
@@ -255,35 +245,16 @@ class Journal:
 
     def drain(self) -> None:
         """From now on start nothing and pause every trial at its next epoch."""
-        self._stop = Stop(reason=StopReason.INTERRUPTED)
+        self._halt.set(StopReason.INTERRUPTED)
 
     def abort(self, slot: str, message: str) -> None:
         """Stop the sweep for an error that every trial would meet."""
-        if self._stop.reason is not StopReason.ERROR:
-            self._stop = Stop(reason=StopReason.ERROR, message=message)
+        self._halt.set(StopReason.ERROR, message)
         self.pause(slot)
 
     def stopped_by(self) -> Stop:
         """What made the journal start nothing more."""
-        return self._stop
-
-    def _is_stopping(self) -> bool:
-        return self._stop.reason is not StopReason.NONE
-
-    def _watch_budget(self) -> None:
-        """Stop at a limit of hours; the limit on trials ends a sweep as planned."""
-        budget = self._experiment.budget
-        if budget.wall_hours is None and budget.gpu_hours is None:
-            return
-        wall_seconds = self._wall_before + self._clock() - self._started
-        self._study.set_user_attr("wall_seconds", wall_seconds)
-        used = {
-            "wall_hours": wall_seconds / 3600,
-            "gpu_hours": agenda.gpu_hours(self._rows.all()),
-        }
-        message = agenda.exceeded(budget, used=used)
-        if message and not self._is_stopping():
-            self._stop = Stop(reason=StopReason.BUDGET, message=message)
+        return self._halt.stop
 
 
 def _now() -> str:

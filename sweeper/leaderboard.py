@@ -1,82 +1,57 @@
-"""Which suggestion is best: trials grouped over seeds, ranked, with intervals; pure."""
+"""Which suggestion is best: trials grouped over seeds, ranked and compared; pure.
+
+The statistics are those of docs/statistics.md.
+"""
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from sweeper import grammar
+from sweeper import comparison, finalists, grammar, intervals
+from sweeper.experiment import Experiment
 from sweeper.settings import Objective
-from sweeper.trial import Params, State, Sweep, Trial, Value, canonical
+from sweeper.standing import Row, answers, found
+from sweeper.trial import Params, Sweep, Trial, Value, canonical
 
-# 97.5 % points of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook
-# of Statistical Methods, 1.3.6.7.2); scipy would cost `status` its half second.
-T_975 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-Z_975 = statistics.NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One suggestion over its seeds.
-
-    Attributes:
-        rank: 1 for the best; 0 for a suggestion without a value.
-        trials: one a seed, by number.
-        values: best objective of each trial that has one and did not fail.
-        mean: of `values`; NaN without one.
-        std: sample standard deviation (n - 1); NaN for fewer than two values.
-        low: lower end of the 95 % t-interval of the mean over seeds; NaN as `std`.
-        high: upper end of it.
-        delta: mean minus the baseline's mean; NaN without a baseline.
-        best_epoch: epoch of the best value of all seeds, 0 without one.
-    """
-
-    rank: int
-    params: Params
-    trials: tuple[Trial, ...]
-    values: tuple[float, ...]
-    mean: float
-    std: float
-    low: float
-    high: float
-    delta: float
-    is_baseline: bool
-    best_epoch: int
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds that it was or will be run with, in order of the trials."""
-        return tuple(trial.seed for trial in self.trials)
-
-    @property
-    def states(self) -> Mapping[State, int]:
-        """How many of its trials are in each state."""
-        return Counter(trial.state for trial in self.trials)
+__all__ = ["Row", "best", "best_row", "found", "labels", "rank", "varied"]
 
 
 def rank(sweep: Sweep) -> tuple[Row, ...]:
-    """The leaderboard: best mean first, then those without a value, by number."""
-    objective = sweep.experiment.objective
+    """The leaderboard: best mean first, then those without a value, by number.
+
+    Once all finalists have their fresh seeds they stand before the others.
+    """
+    experiment = sweep.experiment
+    fresh = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
     groups: dict[str, list[Trial]] = {}
     for trial in sweep.trials:
         groups.setdefault(canonical(trial.params), []).append(trial)
-    wanted = sweep.experiment.baseline
-    rows = [_row(trials, objective, wanted) for trials in groups.values()]
-    base = next((row.mean for row in rows if row.is_baseline), math.nan)
-    sign = -1 if objective.mode == "max" else 1
+    again = [t for t in sweep.trials if t.seed in fresh]
+    is_confirmed = bool(again) and all(t.state.is_final for t in again)
+    rows = [
+        _row(trials, experiment, fresh if is_confirmed else (), ignored=fresh)
+        for trials in groups.values()
+    ]
+    sign = -1 if experiment.objective.mode == "max" else 1
     # Stable: equal rows stay in order of their numbers, as the trials are.
-    rows.sort(key=lambda row: math.inf if math.isnan(row.mean) else sign * row.mean)
-    return tuple(
-        replace(
-            row, rank=0 if math.isnan(row.mean) else position, delta=row.mean - base
+    rows.sort(
+        key=lambda row: (
+            not row.is_finalist,
+            math.inf if math.isnan(row.mean) else sign * row.mean,
         )
+    )
+    base = next((row for row in rows if row.is_baseline), None)
+    p = comparison.p_values(rows, sign=-sign, objective=experiment.objective)
+    return tuple(
+        _placed(row, 0 if math.isnan(row.mean) else position, p[position - 1], base)
         for position, row in enumerate(rows, start=1)
     )
+
+
+def _placed(row: Row, position: int, p: float, base: Row | None) -> Row:
+    delta, low, high = comparison.delta(row, base)
+    return replace(row, rank=position, p=p, delta=delta, delta_low=low, delta_high=high)
 
 
 def best_row(sweep: Sweep) -> Row | None:
@@ -96,16 +71,6 @@ def best(sweep: Sweep) -> Trial | None:
     pick = max if objective.mode == "max" else min
     target = pick(row.values)
     return next(t for t in row.trials if (f := found(t, objective)) and f[1] == target)
-
-
-def found(trial: Trial, objective: Objective) -> tuple[int, float] | None:
-    """Epoch and value that count for a trial; None for a failed one.
-
-    What a trial reported before it failed is no result of its settings.
-    """
-    best = trial.best(objective)
-    is_result = trial.state is not State.FAILED
-    return best if best is not None and is_result and math.isfinite(best[1]) else None
 
 
 def varied(sweep: Sweep) -> tuple[str, ...]:
@@ -131,58 +96,52 @@ def labels(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % t-interval of a mean; (NaN, NaN) for fewer than two values.
-
-    >>> low, high = interval([0.90, 0.92, 0.94])
-    >>> round(low, 4), round(high, 4)
-    (0.8703, 0.9697)
-    """
-    if len(values) < 2:
-        return math.nan, math.nan
-    quantile = t_975(len(values) - 1)
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    mean = statistics.fmean(values)
-    return mean - half, mean + half
-
-
-def t_975(degrees: int) -> float:
-    """97.5 % point of Student's t, to three digits after the point.
-
-    Above the table by Fisher's expansion in 1/degrees (Abramowitz & Stegun 26.7.5).
-
-    Args:
-        degrees: of freedom, 1 or more.
-    """
-    if degrees <= len(T_975):
-        return T_975[degrees - 1]
-    z = Z_975
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / degrees + second / degrees**2
-
-
 def _row(
-    trials: Sequence[Trial], objective: Objective, baseline: Mapping[str, object]
+    trials: Sequence[Trial],
+    experiment: Experiment,
+    fresh: Sequence[int],
+    *,
+    ignored: Sequence[int],
 ) -> Row:
-    counted = [f for trial in trials if (f := found(trial, objective)) is not None]
-    values = tuple(value for _, value in counted)
-    low, high = interval(values)
+    """One suggestion: its fresh seeds where it has some, else all but `ignored`."""
+    objective = experiment.objective
+    is_finalist = any(t.seed in fresh and found(t, objective) for t in trials)
+    counted = [
+        (trial, result)
+        for trial in trials
+        if (trial.seed in ignored) is is_finalist
+        and (result := found(trial, objective)) is not None
+    ]
+    by_seed = {trial.seed: value for trial, (_, value) in counted}
+    values = tuple(by_seed.values())
+    low, high = _score_interval(trials, by_seed, objective)
     pick = max if objective.mode == "max" else min
     params = trials[0].params
     return Row(
         rank=0,
         params=params,
         trials=tuple(trials),
-        values=values,
+        by_seed=by_seed,
         mean=statistics.fmean(values) if values else math.nan,
         std=statistics.stdev(values) if len(values) > 1 else math.nan,
         low=low,
         high=high,
-        delta=math.nan,
-        is_baseline=_is_baseline(params, baseline),
-        best_epoch=pick(counted, key=lambda item: item[1])[0] if counted else 0,
+        is_baseline=_is_baseline(params, experiment.baseline),
+        best_epoch=pick((r for _, r in counted), key=lambda r: r[1])[0]
+        if counted
+        else 0,
+        is_finalist=is_finalist,
     )
+
+
+def _score_interval(
+    trials: Sequence[Trial], by_seed: Mapping[int, float], objective: Objective
+) -> tuple[float, float]:
+    known = answers(trials, tuple(by_seed)) if by_seed else None
+    values = tuple(by_seed.values())
+    if known is None:
+        return intervals.score_interval(values, size=objective.validation_size)
+    return intervals.score_interval(values, correct=known[1])
 
 
 def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:

@@ -19,12 +19,12 @@ def append(path: Path, epoch: int, metrics: Mapping[str, float]) -> None:
 def epochs(path: Path) -> dict[int, dict[str, float]]:
     """What each epoch measured, in order of the epochs; {} without a file."""
     found: dict[int, dict[str, float]] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
-        except ValueError:
-            continue
-        found[row.pop("epoch")] = row
+            found[int(row.pop("epoch"))] = row
+        except (ValueError, LookupError, TypeError, AttributeError):
+            continue  # torn, or what a disk made of it
     return dict(sorted(found.items()))
 
 

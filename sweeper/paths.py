@@ -53,6 +53,16 @@ class TrialPaths:
         return self.folder / "metrics.jsonl"
 
     @property
+    def result(self) -> Path:
+        """The journal's row of the trial, once it has ended."""
+        return self.folder / "result.json"
+
+    @property
+    def examples(self) -> Path:
+        """Which validation examples the best epoch got right."""
+        return self.folder / "examples.json"
+
+    @property
     def log(self) -> Path:
         """Standard output and error of the trial's process."""
         return self.folder / "log.txt"
@@ -103,6 +113,11 @@ class SweepPaths:
     def trials(self) -> Path:
         """Folder of the trials' folders."""
         return self.folder / "trials"
+
+    @property
+    def memory(self) -> Path:
+        """Derived: the predicted memory of its trials, by key, as JSON."""
+        return self.folder / "memory.json"
 
     @property
     def leaderboard_csv(self) -> Path:

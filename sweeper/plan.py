@@ -56,6 +56,12 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
 
 def _num_trials(loaded: Experiment, parsed: Space) -> int | None:
     limit = loaded.budget.trials
+    if limit is not None and limit <= loaded.confirm.trials:
+        raise loaded.error(
+            ("budget", "trials"),
+            f"budget.trials: {limit} trials, of which confirm takes "
+            f"{loaded.confirm.trials}; there must be some before it; raise it",
+        )
     if parsed.size is None:
         if limit is None:
             raise loaded.error(
@@ -64,7 +70,8 @@ def _num_trials(loaded: Experiment, parsed: Space) -> int | None:
                 "trials must be bounded; set budget: {trials: 40}",
             )
         return limit
-    total = parsed.size * len(loaded.seeds)
+    finalists = min(parsed.size, loaded.confirm.top)
+    total = parsed.size * len(loaded.seeds) + finalists * loaded.confirm.seeds
     return total if limit is None else min(limit, total)
 
 

@@ -4,18 +4,20 @@ It knows Optuna's format of a record and no more; what a row means is for `store
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
 from sweeper import disk
 from sweeper.errors import JournalError
 
 SHOWN = 40  # bytes of a damaged record
+CREATE_TRIAL = 4  # Optuna's code of the operation
 # What Optuna raises on a record that is no record, or not of this journal.
 UNREADABLE = (
     ArithmeticError,
@@ -29,33 +31,105 @@ UNREADABLE = (
 )
 
 
-class Appender(JournalFileBackend):
-    """Optuna's journal file, written by one process under sweeper's own lock.
+class Records(BaseJournalBackend):
+    """Optuna's journal file; each record has its line number and a checksum.
 
-    Optuna's would leave a part of a record in the middle of the file when the disk is
-    full. This one takes the part back, waits, and writes the record again.
+    A record without them is Optuna's own and taken as it is. Lines are read up to the
+    last that has an end: a kill tore what follows, or it is still being written.
+
+    Raises:
+        ValueError: on reading, at the first record that is damaged or out of place.
     """
 
     def __init__(self, path: Path) -> None:
-        disk.append(path, b"")
-        super().__init__(str(path))
         self._path = path
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._offset = 0
+        self._num_records = 0
+        self._num_trials = 0
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from a number on; usually those since the last call."""
+        if log_number_from < self._num_records:
+            self._rewind()
+        for line in self._new_lines():
+            record = parse(line)
+            self._check_place(record)
+            self._offset += len(line) + 1
+            self._num_records += 1
+            if self._num_records > log_number_from:
+                yield record
+
+    def _new_lines(self) -> list[bytes]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            return file.read().split(b"\n")[:-1]
+
+    def _check_place(self, record: Mapping[str, Any]) -> None:
+        """Refuse a record before which another one is missing or doubled."""
+        number = self._num_records + 1
+        if record.get("line", number) != number:
+            raise ValueError(f"it was written as line {record['line']}")
+        if record["op_code"] == CREATE_TRIAL:
+            self._num_trials += 1
+        elif not 0 <= int(record.get("trial_id", 0)) < max(1, self._num_trials):
+            raise ValueError(f"no record has made trial {record['trial_id']}")
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write the records of one change, on disk before it returns."""
-        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
-        disk.append(self._path, "".join(lines).encode())
+        """Write the records of one change, on disk before it returns.
+
+        Optuna's own backend would leave a part of a record in the middle of the file
+        when the disk is full. This takes the part back, waits, and writes it again.
+        """
+        first = self._num_records + 1
+        lines = [
+            sealed({**log, "line": number}) for number, log in enumerate(logs, first)
+        ]
+        disk.append(self._path, b"".join(lines))
 
 
-def open_file(path: Path, *, is_writer: bool) -> JournalStorage:
+def sealed(record: Mapping[str, object]) -> bytes:
+    """A record as a line that ends with a checksum of all before it.
+
+    >>> parse(sealed({"op_code": 5}).strip())["op_code"]
+    5
+    """
+    body = json.dumps(record, separators=(",", ":"))[:-1].encode()
+    return body + _seal(body)
+
+
+def _seal(body: bytes) -> bytes:
+    return b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """The record of a line without its end.
+
+    Raises:
+        ValueError: it is none, or not as it was written.
+    """
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError("a record is a mapping")
+    if "crc" in record:
+        body = line.rpartition(b',"crc":')[0]
+        if body + _seal(body) != line + b"\n":
+            raise ValueError("the checksum is another one")
+    return record
+
+
+def open_file(path: Path) -> JournalStorage:
     """Optuna's storage over a journal file.
 
     Raises:
         JournalError: it is damaged before its last record.
     """
-    backend = Appender(path) if is_writer else JournalFileBackend(str(path))
     try:
-        return JournalStorage(backend)
+        return JournalStorage(Records(path))
     except UNREADABLE as error:
         found = whole_part(path).damage or str(error)
         raise JournalError(
@@ -87,11 +161,11 @@ def whole_part(path: Path) -> WholePart:
     is no damage: a kill tore it, or it is still being written.
     """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    records: list[Mapping[str, object]] = []
-    replay = JournalStorage(_Listed(records))
+    backend = _Given(path)
+    replay = JournalStorage(backend)
     for index, line in enumerate(lines):
         try:
-            records.append(json.loads(line))
+            backend.given = [line]
             replay.get_all_studies()
         except UNREADABLE as error:
             what = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -104,16 +178,11 @@ def whole_part(path: Path) -> WholePart:
     return WholePart(lines=tuple(lines))
 
 
-class _Listed(BaseJournalBackend):
-    """Records in memory, to be replayed."""
+class _Given(Records):
+    """Records that are given line by line and never written."""
 
-    def __init__(self, records: Sequence[Mapping[str, object]]) -> None:
-        self._records = records
+    given: Sequence[bytes] = ()
 
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """The records from a number on."""
-        return [dict(record) for record in self._records[log_number_from:]]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Nothing is written to a replay."""
-        raise NotImplementedError
+    def _new_lines(self) -> list[bytes]:
+        lines, self.given = list(self.given), ()
+        return lines

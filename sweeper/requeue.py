@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-from optuna.trial import FrozenTrial, TrialState, create_trial
-
 from sweeper import locks, store
 from sweeper.errors import LockedError, SweepNotFoundError, nearest
+from sweeper.rows import again
 from sweeper.trial import State, Sweep
-
-KEPT = ("id", "seed", "point", "attempts", "demand", "busy_before", "progress")
 
 
 def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
@@ -41,19 +38,7 @@ def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
             )
         study = store.open_study(sweep.experiment, sweep.paths)
         rows = store.newest(study.get_trials(deepcopy=False))
-        again = [row for row in rows if row.user_attrs["id"] in wanted]
-        for row in again:
-            study.add_trial(_waiting(row))
-    return tuple(row.user_attrs["id"] for row in again)
-
-
-def _waiting(row: FrozenTrial) -> FrozenTrial:
-    kept = {key: row.user_attrs[key] for key in KEPT if key in row.user_attrs}
-    return create_trial(
-        state=TrialState.WAITING,
-        params=row.params,
-        distributions=row.distributions,
-        user_attrs=kept,
-        system_attrs=row.system_attrs,
-        intermediate_values=row.intermediate_values,
-    )
+        wanted_rows = [row for row in rows if row.user_attrs["id"] in wanted]
+        for row in wanted_rows:
+            study.add_trial(again(row))
+    return tuple(row.user_attrs["id"] for row in wanted_rows)

@@ -12,6 +12,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeper import store
 from sweeper.agenda import Owed
 
+KEPT = ("id", "seed", "point", "attempts", "demand", "busy_before", "progress")
+QUEUED_AFTER = "queued_after"  # attempts of the row that this one follows
+
 
 class Rows:
     """The newest row of each trial id.
@@ -66,3 +69,20 @@ class Rows:
     ) -> None:
         """Write a new state, with the final values where it is the last one."""
         self._storage.set_trial_state_values(self._rows[identity], state, values)
+
+
+def again(row: FrozenTrial) -> FrozenTrial:
+    """A WAITING row for a trial that has ended, without its failures.
+
+    A finished row cannot be written to; the newest row of an id counts. What the
+    trial reported comes along, and its next start goes on from its checkpoint.
+    """
+    kept = {key: row.user_attrs[key] for key in KEPT if key in row.user_attrs}
+    return create_trial(
+        state=TrialState.WAITING,
+        params=row.params,
+        distributions=row.distributions,
+        user_attrs={**kept, QUEUED_AFTER: len(kept.get("attempts", ()))},
+        system_attrs=row.system_attrs,
+        intermediate_values=row.intermediate_values,
+    )

@@ -23,14 +23,34 @@ class Objective(Frozen):
 
     metric: Text = Field(examples=["val/acc_top1"])
     mode: Literal["max", "min"] = "max"
+    validation_size: int = Field(default=0, ge=0, examples=[372])
+
+
+class Confirm(Frozen):
+    """Finalists: the best `top` suggestions run again with `seeds` fresh seeds each."""
+
+    top: int = Field(default=0, ge=0, examples=[3])
+    seeds: int = Field(default=5, ge=2, examples=[5])
+
+    @property
+    def trials(self) -> int:
+        """How many trials it adds to a sweep."""
+        return self.top * self.seeds
 
 
 class Budget(Frozen):
-    """Limits of a sweep, absolute over all of its starts; None is unlimited."""
+    """Limits of a sweep, absolute over all of its starts; None is unlimited.
+
+    `target`: an objective that is good enough. `patience`: trials that end in a row
+    without a better best one.
+    """
 
     trials: int | None = Field(default=None, ge=1, examples=[40])
     gpu_hours: float | None = Field(default=None, gt=0, examples=[12])
     wall_hours: float | None = Field(default=None, gt=0, examples=[8])
+    cost: float | None = Field(default=None, gt=0, examples=[20])
+    target: float | None = Field(default=None, examples=[0.97])
+    patience: int | None = Field(default=None, ge=1, examples=[15])
 
 
 class Resources(Frozen):
@@ -39,6 +59,24 @@ class Resources(Frozen):
     gpus: Gpus = Field(default="auto", examples=["auto", 0.25])
     cpus: Cpus = Field(default="auto", examples=["auto", 2])
     accelerator: str = Field(default="", examples=["T4"])
+    max_per_gpu: int = Field(default=16, ge=1, le=16, examples=[4])
+
+
+class Oom(Frozen):
+    """What may be done for a trial that runs out of a whole card's memory."""
+
+    shrink_batch: bool = False
+
+
+class Estimate(Frozen):
+    """What `plan` cannot know before a trial has run; None is not given.
+
+    `examples`: of the training split. `step_seconds`: of a trial alone on a card.
+    """
+
+    examples: int | None = Field(default=None, ge=1, examples=[6300])
+    epochs: int | None = Field(default=None, ge=1, examples=[20])
+    step_seconds: float | None = Field(default=None, gt=0, examples=[0.2])
 
 
 class Retry(Frozen):

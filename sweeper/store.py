@@ -5,6 +5,7 @@ It never decides anything and adds no trial; `journal` is the only writer.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper import database, experiment, locks, records
+from sweeper import database, examples, experiment, locks, records
 from sweeper.errors import SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
@@ -31,9 +32,7 @@ STATES: Mapping[TrialState, State] = {
 }
 
 
-def storage(
-    sweep: Experiment, paths: SweepPaths, *, is_writer: bool = False
-) -> BaseStorage:
+def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
     """The storage that the experiment names: a file of the sweep, or a database.
 
     Raises:
@@ -41,7 +40,7 @@ def storage(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sweep.storage is None:
-        return records.open_file(paths.journal, is_writer=is_writer)
+        return records.open_file(paths.journal)
     return database.open_url(database.url(sweep.storage, paths.folder))
 
 
@@ -65,7 +64,7 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     paths.folder.mkdir(parents=True, exist_ok=True)
     if sweep.storage is None:
         drop_torn_tail(paths.journal)
-    found = storage(sweep, paths, is_writer=True)
+    found = storage(sweep, paths)
     return optuna.create_study(
         storage=found,
         study_name=study_name(sweep, paths, found),
@@ -141,7 +140,13 @@ class Reader:
     def _trial(self, frozen: FrozenTrial) -> Trial:
         known = self._known.get(frozen.number)
         if known is None or known[0] is not frozen:
-            known = (frozen, to_trial(frozen))
+            trial = to_trial(frozen)
+            best = trial.best(self._experiment.objective)
+            if best is not None:
+                found = examples.read(self._paths.trial(trial.id).examples)
+                is_of_best = found is not None and found.epoch == best[0]
+                trial = replace(trial, examples=found if is_of_best else None)
+            known = (frozen, trial)
             self._known[frozen.number] = known
         return known[1]
 

@@ -13,7 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.export import plain, short, value_cell, value_text
+from sweeper import verdict
+from sweeper.export import delta_text, plain, short, tie_text, value_cell, value_text
 from sweeper.leaderboard import Row, best, found, labels, rank, varied
 from sweeper.trial import Params, State, Sweep, Trial
 
@@ -66,7 +67,8 @@ def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> Renderable
         _wide_table(sweep, shown, has_states=False),
         _narrow_table(sweep, shown),
     ]
-    return Group(_Fitting(tables), *_hidden(len(rows) - len(shown)))
+    said = verdict.lines(verdict.verdict(rows, sweep.experiment.objective))
+    return Group(_Fitting(tables), *_hidden(len(rows) - len(shown)), *map(Text, said))
 
 
 def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table:
@@ -78,6 +80,9 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
         table.add_column(Text(plain(label)))
     table.add_column(Text(plain(sweep.experiment.objective.metric)), justify="right")
     has_baseline = bool(sweep.experiment.baseline)
+    has_ties = _has_ties(rows)
+    if has_ties:
+        table.add_column("tie")
     if has_baseline:
         table.add_column("delta", justify="right")
     table.add_column("epoch", justify="right")
@@ -89,7 +94,8 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
             _rank(row),
             *(Text(value_cell(row.params.get(name, ""))) for name in names),
             _value(row),
-            *((Text(_delta(row)),) if has_baseline else ()),
+            *((tie_text(row),) if has_ties else ()),
+            *((Text(delta_text(row)),) if has_baseline else ()),
             str(row.best_epoch or "-"),
             *((_states(row.states),) if has_states else ()),
             Text(row.trials[0].id),
@@ -105,7 +111,8 @@ def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
     table.add_column(Text(metric), overflow="fold", no_wrap=False)
     has_baseline = bool(sweep.experiment.baseline)
     for row in rows:
-        head = [_value(row), *([Text(_delta(row))] if has_baseline else [])]
+        head = [_value(row), *([Text(tie_text(row))] if _has_ties(rows) else [])]
+        head += [Text(delta_text(row))] if has_baseline else []
         head += [Text(row.trials[0].id), _states(row.states)]
         lines = [Text("  ").join(head), Text(_point(row.params), style="dim")]
         table.add_row(_rank(row), Text("\n").join(lines))
@@ -170,10 +177,9 @@ def _value(row: Row) -> Text:
     return Text(value_text(row), style="bold" if row.rank == 1 else "")
 
 
-def _delta(row: Row) -> str:
-    if row.is_baseline:
-        return "baseline"
-    return "-" if math.isnan(row.delta) else f"{row.delta:+.3g}"
+def _has_ties(rows: Sequence[Row]) -> bool:
+    """Whether the test can say anything, so that a column for it is worth its room."""
+    return any(not math.isnan(row.p) for row in rows[1:])
 
 
 def _hidden(count: int) -> list[Text]:

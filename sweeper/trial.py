@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
+from sweeper.examples import Examples
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths
 from sweeper.settings import Objective
@@ -109,6 +110,7 @@ class Trial:
         id: `trial_id(params, seed)`; folder name and W&B run id.
         values: objective by epoch (1-based, absolute); NaN is kept.
         metrics: every logged scalar of the last reported epoch.
+        examples: which validation examples its best epoch got right, None if unknown.
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
@@ -121,6 +123,7 @@ class Trial:
     state: State
     values: Mapping[int, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    examples: Examples | None = None
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
     peak_bytes: int = 0
     starts: int = 0

@@ -8,7 +8,6 @@ import pytest
 from sweeper import store
 from sweeper.experiment import load
 from sweeper.journal import Journal
-from sweeper.paths import SweepPaths
 from sweeper.trial import (
     Decision,
     Failure,
@@ -263,20 +262,26 @@ def test_wall_hours_count_over_all_starts(tmp_path: Path) -> None:
     assert again.stopped_by().reason is StopReason.BUDGET
 
 
-def test_a_journal_cut_at_any_byte_opens_and_takes_new_records(
-    tmp_path: Path,
-) -> None:
-    journal = open_journal(tmp_path)
-    _start(journal)
-    _report(journal, 0.5)
-    journal.finish("a")
-    path = SweepPaths(tmp_path / "sweeps" / "toy").journal
-    whole = path.read_bytes()
-    start_of_last = whole[:-1].rfind(b"\n") + 1
-    for cut in range(start_of_last, len(whole)):
-        path.write_bytes(whole[:cut])
-        again = open_journal(tmp_path)
-        identity = _start(again)
-        again.fail("a", ERROR)
-        assert _trial(tmp_path, identity).state is State.FAILED
-        path.write_bytes(whole)
+def test_finalists_run_again_on_fresh_seeds_once_all_have_ended(tmp_path: Path) -> None:
+    keys = {"seeds": {"values": [1], "confirm": {"top": 2, "seeds": 2}}}
+    journal = open_journal(tmp_path, **keys)
+    for slot in "abc":
+        _start(journal, slot)
+    assert journal.claim("d") is None  # nothing is owed until the three have ended
+    for slot, value in zip("abc", (0.2, 0.9, 0.5), strict=True):
+        assert not journal.is_finished()
+        metrics = {"acc": value}
+        journal.report(slot, epoch=1, value=value, metrics=metrics, busy_seconds=1.0)
+        journal.finish(slot)
+    points = []
+    for number in range(4):
+        journal = open_journal(tmp_path, **keys) if number == 1 else journal
+        identity = _start(journal)
+        _report(journal, 0.5)
+        journal.finish("a")
+        trial = _trial(tmp_path, identity)
+        points.append((trial.params["x"], trial.seed))
+    assert journal.claim("a") is None
+    assert journal.is_finished()
+    assert [x for x, _ in points] == [2, 3, 2, 3]
+    assert len({seed for _, seed in points} | {1}) == 3

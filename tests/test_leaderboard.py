@@ -12,13 +12,13 @@ import pytest
 from scipy import stats
 
 from sweeper import export
+from sweeper.distributions import t_975
+from sweeper.intervals import score_interval
 from sweeper.leaderboard import (
     best,
     best_row,
-    interval,
     labels,
     rank,
-    t_975,
     varied,
 )
 from sweeper.trial import Params, State, Sweep, Trial, trial_id
@@ -204,7 +204,7 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(2000):
-        low, high = interval(rng.normal(loc=0.7, scale=0.02, size=4).tolist())
+        low, high = score_interval(rng.normal(loc=0.7, scale=0.02, size=4).tolist())
         hits += low <= 0.7 <= high
     assert 0.935 < hits / 2000 < 0.965
 

@@ -4,11 +4,12 @@ Outside a trial nothing happens: the factory returns no callback, and importing 
 module imports neither torch nor lightning.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sweeper import examples
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
 from sweeper.paths import TrialPaths
@@ -52,7 +53,13 @@ class ActiveTrial:
         return TrialPaths(Path(self.spec.folder))
 
     def report(
-        self, epoch: int, metrics: Mapping[str, float], *, step: int | None = None
+        self,
+        epoch: int,
+        metrics: Mapping[str, float],
+        *,
+        step: int | None = None,
+        correct: str = "",
+        order: str = "",
     ) -> Decision:
         """Journal one epoch; what is to be done next.
 
@@ -60,6 +67,8 @@ class ActiveTrial:
             epoch: 1-based.
             metrics: scalars; {} where the epoch measured nothing.
             step: the Trainer's global step, as its loggers have it.
+            correct: "1" or "0" for each validation example, "" where unknown.
+            order: a digest of their labels.
 
         Raises:
             MetricError: the metrics are there but the objective is not.
@@ -69,6 +78,11 @@ class ActiveTrial:
             raise MetricError(unknown_metric(self.spec.metric, metrics))
         placed = metrics if step is None or not metrics else {**metrics, STEP: step}
         self.on_metrics(epoch, placed)
+        if value is not None and correct:
+            found = examples.Examples(
+                epoch=epoch, value=value, correct=correct, order=order
+            )
+            examples.record(self.paths.examples, found, mode=self.spec.mode)
         if self.run is not None and metrics:
             self.run.report(epoch, placed)
         self.decision = self.send(epoch=epoch, value=value, metrics=metrics)
@@ -89,12 +103,16 @@ def active() -> ActiveTrial | None:
     return _active
 
 
-def report(step: int, metrics: Mapping[str, float]) -> Decision:
+def report(
+    step: int, metrics: Mapping[str, float], *, correct: Sequence[bool] = ()
+) -> Decision:
     """Report one epoch of a loop without Lightning; what is to be done next.
 
     Args:
         step: 1-based and absolute; report it again after a resume, never less.
         metrics: scalars by name, the objective among them.
+        correct: whether each validation example was right, always in one order; it
+            lets the leaderboard compare trials example by example.
 
     Returns:
         STOP: the scheduler ends the trial; finish as ever. PAUSE: the sweep stops;
@@ -106,7 +124,10 @@ def report(step: int, metrics: Mapping[str, float]) -> Decision:
     trial = active()
     if trial is None:
         return Decision.CONTINUE
-    return trial.report(step, {name: float(v) for name, v in metrics.items()})
+    bits = "".join("1" if right else "0" for right in correct)
+    return trial.report(
+        step, {name: float(v) for name, v in metrics.items()}, correct=bits
+    )
 
 
 def trial_dir() -> Path:

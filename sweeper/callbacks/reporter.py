@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from sweeper.callbacks import ActiveTrial
+from sweeper.callbacks.answers import Answers
 from sweeper.trial import Decision
 
 if TYPE_CHECKING:
@@ -32,6 +33,22 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
 
         def __init__(self) -> None:
             self._is_validated = False
+            self._answers = Answers()
+
+        def on_validation_start(self, trainer: "Trainer", _: "LightningModule") -> None:
+            self._answers = Answers()
+
+        def on_validation_batch_end(
+            self,
+            trainer: "Trainer",
+            _: "LightningModule",
+            outputs: object,
+            batch: object,
+            batch_idx: int,
+            dataloader_idx: int = 0,
+        ) -> None:
+            if trainer.world_size == 1 and dataloader_idx == 0:
+                self._answers.add(outputs)
 
         def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
             if trial.run is not None and stage == "fit":
@@ -50,7 +67,14 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             if trainer.is_global_zero:
                 # What Lightning's loggers call the step of this epoch's metrics.
                 step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
-                decision = trial.report(epoch, metrics, step=step)
+                known = self._answers if metrics else Answers()
+                decision = trial.report(
+                    epoch,
+                    metrics,
+                    step=step,
+                    correct=known.correct(),
+                    order=known.order(),
+                )
                 if decision is Decision.STOP:
                     trainer.should_stop = True
 

@@ -149,7 +149,6 @@ def environment(spec: TrialSpec) -> dict[str, str]:
         "WANDB_DIR": spec.folder,
         "WANDB_RESUME": "allow",
         "WANDB_SILENT": "true",
-        **({"WANDB_TAGS": ",".join(tags)} if tags else {}),  # W&B refuses an empty one
     }
 
 

@@ -22,10 +22,16 @@ def find(args: argparse.Namespace) -> "Sweep":
 
 def find_named(args: argparse.Namespace, name: str) -> "Sweep":
     """The sweep of that name or folder."""
+    return load(find_folder(args, name))
+
+
+def find_folder(args: argparse.Namespace, name: str) -> Path:
+    """The folder that a name means, whatever is in it."""
     given = Path(name)
     if (given / "experiment.yaml").exists():
-        return load(given)
-    return load(args.sweeps / name)
+        return given
+    below: Path = args.sweeps / name
+    return below
 
 
 def load(folder: Path) -> "Sweep":

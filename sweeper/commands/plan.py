@@ -1,0 +1,52 @@
+"""Show what a sweep would take, before it runs: memory, cards, hours, cost, disk."""
+
+import argparse
+import json
+from pathlib import Path
+
+from sweeper import exits
+
+EXAMPLE = "sweeper plan experiments/jersey_t4.yaml --cards 4"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("file", type=Path, help="the experiment file")
+    parser.add_argument("overrides", nargs="*", help="key=value, as for run")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--cards", type=int, default=1, help="GPUs to plan for")
+    parser.add_argument("--card", default="", help="their type (default: the file's)")
+    parser.add_argument(
+        "--cpus-per-card", type=float, default=4.0, help="cores for each GPU"
+    )
+    parser.add_argument(
+        "--step-seconds", type=float, default=0.0, help="of a step alone on a card"
+    )
+    parser.add_argument("--examples", type=int, default=0, help="in the training split")
+    parser.add_argument("--epochs", type=int, default=0, help="of a whole trial")
+    parser.add_argument("--no-memory", action="store_true", help="predict nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the file, look, and print; no trial starts."""
+    from rich.console import Console
+
+    from sweeper import dry_run, plan_view
+    from sweeper import plan as planning
+    from sweeper.estimate import Given
+
+    found = dry_run.preview(
+        planning.make_plan(args.file, args.overrides, sweeps=args.sweeps),
+        machines=dry_run.Machines(
+            cards=args.cards, card=args.card, cpus_per_card=args.cpus_per_card
+        ),
+        given=Given(
+            step_seconds=args.step_seconds, examples=args.examples, epochs=args.epochs
+        ),
+        has_memory=not args.no_memory,
+    )
+    if args.json:
+        print(json.dumps(plan_view.to_json(found)))
+    else:
+        Console(highlight=False, soft_wrap=True).print(plan_view.view(found))
+    return exits.FINISHED

@@ -1,0 +1,28 @@
+"""Rebuild a damaged journal from itself and the trials' folders."""
+
+import argparse
+
+from sweeper import exits
+from sweeper.commands import sweeps
+
+EXAMPLE = "sweeper repair lr_sweep"
+arguments = sweeps.add_name
+
+
+def run(args: argparse.Namespace) -> int:
+    """Repair it, and say what was found."""
+    from sweeper import experiment
+    from sweeper.paths import SweepPaths
+    from sweeper.repair import repair
+
+    paths = SweepPaths(sweeps.find_folder(args, args.name))
+    done = repair(experiment.load(paths.experiment), paths)
+    if not done.damage and not done.recovered:
+        print(f"{paths.folder}: nothing to repair")
+        return exits.FINISHED
+    if done.damage:
+        print(f"damage: {done.damage}")
+        print(f"{done.num_lost} records after it are lost; the old file is {done.kept}")
+    print(f"{len(done.recovered)} trials taken from their folders")
+    print("`sweeper run` goes on with the sweep")
+    return exits.FINISHED

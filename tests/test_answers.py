@@ -1,0 +1,44 @@
+"""What is read from the outputs of a validation step."""
+
+import pytest
+import torch
+
+from sweeper.callbacks.answers import Answers
+
+LABELS = torch.tensor([0, 1, 2])
+LOGITS = torch.eye(3)[[0, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"logits": LOGITS, "labels": LABELS},
+        {"preds": LOGITS.argmax(1), "targets": LABELS},
+        {"correct": torch.tensor([True, False, True]), "y": LABELS},
+        {"loss": torch.tensor(1.0), "correct": torch.tensor([1, 0, 1])},
+    ],
+)
+def test_answers_are_read_from_any_of_these(outputs: dict[str, torch.Tensor]) -> None:
+    answers = Answers()
+    answers.add(outputs)
+    answers.add(outputs)
+    assert answers.correct() == "101101"
+    assert bool(answers.order()) is (len(outputs) == 2 and "loss" not in outputs)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        None,
+        torch.tensor(1.0),
+        {"loss": torch.tensor(1.0)},
+        {"logits": LOGITS},
+        {"logits": LOGITS, "labels": LABELS[:2]},
+        {"logits": LOGITS[None], "labels": LABELS},
+    ],
+)
+def test_a_batch_that_does_not_say_voids_the_pass(outputs: object) -> None:
+    answers = Answers()
+    answers.add({"correct": torch.tensor([1.0])})
+    answers.add(outputs)
+    assert answers.correct() == ""

@@ -1,0 +1,166 @@
+"""What `sweeper plan` says before anything runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweeper import cli, dry_run, estimate, memory_key, plan_view
+from sweeper.dry_run import Machines
+from sweeper.estimate import Given
+from sweeper.memory import Prediction
+from sweeper.packing import CARDS, GIB, MIB, Node
+from sweeper.plan import Plan, make_plan
+
+CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
+
+
+def _plan(folder: Path, **keys: object) -> Plan:
+    (folder / "pyproject.toml").touch()
+    (folder / "config.yaml").write_text(CONFIG)
+    content = {
+        "config": "config.yaml",
+        "search_space": {"model.lr": [0.1, 0.2], "data.batch_size": [4, 8]},
+        "objective": {"metric": "acc", "mode": "max"},
+        **keys,
+    }
+    path = folder / "toy.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return make_plan(path, [], sweeps=folder / "sweeps")
+
+
+def _preview(plan: Plan, **given: float) -> dry_run.Preview:
+    return dry_run.preview(
+        plan, machines=Machines(), given=Given(**given), has_memory=False
+    )
+
+
+def test_each_seed_of_each_point_is_a_trial(tmp_path: Path) -> None:
+    found = _preview(_plan(tmp_path, seeds=[1, 2]))
+    assert len(found.points) == 8
+    assert found.is_exact
+    assert found.duplicates == 0
+
+
+def test_variants_that_say_the_same_are_duplicates(tmp_path: Path) -> None:
+    plan = _plan(
+        tmp_path,
+        search_space={"data.batch_size": [4, 8]},
+        variants={"a": [], "b": ["model.lr=0.1"], "c": ["model.lr=0.2"]},
+    )
+    assert _preview(plan).duplicates == 2
+
+
+def test_a_search_that_draws_is_planned_by_points_like_its_own(tmp_path: Path) -> None:
+    plan = _plan(
+        tmp_path,
+        search="random",
+        search_space={
+            "model.lr": "tag(log, interval(1e-5, 1))",
+            "data.batch_size": [4],
+        },
+        budget={"trials": 30},
+    )
+    found = _preview(plan)
+    assert len(found.points) == 30
+    assert not found.is_exact
+    assert len({point["model.lr"] for point in found.points}) == 30
+
+
+@pytest.mark.parametrize(
+    ("space", "num_keys"),
+    [
+        ({"model.lr": [0.1, 0.2], "data.batch_size": [4, 8]}, 2),
+        ({"model.lr": "interval(0.1, 0.5)", "data.batch_size": [4, 8]}, 2),
+        ({"model.momentum": [0.0, 0.5, 0.9], "data.batch_size": [4]}, 2),
+        ({"data.batch_size": "interval(1, 64)"}, 1),
+    ],
+)
+def test_trials_that_differ_in_learning_only_share_a_memory_key(
+    tmp_path: Path, space: dict[str, object], num_keys: int
+) -> None:
+    plan = _plan(tmp_path, search_space=space, search="random", budget={"trials": 9})
+    assert len(memory_key.examples(plan.space)) == num_keys
+    points, _ = dry_run.sample(plan)
+    keys = {memory_key.memory_key(point, space=plan.space) for point in points}
+    assert keys <= set(memory_key.examples(plan.space))
+
+
+def test_a_forecast_adds_up() -> None:
+    """Four trials of 2 GiB on two T4s, of 100 steps of 0.1 s, alone half busy."""
+    card = CARDS["T4"]
+    node = Node(cpus=4.0, gpus=1, accelerator="T4", device_bytes=card.device_bytes)
+    found = estimate.forecast(
+        ["a"] * 10,
+        predictions={
+            "a": Prediction(
+                how="followed", peak_bytes=2 * GIB, state_bytes=MIB, batch_size=10
+            )
+        },
+        measured={},
+        card=card,
+        nodes=[node, node],
+        given=Given(step_seconds=0.1, examples=1000, epochs=1, price=0.5),
+    )
+    (line,) = found.lines
+    assert line.per_card == 5  # of 14.56 GiB, each 2.3 GiB and a context of 0.5
+    assert line.seconds == pytest.approx(0.1 * 100 * 5 * estimate.BUSY)
+    assert found.wall_seconds == pytest.approx(line.seconds)
+    assert found.gpu_hours == pytest.approx(10 * line.seconds / 5 / 3600)
+    assert found.cost == pytest.approx(found.gpu_hours * 0.5)
+    assert found.disk_bytes == 10 * (3 * MIB + MIB)
+
+
+def test_a_trial_that_fits_no_card_is_told_and_not_scheduled() -> None:
+    card = CARDS["T4"]
+    node = Node(cpus=4.0, gpus=1, accelerator="T4", device_bytes=card.device_bytes)
+    found = estimate.forecast(
+        ["big"],
+        predictions={"big": Prediction(how="followed", peak_bytes=20 * GIB)},
+        measured={},
+        card=card,
+        nodes=[node],
+        given=Given(step_seconds=0.1),
+    )
+    assert found.lines[0].per_card == -1
+    assert found.slices == ()
+
+
+def test_the_command_prints_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _plan(tmp_path, resources={"gpus": 0.25, "accelerator": "T4"}, price={"T4": 0.35})
+    code = cli.main(
+        [
+            *("plan", str(tmp_path / "toy.yaml"), "--json", "--no-memory"),
+            *("--cards", "2", "--step-seconds", "0.1", "--sweeps", str(tmp_path / "s")),
+        ]
+    )
+    data = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert data["trials"] == 4
+    assert data["cards"] == 2
+    assert {line["share"] for line in data["keys"]} == {0.25}
+    assert data["cost"] == pytest.approx(data["gpu_hours"] * 0.35)
+    assert data["wall_seconds"] >= data["lower_bound_seconds"]
+
+
+def test_an_unknown_card_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _plan(tmp_path)
+    code = cli.main(["plan", str(tmp_path / "toy.yaml"), "--card", "X9"])
+    assert code == 2
+    assert "no card of that name is known; known: T4" in capsys.readouterr().err
+
+
+def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
+    found = dry_run.preview(
+        _plan(tmp_path, resources={"gpus": 0.5, "accelerator": "T4"}),
+        machines=Machines(),
+        given=Given(step_seconds=0.1),
+        has_memory=False,
+    )
+    lanes = plan_view.lanes(found.forecast.slices)
+    assert [len(parts) for parts in lanes.values()] == [2, 2]
