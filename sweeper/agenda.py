@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper import finalists, policy
 from sweeper.experiment import Experiment
+from sweeper.past import Past
 from sweeper.settings import Budget
 from sweeper.space import Space
 from sweeper.trial import derive, trial_id
@@ -61,17 +62,18 @@ def next_owed(
     first = [row for row in rows if not finalists.is_fresh(row, experiment)]
     limit = experiment.budget.trials
     if limit is None or len(first) < limit - experiment.confirm.trials:
-        owed = _missing_seed(first, experiment.seeds) or _new(
+        owed = _missing_seed(first, experiment.seeds) or new(
             first, experiment=experiment, space=space, search=search
         )
         if owed is not None:
             return owed
-    return _confirmation(rows, first, experiment) if experiment.confirm.top else None
+    return confirmation(rows, first, experiment) if experiment.confirm.top else None
 
 
-def _confirmation(
+def confirmation(
     rows: Sequence[FrozenTrial], first: Sequence[FrozenTrial], experiment: Experiment
 ) -> Owed | Wait | None:
+    """The next run of a finalist on a fresh seed, once the `first` round has ended."""
     if not all(row.state.is_finished() for row in first):
         return Wait()
     seeds = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
@@ -80,11 +82,12 @@ def _confirmation(
     for seed in seeds:
         for row in chosen:
             if (row.user_attrs["point"], seed) not in known:
-                return Owed(suggestion=_again(row), seed=seed)
+                return Owed(suggestion=again(row), seed=seed)
     return None
 
 
-def _again(row: FrozenTrial) -> policy.Suggestion:
+def again(row: FrozenTrial) -> policy.Suggestion:
+    """The suggestion that a row was made of."""
     return policy.Suggestion(
         params=row.params,
         distributions=row.distributions,
@@ -97,17 +100,23 @@ def _missing_seed(rows: Sequence[FrozenTrial], seeds: Sequence[int]) -> Owed | N
     for row in rows:
         for seed in seeds:
             if (row.user_attrs["point"], seed) not in known:
-                return Owed(suggestion=_again(row), seed=seed)
+                return Owed(suggestion=again(row), seed=seed)
     return None
 
 
-def _new(
+def new(
     rows: Sequence[FrozenTrial],
     *,
     experiment: Experiment,
     space: Space,
     search: policy.Search,
+    past: Past | None = None,
 ) -> Owed | None:
+    """A new suggestion, with the first seed.
+
+    Args:
+        past: what saw these rows before, where something did: it saves time.
+    """
     first = experiment.seeds[0]
     is_max = experiment.objective.mode == "max"
     suggestion = policy.suggest(
@@ -116,6 +125,7 @@ def _new(
         search=search,
         direction=StudyDirection.MAXIMIZE if is_max else StudyDirection.MINIMIZE,
         seed=derive(first, "suggest", len(rows)),
+        past=past,
     )
     return None if suggestion is None else Owed(suggestion=suggestion, seed=first)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from sweeper import agenda, algorithms, policy, result, store
+from sweeper.backlog import Backlog
 from sweeper.experiment import Experiment
 from sweeper.halt import Halt
 from sweeper.paths import SweepPaths
@@ -59,7 +60,7 @@ class Journal:
         self._launch = launch
         self._study = store.open_study(experiment, self._paths)
         self._rows = Rows(self._study)
-        self._search = algorithms.search(experiment)
+        self._backlog = Backlog(experiment, space, algorithms.search(experiment))
         self._scheduler = algorithms.scheduler(experiment)
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths
@@ -108,37 +109,26 @@ class Journal:
         identity = self._slots[slot]
         frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-        self._rows.note(
-            identity,
-            attempts=[
-                *frozen.user_attrs.get("attempts", ()),
-                {"slot": slot, "at": _now(), "busy_before": busy},
-            ],
-            demand=asdict(self._launch.demand),
-            busy_before=busy,
-        )
-        self._rows.move(identity, TrialState.RUNNING)
+        attempt = {"slot": slot, "at": _now(), "busy_before": busy}
+        with self._rows.together():
+            self._rows.note(
+                identity,
+                attempts=[*frozen.user_attrs.get("attempts", ()), attempt],
+                demand=asdict(self._launch.demand),
+                busy_before=busy,
+            )
+            self._rows.move(identity, TrialState.RUNNING)
         seed = frozen.user_attrs["seed"]
         return self._spec(params=frozen.params, seed=seed, number=frozen.number)
 
     def _next_waiting(self) -> str | None:
-        held = set(self._slots.values())
-        for frozen in self._rows.all():
-            identity: str = frozen.user_attrs["id"]
-            if frozen.state is TrialState.WAITING and identity not in held:
-                return identity
-        return None
+        return self._rows.waiting(but=self._slots.values())
 
     def _create_next(self) -> str | None:
         """Write the row of the next trial that the sweep owes; its id."""
         if self._is_exhausted:
             return None
-        owed = agenda.next_owed(
-            self._rows.all(),
-            experiment=self._experiment,
-            space=self._space,
-            search=self._search,
-        )
+        owed = self._backlog.next(self._rows.all())
         self._is_exhausted = owed is None
         return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None
 
@@ -169,11 +159,12 @@ class Journal:
             "metrics": dict(metrics),
             "busy_seconds": before + busy_seconds,
         }
-        self._rows.note(identity, progress=progress)
-        if value is not None:
-            self._rows.report(identity, epoch=epoch, value=value)
-            if self._is_pruned(identity):
-                return Decision.STOP
+        with self._rows.together():
+            self._rows.note(identity, progress=progress)
+            if value is not None:
+                self._rows.report(identity, epoch=epoch, value=value)
+        if value is not None and self._is_pruned(identity):
+            return Decision.STOP
         self._halt.watch_budget(self._rows.all)
         return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
 
@@ -219,11 +210,12 @@ class Journal:
         identity = self._slots.pop(slot)
         frozen = self._rows.get(identity)
         stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
-        self._rows.note(identity, failures=stored)
         attempts = [store.to_failure(data) for data in stored]
         is_retried = policy.retry(attempts, self._experiment.retry)
         state = TrialState.WAITING if is_retried else TrialState.FAIL
-        self._rows.move(identity, state)
+        with self._rows.together():
+            self._rows.note(identity, failures=stored)
+            self._rows.move(identity, state)
         if not is_retried:
             result.save(self._rows.get(identity), self._paths.trial(identity))
             self._halt.failed(identity, failure)

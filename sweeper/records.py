@@ -6,6 +6,7 @@ It knows Optuna's format of a record and no more; what a row means is for `store
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Records(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._held: list[bytes] | None = None
+        self._num_written = 0  # number of the last line that this object wrote
         self._rewind()
 
     def _rewind(self) -> None:
@@ -63,7 +66,10 @@ class Records(BaseJournalBackend):
                 yield record
 
     def _new_lines(self) -> list[bytes]:
-        if not self._path.exists():
+        try:
+            if self._path.stat().st_size == self._offset:
+                return []  # the usual case: nothing is new
+        except FileNotFoundError:
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
@@ -85,11 +91,34 @@ class Records(BaseJournalBackend):
         Optuna's own backend would leave a part of a record in the middle of the file
         when the disk is full. This takes the part back, waits, and writes it again.
         """
-        first = self._num_records + 1
+        first = max(self._num_records, self._num_written) + 1
         lines = [
             sealed({**log, "line": number}) for number, log in enumerate(logs, first)
         ]
-        disk.append(self._path, b"".join(lines))
+        if self._held is None:
+            disk.append(self._path, b"".join(lines))
+        else:
+            self._held.extend(lines)
+        self._num_written = first - 1 + len(lines)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one write of all changes of a block; they are read from its end on.
+
+        One sync for all, and a kill leaves all of them or a whole first part. A block
+        that raises has written nothing.
+        """
+        before = self._num_written
+        self._held = []
+        try:
+            yield
+            if self._held:
+                disk.append(self._path, b"".join(self._held))
+        except BaseException:
+            self._num_written = before
+            raise
+        finally:
+            self._held = None
 
 
 def sealed(record: Mapping[str, object]) -> bytes:

@@ -3,7 +3,9 @@
 It decides nothing; `journal` does. Every method is on disk before it returns.
 """
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from optuna.study import Study
@@ -26,16 +28,50 @@ class Rows:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._storage = study._storage
-        self._rows = {row.user_attrs["id"]: row._trial_id for row in self.all()}
+        found = self._storage.get_all_trials(study._study_id, deepcopy=False)
+        self._newest = store.newest(found)
+        self._places: dict[str, int] = {}  # of ids, in `_newest`
+        self._changed: set[int] = set()
+        self._waiting: list[int] = []  # places, in order
+        for place, row in enumerate(self._newest):
+            self._places[row.user_attrs["id"]] = place
+            if row.state is TrialState.WAITING:
+                self._waiting.append(place)
 
-    def all(self) -> list[FrozenTrial]:
-        """Every row that counts, by number; not to be changed."""
-        study_id = self._study._study_id
-        return store.newest(self._storage.get_all_trials(study_id, deepcopy=False))
+    def all(self) -> Sequence[FrozenTrial]:
+        """Every row that counts, by number; not to be changed.
+
+        Only rows that were written to since the last call are read again.
+        """
+        for place in self._changed:
+            row_id = self._newest[place]._trial_id
+            self._newest[place] = self._storage.get_trial(row_id)
+        self._changed.clear()
+        return self._newest
+
+    def waiting(self, *, but: Collection[str]) -> str | None:
+        """The first trial that waits, `but` for some; None where none does."""
+        for place in self._waiting:
+            identity: str = self._newest[place].user_attrs["id"]
+            if identity not in but:
+                return identity
+        return None
+
+    def together(self) -> AbstractContextManager[None]:
+        """Makes one write of all records of a block; they count from its end on."""
+        return store.together(self._storage)
 
     def get(self, identity: str) -> FrozenTrial:
         """The row of a trial, as it is now."""
-        return self._storage.get_trial(self._rows[identity])
+        return self._storage.get_trial(self._row_id(identity))
+
+    def _row_id(self, identity: str) -> int:
+        return self._newest[self._places[identity]]._trial_id
+
+    def _written(self, identity: str) -> int:
+        """The id of a row that is about to be written to."""
+        self._changed.add(self._places[identity])
+        return self._row_id(identity)
 
     def create(self, owed: Owed) -> str:
         """Write a WAITING row; its id.
@@ -43,7 +79,7 @@ class Rows:
         One record holds the whole row: a kill leaves all of it or nothing.
         """
         suggestion = owed.suggestion
-        self._rows[owed.id] = self._storage.create_new_trial(
+        row_id = self._storage.create_new_trial(
             self._study._study_id,
             create_trial(
                 state=TrialState.WAITING,
@@ -53,22 +89,34 @@ class Rows:
                 system_attrs=dict(suggestion.system_attrs),
             ),
         )
+        place = len(self._newest)
+        self._newest.append(self._storage.get_trial(row_id))
+        self._places[owed.id] = place
+        self._waiting.append(place)
         return owed.id
 
     def note(self, identity: str, **attributes: Any) -> None:  # JSON
         """Write attributes of a trial, each in a record of its own."""
         for key, value in attributes.items():
-            self._storage.set_trial_user_attr(self._rows[identity], key, value)
+            self._storage.set_trial_user_attr(self._written(identity), key, value)
 
     def report(self, identity: str, *, epoch: int, value: float) -> None:
         """Write the objective of an epoch; a second one of the epoch replaces it."""
-        self._storage.set_trial_intermediate_value(self._rows[identity], epoch, value)
+        row_id = self._written(identity)
+        self._storage.set_trial_intermediate_value(row_id, epoch, value)
 
     def move(
         self, identity: str, state: TrialState, values: Sequence[float] | None = None
     ) -> None:
         """Write a new state, with the final values where it is the last one."""
-        self._storage.set_trial_state_values(self._rows[identity], state, values)
+        self._storage.set_trial_state_values(self._written(identity), state, values)
+        place = self._places[identity]
+        index = bisect.bisect_left(self._waiting, place)
+        was_waiting = self._waiting[index : index + 1] == [place]
+        if was_waiting and state is not TrialState.WAITING:
+            del self._waiting[index]
+        elif state is TrialState.WAITING and not was_waiting:
+            self._waiting.insert(index, place)
 
 
 def again(row: FrozenTrial) -> FrozenTrial:

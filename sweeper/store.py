@@ -3,15 +3,17 @@
 It never decides anything and adds no trial; `journal` is the only writer.
 """
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -71,6 +73,14 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
         direction="maximize" if sweep.objective.mode == "max" else "minimize",
         load_if_exists=True,
     )
+
+
+def together(found: BaseStorage) -> AbstractContextManager[None]:
+    """Makes one write of the records of a block, where the journal is a file."""
+    backend = found._backend if isinstance(found, JournalStorage) else None
+    if isinstance(backend, records.Records):
+        return backend.together()
+    return contextlib.nullcontext()
 
 
 def drop_torn_tail(path: Path) -> int:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper import algorithms, samplers, space
 from sweeper.errors import ExperimentError
+from sweeper.past import Past, key, known_point
 from sweeper.paths import builtin_conf
 from sweeper.policy import Search, Suggestion, decide, is_exhausted, retry, suggest
 from sweeper.settings import Retry
@@ -100,9 +101,9 @@ def test_a_search_stays_in_the_space_and_where(
         "plane": lambda: _space(tmp_path, PLANE, where="x > 0.3"),
     }[kind]()
     rows = _sweep(of, _search(name), 14)
-    assert len({samplers.key(row.params) for row in rows}) == 14
+    assert len({key(row.params) for row in rows}) == 14
     for row in rows:
-        assert samplers.known_point(row.params, space=of) == row.params
+        assert known_point(row.params, space=of) == row.params
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -112,7 +113,7 @@ def test_a_search_tries_each_point_of_a_finite_space_once(
     of = _space(tmp_path, FINITE, where="not (a == 4 and b == 'z')")
     rows = _sweep(of, _search(name), 100)
     assert of.size == len(rows) == 11
-    assert len({samplers.key(row.params) for row in rows}) == 11
+    assert len({key(row.params) for row in rows}) == 11
     assert all(of.allows(row.params) for row in rows)
 
 
@@ -166,7 +167,7 @@ def test_a_search_suggests_while_trials_run(
         found = _next(rows, of, _search(name))
         assert found is not None
         rows.append(_row(found, math.nan, state))
-    assert len({samplers.key(row.params) for row in rows}) == 4
+    assert len({key(row.params) for row in rows}) == 4
 
 
 # ---- what single searches promise
@@ -262,7 +263,7 @@ def test_a_sampler_sees_one_trial_a_point_with_the_mean_of_its_seeds(
         _row(second, 0.0, TrialState.RUNNING),
         _row(third, 0.0, TrialState.FAIL),
     ]
-    study = samplers.rebuild(rows, space=of, direction=MAX)
+    study = Past(of).see(rows).study(MAX)
     assert [t.params["a"] for t in study.trials] == [1, 2]
     assert [t.value for t in study.trials] == pytest.approx([0.3, 0.9])
 
@@ -274,7 +275,7 @@ def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
     seeded = _sweep(of, Search(config={**target, "seed": 7}), 3)
     assert [row.params for row in plain] != [row.params for row in seeded]
     search = Search(config={**target, "seed": 7})
-    study = samplers.rebuild([], space=of, direction=MAX)
+    study = Past(of).study(MAX)
     draws = [samplers.ask(study, search.sampler(s), space=of) for s in (1, 2, 1)]
     assert draws[0].params == draws[2].params != draws[1].params
 
