@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sweeper.callbacks import report, trial_dir
     from sweeper.experiment import Experiment
-    from sweeper.store import load_sweep
+    from sweeper.notebook import SweepView, load_sweep, run, train
     from sweeper.trial import Decision, State, Sweep, Trial
 
 __all__ = [
@@ -14,9 +14,12 @@ __all__ = [
     "Experiment",
     "State",
     "Sweep",
+    "SweepView",
     "Trial",
     "load_sweep",
     "report",
+    "run",
+    "train",
     "trial_dir",
 ]
 
@@ -26,9 +29,12 @@ _HOMES = {
     "Experiment": "experiment",
     "State": "trial",
     "Sweep": "trial",
+    "SweepView": "notebook",
     "Trial": "trial",
-    "load_sweep": "store",
+    "load_sweep": "notebook",
     "report": "callbacks",
+    "run": "notebook",
+    "train": "notebook",
     "trial_dir": "callbacks",
 }
 

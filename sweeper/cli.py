@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=summary,
             epilog=f"example: {command.EXAMPLE}",
         )
-        sub.set_defaults(function=command.run)
+        sub.set_defaults(function=command.run, parser=parser)
         command.arguments(sub)
         sub.add_argument(
             "--sweeps",

@@ -187,10 +187,10 @@ class _Diary:
     def tell(self, before: Sweep, after: Sweep) -> None:
         """Tell what is new in `after`."""
         lines = events.events(before, after)
-        for line in lines:
-            self._display.event(line)
+        for event in lines:
+            self._display.event(event)
         self._display.update(after)
-        self._unwritten += lines
+        self._unwritten += map(str, lines)
         self._watch_disk()
         if self._unwritten and not self._is_full:
             text = "".join(f"{line}\n" for line in self._unwritten)

@@ -1,12 +1,34 @@
-"""What happened between two snapshots of a sweep, one line an event; pure."""
+"""What happened between two snapshots of a sweep; pure."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from sweeper.trial import State, Sweep, Trial
 
 
-def events(before: Sweep | None, after: Sweep) -> tuple[str, ...]:
-    """Lines for all that `after` has and `before` had not, in order of trials.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to a trial.
+
+    Attributes:
+        kind: "start", "epoch", "failure" or the trial's new state.
+        trial: its id.
+        text: what happened, for people.
+        data: the same as JSON values, for programs.
+    """
+
+    kind: str
+    trial: str
+    text: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.trial} {self.text}"
+
+
+def events(before: Sweep | None, after: Sweep) -> tuple[Event, ...]:
+    """All that `after` has and `before` had not, in order of trials.
 
     Args:
         before: an earlier snapshot; None: everything up to `after` is old news.
@@ -16,26 +38,40 @@ def events(before: Sweep | None, after: Sweep) -> tuple[str, ...]:
     old = {trial.id: trial for trial in before.trials}
     metric = after.experiment.objective.metric
     return tuple(
-        f"{trial.id} {text}"
+        event
         for trial in after.trials
         if trial is not old.get(trial.id)
-        for text in _of_trial(old.get(trial.id), trial, metric=metric)
+        for event in _of_trial(old.get(trial.id), trial, metric=metric)
     )
 
 
-def _of_trial(before: Trial | None, trial: Trial, *, metric: str) -> Iterator[str]:
+def _of_trial(before: Trial | None, trial: Trial, *, metric: str) -> Iterator[Event]:
+    def event(kind: str, text: str, **data: object) -> Event:
+        return Event(kind=kind, trial=trial.id, text=text, data=data)
+
     starts = before.starts if before else 0
     if trial.starts > starts:
         again = f" (start {trial.starts})" if trial.starts > 1 else ""
-        yield f"running{again}"
+        params = dict(trial.params)
+        yield event(
+            "start",
+            f"running{again}",
+            start=trial.starts,
+            params=params,
+            seed=trial.seed,
+        )
     for epoch, value in trial.values.items():
         if before is None or before.values.get(epoch) != value:
-            yield f"epoch {epoch} {metric} {value:.4g}"
+            text = f"epoch {epoch} {metric} {value:.4g}"
+            number = value if math.isfinite(value) else None
+            yield event("epoch", text, epoch=epoch, metric=metric, value=number)
     failures = len(before.failures) if before else 0
     for failure in trial.failures[failures:]:
-        yield f"{failure.kind}: {failure.message}"
+        text = f"{failure.kind}: {failure.message}"
+        kind, message = str(failure.kind), failure.message
+        yield event("failure", text, failure=kind, message=message)
     state = before.state if before else State.WAITING
     is_news = trial.state is not State.RUNNING and trial.state is not state
     if is_news:
         again = " (goes on later)" if trial.state is State.WAITING else ""
-        yield f"{trial.state}{again}"
+        yield event(str(trial.state), f"{trial.state}{again}")

@@ -3,7 +3,9 @@
 Everything that a user wrote is printed as text, never as markup.
 """
 
+import json
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -12,8 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from sweeper.events import Event
 from sweeper.export import plain
-from sweeper.leaderboard import found
+from sweeper.leaderboard import best, found
 from sweeper.tables import leaderboard_view, status_view, sweep_state
 from sweeper.trial import Sweep, Trial
 
@@ -34,8 +37,8 @@ REFRESH_PER_SECOND = 4
 class Display(Protocol):
     """Where a driver shows what happens."""
 
-    def event(self, line: str) -> None:
-        """Show one event."""
+    def event(self, line: Event | str) -> None:
+        """Show one event, or a notice."""
 
     def update(self, sweep: Sweep) -> None:
         """Show where the sweep stands."""
@@ -47,7 +50,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def event(self, line: str) -> None:
+    def event(self, line: Event | str) -> None:
         """Print the line."""
         self._console.print(Text(plain(line)), soft_wrap=True)
 
@@ -58,35 +61,66 @@ class Lines:
 class Silence:
     """Shows nothing."""
 
-    def event(self, line: str) -> None:
+    def event(self, line: Event | str) -> None:
         """Nothing."""
 
     def update(self, sweep: Sweep) -> None:
         """Nothing."""
 
 
-class Screen:
-    """A table that redraws itself in place, below the events."""
+class JsonLines:
+    """One JSON object a line on standard output, for programs."""
 
-    def __init__(self, live: Live) -> None:
+    def event(self, line: Event | str) -> None:
+        """Write the event."""
+        if isinstance(line, Event):
+            write_json_line(line.kind, trial=line.trial, **line.data)
+        else:
+            write_json_line("notice", message=line)
+
+    def update(self, sweep: Sweep) -> None:
+        """Nothing: the events say it."""
+
+
+def write_json_line(event: str, **data: object) -> None:
+    """Write one event as JSON, at once."""
+    sys.stdout.write(json.dumps({"event": event, **data}, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class Screen:
+    """A table that redraws itself in place, below the events.
+
+    Args:
+        total: trials of the whole sweep, 0 where nobody knows.
+    """
+
+    def __init__(self, live: Live, *, total: int = 0) -> None:
         self._live = live
+        self._total = total
         self._shown: Sweep | None = None
 
-    def event(self, line: str) -> None:
+    def event(self, line: Event | str) -> None:
         """Print the line above the table."""
         self._live.console.print(Text(plain(line), style="dim"))
 
     def update(self, sweep: Sweep) -> None:
         """Redraw, if anything changed."""
         if self._shown is None or self._shown.trials != sweep.trials:
-            self._live.update(status_view(sweep, max_rows=MAX_ROWS))
+            height = self._live.console.height
+            rows = max(3, min(MAX_ROWS, (height - 6) // 3))
+            self._live.update(status_view(sweep, max_rows=rows, total=self._total))
             self._shown = sweep
 
 
 @contextmanager
-def display(console: Console, *, quiet: bool) -> Iterator[Display]:
+def display(
+    console: Console, *, quiet: bool, is_json: bool = False, total: int = 0
+) -> Iterator[Display]:
     """What suits the console: a live table on a terminal, else lines, else nothing."""
-    if quiet:
+    if is_json:
+        yield JsonLines()
+    elif quiet:
         yield Silence()
     elif not console.is_terminal:
         yield Lines(console)
@@ -95,7 +129,7 @@ def display(console: Console, *, quiet: bool) -> Iterator[Display]:
             console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True
         )
         with live:
-            yield Screen(live)
+            yield Screen(live, total=total)
 
 
 def status_json(sweep: Sweep) -> dict[str, object]:
@@ -128,6 +162,15 @@ def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
             for f in trial.failures
         ],
     }
+
+
+def best_summary(sweep: Sweep) -> dict[str, object]:
+    """Id, value and epoch of the best trial; nothing before the first value."""
+    trial = best(sweep)
+    result = found(trial, sweep.experiment.objective) if trial else None
+    if trial is None or result is None:
+        return {"best": None}
+    return {"best": trial.id, "value": result[1], "epoch": result[0]}
 
 
 def best_json(sweep: Sweep, trial: Trial, *, command: str) -> dict[str, object]:

@@ -90,6 +90,16 @@ def headline(plan: Plan) -> str:
     )
 
 
+def summary(plan: Plan) -> dict[str, object]:
+    """What will run, as plain data."""
+    return {
+        "name": plan.experiment.name,
+        "folder": str(plan.folder),
+        "trials": plan.num_trials,
+        "objective": plan.experiment.objective.model_dump(),
+    }
+
+
 def _name(config: object) -> str:
     if isinstance(config, str):
         return config

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sweeper import verdict
+from sweeper import progress, verdict
 from sweeper.export import delta_text, plain, short, tie_text, value_cell, value_text
 from sweeper.leaderboard import Row, best, found, labels, rank, varied
 from sweeper.trial import Params, State, Sweep, Trial
@@ -46,9 +46,15 @@ class _Fitting:
         yield next(fitting, self.tables[-1])
 
 
-def status_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
-    """Counts, the best so far, running trials and the leaderboard."""
-    parts: list[RenderableType] = [_headline(sweep)]
+def status_view(
+    sweep: Sweep, *, max_rows: int | None = None, total: int = 0
+) -> RenderableType:
+    """Counts, the best so far, what is used and left, running trials, leaderboard.
+
+    Args:
+        total: trials of the whole sweep, 0 where nobody knows.
+    """
+    parts: list[RenderableType] = [_headline(sweep), *_progress(sweep, total)]
     running = [t for t in sweep.trials if t.state is State.RUNNING]
     if running:
         shown = running[:max_rows]
@@ -125,9 +131,11 @@ def _running_table(sweep: Sweep, trials: Sequence[Trial], *, is_wide: bool) -> T
     metric = plain(sweep.experiment.objective.metric)
     for name in ("running", "epoch", metric, *(("point",) if is_wide else ())):
         table.add_column(Text(name), overflow="fold", no_wrap=False)
+    last = progress.last_epoch(sweep)
     for trial in trials:
         epoch, value = max(trial.values.items(), default=(0, math.nan))
-        cells = [trial.id, str(epoch), short(value)]
+        bar = f" {_bar(progress.share(trial, of=last), 10)}" if last else ""
+        cells = [trial.id, f"{epoch}{bar if is_wide else ''}", short(value)]
         cells += [_point(trial.params)] if is_wide else []
         table.add_row(*map(Text, cells))
     return table
@@ -152,6 +160,35 @@ def _headline(sweep: Sweep) -> Text:
     if trial is not None and result is not None:
         text += Text(f"  best {short(result[1])} ({trial.id}, epoch {result[0]})")
     return text
+
+
+def _progress(sweep: Sweep, total: int) -> list[Text]:
+    """How many trials have ended, what of the budget is used, when the rest ends."""
+    if not sweep.is_running:
+        return []
+    now = progress.progress(sweep, total=total)
+    parts = []
+    if now.total:
+        parts += [f"{_bar(now.done / now.total, 20)} {now.done} of {now.total} trials"]
+    if now.eta_seconds is not None:
+        parts.append(f"about {progress.duration(now.eta_seconds)} left")
+    limit = sweep.experiment.budget.gpu_hours
+    if now.gpu_hours or limit:
+        of = f" of {limit:.4g}" if limit else ""
+        parts.append(f"{now.gpu_hours:.3g}{of} GPU hours")
+    gpus = sum(t.demand.gpus for t in sweep.trials if t.state is State.RUNNING)
+    parts += [f"{gpus:.4g} GPUs in use"] if gpus else []
+    return [Text("  ").join(map(Text, parts))] if parts else []
+
+
+def _bar(share: float, width: int) -> str:
+    """A bar of ASCII, which every terminal shows.
+
+    >>> _bar(0.5, 4)
+    '[##--]'
+    """
+    full = round(min(1.0, max(0.0, share)) * width)
+    return f"[{'#' * full}{'-' * (width - full)}]"
 
 
 def _states(counts: Mapping[State, int]) -> Text:

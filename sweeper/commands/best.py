@@ -5,7 +5,6 @@ import json
 
 from sweeper import exits
 from sweeper.commands import sweeps
-from sweeper.errors import SweepNotFoundError
 
 EXAMPLE = "sweeper best lr_sweep --ckpt"
 
@@ -22,14 +21,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from sweeper import leaderboard, live, spec
+    from sweeper import live, spec
 
     sweep = sweeps.find(args)
-    best = leaderboard.best(sweep)
-    if best is None:
-        raise SweepNotFoundError(
-            f"{sweep.folder}: no trial has a value yet; see `sweeper status`"
-        )
+    best = sweeps.find_trial(sweep, sweeps.BEST)
     command = spec.stored_command(sweep.paths.trial(best.id).spec)
     data = live.best_json(sweep, best, command=command)
     if args.json:

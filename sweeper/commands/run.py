@@ -17,28 +17,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", default="", help="a running Ray cluster, or auto")
     parser.add_argument("--num-cpus", type=int, help="logical cores of a local Ray")
     parser.add_argument("--num-gpus", type=int, help="logical GPUs of a local Ray")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no events")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-q", "--quiet", action="store_true", help="no events")
+    how.add_argument("--json", action="store_true", help="one JSON object an event")
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan, drive, and print the leaderboard."""
     from rich.console import Console
 
-    from sweeper import closing, driver, live, store, sweep_run
+    from sweeper import closing, driver, live, session
     from sweeper import plan as planning
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, quiet=args.json)
     plan = planning.make_plan(args.file, args.overrides, sweeps=args.sweeps)
     console.print(planning.headline(plan), markup=False)
+    if args.json:
+        live.write_json_line("plan", **planning.summary(plan))
     options = driver.ClusterOptions(
         address=args.address, cpus=args.num_cpus, gpus=args.num_gpus
     )
-    with live.display(console, quiet=args.quiet) as display:
-        stop = driver.drive(plan, cluster=options, display=display)
-    sweep = store.load_sweep(plan.folder)
-    driver.write_leaderboard(sweep)
-    sweep_run.record(sweep, stop)
+    total = plan.num_trials or 0
+    with live.display(
+        console, quiet=args.quiet, is_json=args.json, total=total
+    ) as display:
+        sweep, stop = session.run(plan, cluster=options, display=display)
     console.print(live.leaderboard_view(sweep))
     resume = closing.resume_command(args.file, args.overrides, sweeps=args.sweeps)
     console.print(closing.closing(sweep, stop, resume=resume), markup=False)
-    return closing.exit_code(sweep, stop)
+    code = closing.exit_code(sweep, stop)
+    if args.json:
+        end = {"stop": str(stop.reason), "exit_code": code, "resume": resume}
+        live.write_json_line("end", **end, **live.best_summary(sweep))
+    return code

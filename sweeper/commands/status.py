@@ -1,29 +1,60 @@
-"""Show where a sweep stands."""
+"""Show where a sweep stands, once or as long as it runs."""
 
 import argparse
 import json
+import time
 
 from sweeper import exits
 from sweeper.commands import sweeps
 
-EXAMPLE = "sweeper status lr_sweep"
+EXAMPLE = "sweeper status lr_sweep --watch"
+POLL_SECONDS = 1.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="go on until the sweep ends"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the state, now."""
+    """Print the state."""
     from rich.console import Console
 
     from sweeper import live
 
     sweep = sweeps.find(args)
+    if args.watch:
+        return _watch(args)
     if args.json:
         print(json.dumps(live.status_json(sweep)))
     else:
         Console(highlight=False).print(live.status_view(sweep))
+    return exits.FINISHED
+
+
+def _watch(args: argparse.Namespace) -> int:
+    """Follow the sweep: a table on a terminal, lines in a pipe."""
+    from rich.console import Console
+
+    from sweeper import events, live, store
+
+    sweep = sweeps.find(args)
+    reader = store.Reader(sweep.experiment, sweep.folder)
+    console = Console(highlight=False)
+    with live.display(console, quiet=False, is_json=args.json) as display:
+        before = reader.sweep()
+        display.update(before)
+        while before.is_running:
+            time.sleep(POLL_SECONDS)
+            after = reader.sweep()
+            for event in events.events(before, after):
+                display.event(event)
+            display.update(after)
+            before = after
+    if not args.json:
+        console.print(live.status_view(before))
     return exits.FINISHED

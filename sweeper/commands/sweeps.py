@@ -9,6 +9,8 @@ from sweeper.errors import SweepNotFoundError, nearest
 if TYPE_CHECKING:
     from sweeper.trial import Sweep, Trial
 
+BEST = "best"
+
 
 def add_name(parser: argparse.ArgumentParser) -> None:
     """The argument that `find` reads."""
@@ -41,12 +43,31 @@ def load(folder: Path) -> "Sweep":
     return store.load_sweep(folder)
 
 
+def find_reference(args: argparse.Namespace, text: str) -> tuple["Sweep", "Trial"]:
+    """The sweep and trial that SWEEP/TRIAL means; SWEEP alone: its best trial."""
+    if (args.sweeps / text / "experiment.yaml").exists():
+        sweep, name = load(args.sweeps / text), BEST
+    else:
+        folder, _, name = text.rpartition("/")
+        sweep = find_named(args, folder) if folder else find_named(args, name)
+    return sweep, find_trial(sweep, name)
+
+
 def find_trial(sweep: "Sweep", name: str) -> "Trial":
-    """The trial whose number is `name` or whose id starts with it.
+    """The trial whose number is `name` or whose id starts with it; `best`: the best.
 
     Raises:
         SweepNotFoundError: no trial of that name, or several.
     """
+    from sweeper import leaderboard
+
+    if name == BEST:
+        trial = leaderboard.best(sweep)
+        if trial is None:
+            raise SweepNotFoundError(
+                f"{sweep.folder}: no trial has a value yet; see `sweeper status`"
+            )
+        return trial
     found = [
         trial
         for trial in sweep.trials

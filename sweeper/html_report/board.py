@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sweeper.export import short, state_text, value_cell
 from sweeper.html_report.figures import cost_seconds
 from sweeper.leaderboard import Row, labels, varied
+from sweeper.progress import duration
 from sweeper.trial import Sweep
 
 
@@ -79,20 +80,6 @@ def interval_text(row: Row) -> str:
 def signed(value: float) -> str:
     """A difference with its sign; "-" for NaN."""
     return "-" if math.isnan(value) else f"{value:+.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(7.31), duration(190), duration(8000)
-    ('7.3 s', '3 min 10 s', '2 h 13 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _has_intervals(rows: Sequence[Row]) -> bool:

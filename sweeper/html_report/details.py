@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from sweeper import spec
+from sweeper import configs, spec
 from sweeper.export import short
 from sweeper.html_report import files
 from sweeper.html_report.board import signed, text
@@ -21,7 +21,7 @@ NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 def trials(sweep: Sweep, rows: Sequence[Row]) -> str:
     """A closed block for each trial: how it differs, how to repeat it, where it is."""
     base = base_trial(rows)
-    base_config = files.config(sweep.paths.trial(base.id)) if base else {}
+    base_config = configs.config(sweep.paths.trial(base.id)) if base else {}
     what = "the baseline" if any(r.is_baseline for r in rows) else "the best trial"
     return "\n".join(
         _trial(sweep, row, trial, base=base, base_config=base_config, what=what)
@@ -42,7 +42,7 @@ def _trial(
     trial: Trial,
     *,
     base: Trial | None,
-    base_config: files.Config,
+    base_config: configs.Config,
     what: str,
 ) -> str:
     paths = sweep.paths.trial(trial.id)
@@ -52,7 +52,7 @@ def _trial(
     point = " ".join(f"{name}={text(v)}" for name, v in row.params.items())
     parts = [f"<p>seed {trial.seed}, {trial.state}, {_starts(trial)}</p>"]
     if base is not None and trial.id != base.id:
-        changed = files.differences(base_config, files.config(paths))
+        changed = configs.differences(base_config, configs.config(paths))
         parts.append(_differences(changed, what))
     command = spec.stored_command(paths.spec)
     if command:

@@ -1,4 +1,4 @@
-"""What the report takes from the trials' folders: configs, tracebacks, pictures.
+"""What the report takes from the trials' folders: tracebacks and pictures.
 
 A file that is missing or damaged leaves a gap in the report and never an error.
 """
@@ -6,59 +6,20 @@ A file that is missing or damaged leaves a gap in the report and never an error.
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from PIL import Image
 
-from sweeper.export import value_cell
 from sweeper.leaderboard import Row
 from sweeper.paths import TrialPaths
 from sweeper.trial import Sweep, Trial
 
-SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_SIDE = 560  # pixels of a thumbnail
 MAX_PICTURES = 6  # of one trial
 MAX_CLASSES = 120  # of a confusion matrix that is drawn
 MAX_FILE_BYTES = 20_000_000
 MAX_TRACEBACK = 4000  # characters, from its end
-
-Config = Mapping[str, str]
-
-
-def config(paths: TrialPaths) -> Config:
-    """The composed config as dotted keys; {} where it cannot be read."""
-    try:
-        # the safe loader in C: a thousand configs in two seconds
-        text = paths.config.read_text(encoding="utf-8")
-        data = yaml.load(text, Loader=SafeLoader)  # noqa: S506  # it is a safe one
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    flat: dict[str, str] = {}
-    _flatten("", data, flat)
-    return {k: v for k, v in flat.items() if str(paths.folder.name) not in v}
-
-
-def _flatten(prefix: str, node: object, flat: dict[str, str]) -> None:
-    if isinstance(node, dict) and node:
-        for key, child in node.items():
-            _flatten(f"{prefix}.{key}" if prefix else str(key), child, flat)
-    elif isinstance(node, list | dict):
-        flat[prefix] = json.dumps(node, default=str)
-    else:
-        flat[prefix] = value_cell(node)
-
-
-def differences(base: Config, other: Config) -> list[tuple[str, str, str]]:
-    """Key, value in `base` and value in `other` of each difference, by key.
-
-    >>> differences({"a": "1", "b": "2"}, {"a": "1", "b": "3"})
-    [('b', '2', '3')]
-    """
-    keys = sorted(base.keys() | other.keys())
-    pairs = [(key, base.get(key, "-"), other.get(key, "-")) for key in keys]
-    return [(key, old, new) for key, old, new in pairs if old != new]
 
 
 def traceback_text(paths: TrialPaths) -> str:

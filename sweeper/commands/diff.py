@@ -1,0 +1,67 @@
+"""Show how two trials differ: config, result, last metrics."""
+
+import argparse
+from collections.abc import Sequence
+
+from sweeper import exits
+from sweeper.commands import sweeps
+
+EXAMPLE = "sweeper diff lr_sweep/best lr_sweep/3f9a"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    for name in ("a", "b"):
+        parser.add_argument(
+            name, help="SWEEP/TRIAL by id, number or `best`; SWEEP alone: its best"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what differs; nothing where all is equal."""
+    from rich.console import Console
+
+    from sweeper import configs
+    from sweeper.export import value_cell
+    from sweeper.leaderboard import found
+
+    (left, first), (right, second) = (
+        sweeps.find_reference(args, name) for name in (args.a, args.b)
+    )
+    console = Console(highlight=False)
+    one = configs.config(left.paths.trial(first.id))
+    two = configs.config(right.paths.trial(second.id))
+    _print(console, "config", configs.differences(one, two), args)
+    results = [
+        value_cell(result[1]) if result else "-"
+        for result in (
+            found(first, left.experiment.objective),
+            found(second, right.experiment.objective),
+        )
+    ]
+    metrics = configs.differences(
+        {k: value_cell(v) for k, v in first.metrics.items()},
+        {k: value_cell(v) for k, v in second.metrics.items()},
+    )
+    best = [("best " + left.experiment.objective.metric, results[0], results[1])]
+    _print(console, "result", [*best, *metrics], args)
+    return exits.FINISHED
+
+
+def _print(
+    console: object,
+    title: str,
+    lines: Sequence[tuple[str, str, str]],
+    args: argparse.Namespace,
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    assert isinstance(console, Console)  # noqa: S101  # rich is a late import
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for head in (title, args.a, args.b):
+        table.add_column(Text(head), overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)

@@ -1,0 +1,84 @@
+"""How far a sweep and each of its trials are, and how long the rest may take; pure."""
+
+import statistics
+from dataclasses import dataclass
+
+from sweeper.trial import State, Sweep, Trial
+
+EPOCHS_KEY = "trainer.max_epochs="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a sweep stands.
+
+    Attributes:
+        done: trials that have ended.
+        total: trials of the whole sweep, 0 where nobody knows.
+        eta_seconds: until the last trial ends, None where it cannot be said.
+        gpu_hours: share of a GPU times hours, over all trials.
+    """
+
+    done: int
+    total: int
+    eta_seconds: float | None
+    gpu_hours: float
+
+
+def progress(sweep: Sweep, *, total: int = 0) -> Progress:
+    """Where the sweep stands.
+
+    The rest is taken to last as long a trial as the median of those that have ended,
+    on as many slots as run now.
+
+    Args:
+        total: trials of the whole sweep; 0 to take the budget's.
+    """
+    total = total or sweep.experiment.budget.trials or 0
+    ended = [t for t in sweep.trials if t.state.is_final]
+    running = [t for t in sweep.trials if t.state is State.RUNNING]
+    eta = None
+    if ended and total and running:
+        typical = statistics.median(t.busy_seconds for t in ended)
+        left = sum(max(0.0, typical - t.busy_seconds) for t in running)
+        left += typical * max(0, total - len(ended) - len(running))
+        eta = left / len(running)
+    hours = sum(t.busy_seconds * t.demand.gpus for t in sweep.trials) / 3600
+    return Progress(done=len(ended), total=total, eta_seconds=eta, gpu_hours=hours)
+
+
+def last_epoch(sweep: Sweep) -> int:
+    """The epoch that a trial ends with; 0 where nobody knows.
+
+    That of the longest complete trial, else what the overrides of all trials say.
+    """
+    complete = [t for t in sweep.trials if t.state is State.COMPLETE]
+    seen = max((e for t in complete for e in t.values), default=0)
+    asked = [
+        override.removeprefix(EPOCHS_KEY)
+        for override in sweep.experiment.overrides
+        if override.startswith(EPOCHS_KEY)
+    ]
+    return seen or next((int(text) for text in asked if text.isdecimal()), 0)
+
+
+def share(trial: Trial, *, of: int) -> float:
+    """How much of its epochs a trial has reported, 0 to 1; 0 of an unknown number."""
+    return min(1.0, max(trial.values, default=0) / of) if of else 0.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(7.31), duration(190), duration(8000), duration(200_000)
+    ('7.3 s', '3 min 10 s', '2 h 13 min', '2 d 7 h')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

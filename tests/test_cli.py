@@ -1,0 +1,109 @@
+"""The command line as a whole: every command has help, an example and a page."""
+
+import argparse
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper import cli, errors, exits
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = cli.find_commands()
+
+
+def _page() -> str:
+    spec = importlib.util.spec_from_file_location("cli_page", ROOT / "docs/cli_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.page())
+
+
+def test_the_page_of_the_command_line_is_that_of_the_commands() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert page == _page(), "run: python docs/cli_page.py"
+    for name, command in COMMANDS.items():
+        assert f"\n## {name}\n" in page
+        assert command.EXAMPLE in page
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_help_and_an_example_that_parses(name: str) -> None:
+    command = COMMANDS[name]
+    summary = str(command.__doc__).splitlines()[0]
+    assert summary.endswith(".")
+    assert len(summary) < 80
+    plain = re.sub(r"\$\(.*?\)", "inner", command.EXAMPLE)
+    words = shlex.split(plain.partition(" > ")[0].partition(" | ")[0])
+    assert words[:2] == ["sweeper", name]
+    args = cli.build_parser().parse_args(words[1:])
+    assert args.function is command.run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_says_what_it_means(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].arguments(parser)
+    silent = [
+        action.dest
+        for action in parser._actions
+        if not action.help and not action.choices
+    ]
+    assert silent == []
+
+
+def test_exit_codes_stand_in_one_table() -> None:
+    table = {int(c) for c in re.findall(r"^\| (\d+) \|", str(exits.__doc__), re.M)}
+    named = {v for k, v in vars(exits).items() if k.isupper() and isinstance(v, int)}
+    raised = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.SweeperError)
+    }
+    assert named | raised | {1} == table
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_command(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["completion", shell]) == exits.FINISHED
+    script = capsys.readouterr().out
+    assert all(name in script for name in COMMANDS)
+
+
+def test_doctor_names_versions_disk_and_wandb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main(["doctor", "--sweeps", str(tmp_path / "none" / "yet")])
+    text = capsys.readouterr().out
+    assert code in (exits.FINISHED, errors.SweeperError.exit_code)
+    assert (code == exits.FINISHED) == ("->" not in text)
+    for topic in ("python:", "torch:", "ray:", "disk:", "wandb runs:", "gpu"):
+        assert topic in text
+    assert not (tmp_path / "none").exists()
+
+
+def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys, json\nfrom sweeper import cli\n"
+        "cli.main(['status', 'none'])\ncli.main(['best', 'none'])\n"
+        "print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    heavy = {"torch", "lightning", "plotly", "ray", "pandas", "matplotlib", "wandb"}
+    assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))
