@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from sweeper import spec
-from sweeper.export import cell, short, to_markdown, value_text
+from sweeper.export import cell, delta_text, short, to_markdown, value_text
 from sweeper.importance import importance
 from sweeper.leaderboard import Row, rank, varied
 from sweeper.ranking import point
@@ -37,9 +37,7 @@ def findings(sweep: Sweep, rows: Sequence[Row]) -> list[str]:
     best = ranked[0]
     lines = [f"best {value_text(best)} with {cell(point(best.params))}"]
     if not math.isnan(best.delta) and not best.is_baseline:
-        lines.append(f"{best.delta:+.3g} against the baseline")
-    if math.isnan(best.low):
-        lines.append("one seed a suggestion: no interval, so no difference is certain")
+        lines.append(f"{delta_text(best)} against the baseline")
     names = varied(sweep)
     shares = zip(names, importance(rows, names), strict=True)
     known = sorted((p for p in shares if p[1] == p[1]), key=lambda p: -p[1])

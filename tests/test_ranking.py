@@ -55,7 +55,6 @@ def test_a_section_says_what_was_asked_found_and_kept(tmp_path: Path) -> None:
     assert text.startswith("# toy\n\nDoes the big model need a smaller rate?")
     for title in ("## Findings", "## Artefacts", "## How to repeat"):
         assert title in text
-    assert "one seed a suggestion: no interval" in text
     assert "2 of 8 trials stopped early" in text
     assert text.count("checkpoints/best.ckpt") == phases.MAX_RECOVERED
     assert text.count("python -m sweeper train") == phases.MAX_RECOVERED

@@ -7,7 +7,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from sweeper.export import short, state_text, value_cell
+from sweeper.export import delta_text, short, state_text, tie_text, value_cell
 from sweeper.html_report.figures import cost_seconds
 from sweeper.leaderboard import Row, labels, varied
 from sweeper.progress import duration
@@ -28,6 +28,7 @@ def board(sweep: Sweep, rows: Sequence[Row]) -> str:
     names = varied(sweep)
     heads = [("rank", "number"), (sweep.experiment.objective.metric, "number")]
     heads += [("95 % interval", "number")] if _has_intervals(rows) else []
+    heads += [("against the best", "auto")]
     heads += [("delta", "number")] if sweep.experiment.baseline else []
     heads += [(label, "auto") for label in labels(names)]
     heads += [("best epoch", "number"), ("epochs", "number"), ("time", "number")]
@@ -50,9 +51,9 @@ def _row(sweep: Sweep, rows: Sequence[Row], index: int, names: Sequence[str]) ->
     cells.append(_cell(short(row.mean), row.mean))
     if _has_intervals(rows):
         cells.append(_cell(interval_text(row), row.high - row.low))
+    cells.append(_cell(tie_text(row) or "-", None))
     if sweep.experiment.baseline:
-        shown = "baseline" if row.is_baseline else signed(row.delta)
-        cells.append(_cell(shown, row.delta))
+        cells.append(_cell(delta_text(row), row.delta))
     cells += [_cell(row.params.get(n, ""), row.params.get(n)) for n in names]
     last = max((e for t in row.trials for e in t.values), default=0)
     cells.append(_cell(row.best_epoch or "-", row.best_epoch))
@@ -75,11 +76,6 @@ def interval_text(row: Row) -> str:
     if math.isnan(row.low):
         return "-"
     return f"{short(row.low)} to {short(row.high)} (n={len(row.values)})"
-
-
-def signed(value: float) -> str:
-    """A difference with its sign; "-" for NaN."""
-    return "-" if math.isnan(value) else f"{value:+.3g}"
 
 
 def _has_intervals(rows: Sequence[Row]) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from sweeper import configs, spec
-from sweeper.export import short
+from sweeper.export import delta_text, short
 from sweeper.html_report import files
-from sweeper.html_report.board import signed, text
+from sweeper.html_report.board import text
 from sweeper.leaderboard import Row, found
 from sweeper.trial import Sweep, Trial
 
@@ -48,7 +48,7 @@ def _trial(
     paths = sweep.paths.trial(trial.id)
     result = found(trial, sweep.experiment.objective)
     value = short(result[1]) if result else "no value"
-    delta = "" if row.is_baseline else f" ({signed(row.delta)})"
+    delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
     point = " ".join(f"{name}={text(v)}" for name, v in row.params.items())
     parts = [f"<p>seed {trial.seed}, {trial.state}, {_starts(trial)}</p>"]
     if base is not None and trial.id != base.id:
@@ -66,7 +66,7 @@ def _trial(
     ]
     return (
         f'<details class="trial" id="t-{trial.id}"><summary><b>{trial.id}</b> '
-        f"{value}{delta if row.delta == row.delta else ''} "
+        f"{value}{delta} "
         f"<span>{point}</span></summary>{''.join(parts)}</details>"
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
+from sweeper import verdict
 from sweeper.html_report import board, details, figures, files
 from sweeper.leaderboard import Row, best_row, found, rank
 from sweeper.paths import write_text
@@ -198,8 +199,14 @@ def _board(sweep: Sweep, rows: Sequence[Row]) -> str:
         '<p id="filter-help">Words that a row must hold, and conditions such as '
         "<code>batch_size&gt;=64</code>; charts follow.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="leaderboard">'
-        f"{board.board(sweep, rows)}</div>"
+        f"{board.board(sweep, rows)}</div>{_verdict(sweep, rows)}"
     )
+
+
+def _verdict(sweep: Sweep, rows: Sequence[Row]) -> str:
+    said = verdict.lines(verdict.verdict(rows, sweep.experiment.objective))
+    lines = "".join(f"<li>{escape(line)}</li>" for line in said)
+    return f'<ul class="verdict">{lines}</ul>' if said else ""
 
 
 def _section(name: str, title: str, content: str) -> str:
