@@ -149,6 +149,7 @@ def environment(spec: TrialSpec) -> dict[str, str]:
         "WANDB_DIR": spec.folder,
         "WANDB_RESUME": "allow",
         "WANDB_SILENT": "true",
+        **({"WANDB_TAGS": ",".join(tags)} if tags else {}),  # W&B refuses an empty one
     }
 
 
