@@ -1,0 +1,84 @@
+"""The README's commands, in its order, in a fresh copy of the project."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+TIMEOUT_SECONDS = 280.0
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# `make demo` trains for three minutes; here on fewer crops and for one epoch.
+QUICK = ("data.num_images=420", "trainer.max_epochs=1")
+
+
+def _commands() -> list[list[str]]:
+    """Every shell line of the README, comments off."""
+    text = (ROOT / "README.md").read_text()
+    lines = [
+        line
+        for language, block in BLOCK.findall(text)
+        if language == ""
+        for line in block.splitlines()
+    ]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def _copy(folder: Path) -> None:
+    """The files of the project and nothing that was made since."""
+    names = ("pyproject.toml", "constraints.txt", "Makefile", "conf", "experiments")
+    for name in (*names, "sweeper"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
+
+
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
+    _copy(tmp_path)
+    own = [b for name, b in BLOCK.findall((ROOT / "README.md").read_text()) if name]
+    path = tmp_path / own[0].splitlines()[0].removeprefix("# ")
+    path.write_text(own[0])
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    seen = []
+    for words in _commands():
+        if words[0] in (".", "git") or words == ["make", "test"]:
+            continue
+        command = [sys.executable, "-m", *words]
+        if words == ["make", "demo"]:
+            command = _demo(tmp_path)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert done.stdout.strip(), words
+        seen.append(words[1])
+    assert {"demo", "status", "best", "logs", "run", "train"} <= set(seen)
+
+
+def _demo(folder: Path) -> list[str]:
+    """What `make demo` would run, by make's own word."""
+    said = subprocess.run(
+        [shutil.which("make") or "make", "-n", "demo"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = shlex.split(said.stdout.strip().splitlines()[-1])
+    assert words[1:] == ["-m", "sweeper", "run", "experiments/lr_sweep.yaml"]
+    return [sys.executable, *words[1:], *QUICK]
