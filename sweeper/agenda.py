@@ -54,7 +54,7 @@ def next_owed(
 
     Args:
         rows: all rows of the study, by number.
-        search: the search algorithm, as `policy.search` read it.
+        search: the search algorithm, as `algorithms.search` read it.
 
     Returns:
         None once the budget of trials is used or the space has no other point.

@@ -22,15 +22,21 @@ class Backlog:
 
     Args:
         search: the search algorithm, as `algorithms.search` read it.
+        warm: trials of another sweep to learn from.
     """
 
     def __init__(
-        self, experiment: Experiment, space: Space, search: policy.Search
+        self,
+        experiment: Experiment,
+        space: Space,
+        search: policy.Search,
+        *,
+        warm: Sequence[FrozenTrial] = (),
     ) -> None:
         self._experiment = experiment
         self._space = space
         self._search = search
-        self._past = Past(space)
+        self._past = Past(space, warm=warm)
         self._fresh = finalists.confirm_seeds(
             experiment.confirm, taken=experiment.seeds
         )
@@ -103,9 +109,7 @@ class Backlog:
     def _next_point(self) -> Params | None:
         """The first point of the grid that no row has; what was tried stays tried."""
         if self._grid is None:
-            baseline = self._space.baseline
-            first = [baseline] if baseline is not None else []
-            self._grid = itertools.chain(first, self._space.points())
+            self._grid = itertools.chain(self._space.given, self._space.points())
             self._head = next(self._grid, None)
         while self._head is not None and key(self._head) in self._tried:
             self._head = next(self._grid, None)

@@ -51,6 +51,10 @@ class Experiment(Frozen):
     baseline: Mapping[str, object] = Field(
         default_factory=dict, examples=["{model: resnet18, data.batch_size: 64}"]
     )
+    enqueue: tuple[Mapping[str, object], ...] = Field(
+        default=(), examples=["[{model: resnet18, data.batch_size: 64}]"]
+    )
+    warm_start: str = Field(default="", examples=["lr_sweep"])
     seeds: Seeds = Field(default=(42,), examples=["[42, 43, 44]"])
     confirm: Confirm = Field(default=Confirm(), examples=["{top: 3, seeds: 5}"])
     objective: Objective = Field(examples=["{metric: val/acc_top1, mode: max}"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from sweeper import agenda, algorithms, policy, result, store
+from sweeper import agenda, algorithms, policy, result, store, warm
 from sweeper.backlog import Backlog
 from sweeper.experiment import Experiment
 from sweeper.halt import Halt
@@ -60,7 +60,12 @@ class Journal:
         self._launch = launch
         self._study = store.open_study(experiment, self._paths)
         self._rows = Rows(self._study)
-        self._backlog = Backlog(experiment, space, algorithms.search(experiment))
+        self._backlog = Backlog(
+            experiment,
+            space,
+            algorithms.search(experiment),
+            warm=warm.history(self._study, experiment, space, self._paths),
+        )
         self._scheduler = algorithms.scheduler(experiment)
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths

@@ -39,10 +39,15 @@ def known_point(params: Mapping[str, object], *, space: Space) -> Params | None:
 
 
 class Past:
-    """What became of each point, over its seeds."""
+    """What became of each point, over its seeds.
 
-    def __init__(self, space: Space) -> None:
+    Args:
+        warm: trials of another sweep: samplers see them, but they were not tried here.
+    """
+
+    def __init__(self, space: Space, *, warm: Sequence[FrozenTrial] = ()) -> None:
         self._space = space
+        self._warm = warm
         self._rows: list[FrozenTrial] = []
         self._keys: list[Key] = []
         self._places: dict[Key, list[int]] = {}  # of the rows of a point
@@ -113,7 +118,8 @@ class Past:
         for found in self._stale:
             self._folds[found] = self._fold(found)
         self._stale.clear()
-        return [fold for found in self._places if (fold := self._folds[found])]
+        folds = [fold for found in self._places if (fold := self._folds[found])]
+        return [*self._warm, *folds]
 
     def _fold(self, found: Key) -> FrozenTrial | None:
         point = self._known[found]

@@ -117,7 +117,7 @@ def suggest(
     seed: int,
     past: Past | None = None,
 ) -> Suggestion | None:
-    """The next point: the baseline, else what the search says; never one twice.
+    """The next point: one that the file gives, else what the search says; never twice.
 
     Args:
         history: every row so far; its points count as tried, whatever became of them.
@@ -150,8 +150,8 @@ def _candidates(
     seed: int,
 ) -> Iterator[Suggestion]:
     known = space.distributions
-    if space.baseline is not None:
-        yield Suggestion(params=space.baseline, distributions=known)
+    for params in space.given:
+        yield Suggestion(params=params, distributions=known)
     if search.is_grid:
         for point in space.points():
             yield Suggestion(params=point, distributions=known)

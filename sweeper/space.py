@@ -33,6 +33,7 @@ class Space:
         parameters: in the file's order; `variant` last.
         where: the condition on points, None for none.
         baseline: the point to compare with, None where the file has none.
+        enqueued: known points to run before any that a search suggests.
         size: number of points; None where an interval makes them uncountable, or
             where there are too many to count those that satisfy `where`.
     """
@@ -41,12 +42,19 @@ class Space:
     parameters: tuple[Parameter, ...]
     where: Where | None = None
     baseline: Params | None = None
+    enqueued: tuple[Params, ...] = ()
     size: int | None = field(default=None)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of each parameter by name."""
         return {p.name: p.distribution for p in self.parameters}
+
+    @property
+    def given(self) -> tuple[Params, ...]:
+        """The points that the file spells out: the baseline first."""
+        first = () if self.baseline is None else (self.baseline,)
+        return (*first, *self.enqueued)
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Every point that `where` allows; the last parameter changes fastest.
@@ -145,7 +153,8 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
         experiment=experiment,
         parameters=space.parameters,
         where=space.where,
-        baseline=_baseline(space),
+        baseline=_given(space, ("baseline",), experiment.baseline),
+        enqueued=_enqueued(space),
         size=_size(space),
     )
 
@@ -228,24 +237,37 @@ def _size(space: Space) -> int | None:
     return total if is_finite and space.where is None else None
 
 
-def _baseline(space: Space) -> Params | None:
+def _enqueued(space: Space) -> tuple[Params, ...]:
+    found = []
+    for index, given in enumerate(space.experiment.enqueue):
+        place: Location = ("enqueue", index)
+        if not given:
+            raise space.experiment.error(place, "enqueue: an empty point; remove it")
+        point = _given(space, place, given)
+        if point is not None and point not in found:
+            found.append(point)
+    return tuple(found)
+
+
+def _given(space: Space, place: Location, given: Mapping[str, object]) -> Params | None:
+    """A point that the file spells out; a parameter of one value may be left out."""
     experiment = space.experiment
-    if not experiment.baseline:
+    if not given:
         return None
+    key = place[0]
     only = {p.name: p.choices[0] for p in space.parameters if len(p.texts) == 1}
-    for name, value in experiment.baseline.items():
+    for name, value in given.items():
         try:
             space.canonical({**_any(space), name: value})
         except ConfigError as error:
-            location = ("baseline", name)
-            raise experiment.error(location, f"baseline: {error}") from error
+            raise experiment.error((*place, name), f"{key}: {error}") from error
     try:
-        point = space.canonical({**only, **experiment.baseline})
+        point = space.canonical({**only, **given})
     except ConfigError as error:
-        raise experiment.error(("baseline",), f"baseline: {error}") from error
+        raise experiment.error(place, f"{key}: {error}") from error
     if not space.allows(point):
-        message = f"baseline: {point} does not satisfy where: {experiment.where}"
-        raise experiment.error(("baseline",), message)
+        message = f"{key}: {point} does not satisfy where: {experiment.where}"
+        raise experiment.error(place, message)
     return point
 
 

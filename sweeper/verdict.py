@@ -106,7 +106,7 @@ def lines(found: Verdict) -> tuple[str, ...]:
             first += "; add seeds: [0, 1, 2, 3, 4]"
     else:
         first = (
-            f"no winner: {found.num_tied} of {rows} are tied with the best (p > 0.05)"
+            f"no winner: {found.num_tied} of {rows} are tied for the best (p > 0.05)"
         )
         if found.more_seeds:
             first += f"; about {found.more_seeds} more seeds would tell the first two"
