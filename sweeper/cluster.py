@@ -6,16 +6,19 @@ It places nothing; `placement` does.
 import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.node import Node
 
 from sweeper.experiment import Experiment
 from sweeper.trial import Demand
 
 NAMESPACE = "sweeper"
+EXTRAS = ("start_api_server", "start_monitor")  # methods of Ray's head node
 OBJECT_STORE_BYTES = 128 * 1024**2  # nothing of ours goes through it
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -49,18 +52,45 @@ def start(
     if address:
         connect(address=address)
         return
-    connect(
-        address="local",
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(scratch),
-    )
+    with _without_extras():
+        connect(
+            address="local",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(scratch),
+        )
+
+
+@contextmanager
+def _without_extras() -> Iterator[None]:
+    """Start no server for a dashboard and no autoscaler: nothing of ours asks them.
+
+    `include_dashboard=False` starts that server all the same, and `ray.init` waits
+    for it: with the autoscaler, over a second of the start on two cores.
+    """
+    before = {name: getattr(Node, name) for name in EXTRAS}
+    for name in EXTRAS:
+        setattr(Node, name, lambda self, **_: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
 
 
 def stop() -> None:
-    """Leave the cluster; one that `start` started ends."""
+    """Leave the cluster; one that `start` started ends.
+
+    At once: by then every trial has ended, and Ray's own grace is a second's wait.
+    """
+    node = ray._private.worker._global_node
+    if node is not None:
+        kill = node.kill_all_processes
+        node.kill_all_processes = lambda **asked: kill(
+            **{**asked, "allow_graceful": False}
+        )
     ray.shutdown()
 
 

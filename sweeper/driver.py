@@ -108,13 +108,24 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
 def _drive_locked(
     plan: Plan, options: ClusterOptions, display: Display, address: Path
 ) -> Stop:
-    from sweeper import cluster, placement, remote  # ray: after the first output
+    from sweeper import cluster  # ray: after the first output
 
+    thread = ThreadPoolExecutor(max_workers=1)  # never waited for: see Ctrl-C
     with _Signals() as signals:
-        cluster.start(
-            options.address, options.cpus, options.gpus, scratch=address.parent
+        started = thread.submit(
+            cluster.start,
+            options.address,
+            options.cpus,
+            options.gpus,
+            scratch=address.parent,
         )
         try:
+            from sweeper import (
+                placement,
+                remote,
+            )  # beside Ray's start: it takes as long
+
+            started.result()
             demand = cluster.settle_demand(plan.experiment)
             launch = Launch(
                 demand=demand,
@@ -125,7 +136,7 @@ def _drive_locked(
             journal = remote.start_journal(
                 plan.experiment, plan.space, plan.folder, launch
             )
-            fit = ThreadPoolExecutor(max_workers=1).submit(
+            fit = thread.submit(
                 placement.fit,
                 journal,
                 experiment=plan.experiment,

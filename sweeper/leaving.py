@@ -1,7 +1,7 @@
-"""The end of a trial's process: what Python does at its end, without the tear-down.
+"""The end of a process: what Python does at its end, without the tear-down.
 
-It never frees what the process was forked with: taking torch apart object by object
-copies every page that the template shares with its trials, for over a second.
+It never frees what is loaded: taking torch apart object by object takes over a second
+in a trial, where it copies every page that the template shares with its trials.
 """
 
 import atexit
@@ -32,15 +32,24 @@ def close_files() -> None:
     Of a heap that was frozen before, only files made since: the others are not this
     process's to close.
     """
-    streams = (sys.stdin, sys.stdout, sys.stderr)
+    kept = _standard()
     # By type, not by isinstance: that would run code of proxies and lazy modules.
     found = [o for o in gc.get_objects() if issubclass(type(o), io.IOBase)]
-    files = [file for file in found if file not in streams]
+    files = [file for file in found if id(file) not in kept]
     for file in sorted(files, key=_depth):
         if not file.closed:
             _close(file)
-    for stream in streams[1:]:
+    for stream in (sys.stdout, sys.stderr):
         stream.flush()
+
+
+def _standard() -> set[int]:
+    """Identities of the standard streams and of what they wrap."""
+    layers: list[object] = [sys.stdin, sys.stdout, sys.stderr]
+    layers += [sys.__stdin__, sys.__stdout__, sys.__stderr__]
+    for name in ("buffer", "raw"):
+        layers += [getattr(layer, name, None) for layer in layers]
+    return {id(layer) for layer in layers}
 
 
 def _depth(file: io.IOBase) -> int:

@@ -54,6 +54,13 @@ def test_what_a_process_has_written_is_kept(body: str, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "kept"
 
 
+def test_a_heap_that_was_not_frozen_is_left_as_well(tmp_path: Path) -> None:
+    body = "gc.unfreeze(); file = open('out', 'w'); file.write('kept'); print('said')"
+    done = _leave(body, tmp_path)
+    assert (done.returncode, done.stderr, done.stdout) == (3, "", "said\n")
+    assert (tmp_path / "out").read_text() == "kept"
+
+
 def test_a_compressed_file_is_whole(tmp_path: Path) -> None:
     done = _leave("file = gzip.open('out', 'wb'); file.write(b'kept')", tmp_path)
     assert (done.returncode, done.stderr) == (3, "")
