@@ -14,16 +14,28 @@ from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import assignments, defaults, validation, yaml_marks
 from sweeper.errors import ExperimentError, nearest
-from sweeper.fields import Duration, Env, Name, Plugin, Prices, Seeds, Target, Text
+from sweeper.fields import (
+    Disk,
+    Duration,
+    Env,
+    Name,
+    Plugin,
+    Prices,
+    Seeds,
+    Target,
+    Text,
+)
 from sweeper.paths import project_root
 from sweeper.settings import (
     Budget,
+    CheckpointTimes,
     Confirm,
     Estimate,
     Frozen,
     Objective,
     Oom,
     Resources,
+    Retention,
     Retry,
     WandbSettings,
     short_wandb,
@@ -70,6 +82,13 @@ class Experiment(Frozen):
     wandb: Annotated[WandbSettings, BeforeValidator(short_wandb)] = Field(
         default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
     )
+    checkpoint: CheckpointTimes = Field(
+        default=CheckpointTimes(), examples=["{every_minutes: 10}"]
+    )
+    checkpoints: Retention = Field(
+        default=Retention(), examples=["{keep_best: 3, keep_last: running}"]
+    )
+    disk: Disk = Field(default=None, examples=["50GB"])
     env: Env = Field(default_factory=dict, examples=["{OMP_NUM_THREADS: 1}"])
     chdir: bool = False
     storage: str | None = Field(default=None, examples=["sqlite:///sweep.db"])

@@ -16,6 +16,11 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DURATION = re.compile(
     r"(?=\d)(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?"
 )
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([MGT]i?B)")
+UNITS = {
+    **{"MB": 10**6, "GB": 10**9, "TB": 10**12},
+    **{"MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
+}
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -95,6 +100,14 @@ def _words(env: object) -> object:
     return {key: str(v) if type(v) is int else v for key, v in env.items()}
 
 
+def _bytes(size: object) -> object:
+    """A size in words as a number of bytes."""
+    found = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if found is None and size is not None and type(size) is not int:
+        raise ValueError(f"a number of bytes, or one with {', '.join(UNITS)}")
+    return size if found is None else int(float(found[1]) * UNITS[found[2]])
+
+
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
 Target: TypeAlias = Annotated[str, AfterValidator(_check_target)]
@@ -108,6 +121,7 @@ Seeds: TypeAlias = Annotated[
 Gpus: TypeAlias = Annotated[float | Literal["auto"], AfterValidator(_check_gpus)]
 Cpus: TypeAlias = Annotated[float, Field(gt=0)] | Literal["auto"]
 Prices: TypeAlias = Mapping[str, Annotated[float, Field(ge=0)]]
+Disk: TypeAlias = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_bytes)]
 Env: TypeAlias = Annotated[
     Mapping[str, str], BeforeValidator(_words), AfterValidator(_check_env)
 ]

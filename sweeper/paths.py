@@ -3,12 +3,15 @@
 It knows names and renames; it never reads what the files mean.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper import disk
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,17 @@ class TrialPaths:
         return self.folder / "checkpoints"
 
     @property
+    def resume(self) -> Path:
+        """Folder of the checkpoints that a new start goes on from.
+
+        The project's own ModelCheckpoint may write a last.ckpt beside it.
+        """
+        return self.checkpoints / "resume"
+
+    @property
     def last(self) -> Path:
         """The checkpoint that a new start goes on from."""
-        return self.checkpoints / "last.ckpt"
+        return self.resume / "last.ckpt"
 
     @property
     def best(self) -> Path:
@@ -165,6 +176,23 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
     atomic_write(path, write)
+
+
+def drop_torn_tail(path: Path) -> int:
+    """Cut a file of lines back to its last newline; how many bytes went.
+
+    Only by its one writer: what follows the last newline may still be on its way.
+    """
+    if not path.exists():
+        return 0
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole == len(data):
+        return 0
+    with path.open("rb+") as file:
+        file.truncate(whole)
+    log.info("%s: dropped a torn record of %d bytes", path, len(data) - whole)
+    return len(data) - whole
 
 
 def remove_stale_temporaries(folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""The mappings of an experiment file: objective, budget, resources, retry, wandb.
+"""The mappings of an experiment file: objective, budget, checkpoints, retry, ...
 
 Each holds values and their ranges; what they mean is for the modules that read them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -77,6 +77,22 @@ class Estimate(Frozen):
     examples: int | None = Field(default=None, ge=1, examples=[6300])
     epochs: int | None = Field(default=None, ge=1, examples=[20])
     step_seconds: float | None = Field(default=None, gt=0, examples=[0.2])
+
+
+class CheckpointTimes(Frozen):
+    """When a trial saves within an epoch; between two epochs it always does."""
+
+    every_steps: int | None = Field(default=None, ge=1, examples=[500])
+    every_minutes: float | None = Field(default=None, gt=0, examples=[10])
+
+
+class Retention(Frozen):
+    """Whose checkpoints are kept; `all` keeps those of every trial."""
+
+    keep_best: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default="all", examples=[3, "all"]
+    )
+    keep_last: Literal["all", "running"] = Field(default="all", examples=["running"])
 
 
 class Retry(Frozen):

@@ -44,6 +44,8 @@ def make_spec(
         gpus=launch.demand.gpus,
         threads=max(1, int(launch.demand.cpus)),
         memory_fraction=launch.demand.gpus if 0 < launch.demand.gpus < 1 else 1.0,
+        checkpoint_steps=experiment.checkpoint.every_steps or 0,
+        checkpoint_minutes=experiment.checkpoint.every_minutes or 0.0,
         env=dict(experiment.env),
         wandb=_wandb(experiment, launch, params=params, seed=seed),
     )

@@ -4,7 +4,6 @@ It never decides anything and adds no trial; `journal` is the only writer.
 """
 
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,10 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper import database, examples, experiment, locks, records
 from sweeper.errors import SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
-from sweeper.paths import SweepPaths
+from sweeper.paths import SweepPaths, drop_torn_tail
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
-
-log = logging.getLogger(__name__)
 
 STATES: Mapping[TrialState, State] = {
     TrialState.WAITING: State.WAITING,
@@ -81,20 +78,6 @@ def together(found: BaseStorage) -> AbstractContextManager[None]:
     if isinstance(backend, records.Records):
         return backend.together()
     return contextlib.nullcontext()
-
-
-def drop_torn_tail(path: Path) -> int:
-    """Cut a file back to its last newline; how many bytes went."""
-    if not path.exists():
-        return 0
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole == len(data):
-        return 0
-    with path.open("rb+") as file:
-        file.truncate(whole)
-    log.info("%s: dropped a torn record of %d bytes", path, len(data) - whole)
-    return len(data) - whole
 
 
 def load_sweep(folder: Path) -> Sweep:

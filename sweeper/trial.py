@@ -158,6 +158,8 @@ class TrialSpec:
         threads: torch's intra-op threads; a part of bit-equality.
         timeout_seconds: longest time without a report, None for no limit.
         memory_fraction: enforced share of one device's memory, 1.0 for none.
+        checkpoint_steps: optimizer steps between two saves within an epoch, 0: none.
+        checkpoint_minutes: the same in minutes.
         wandb: settings of the W&B run: mode, project, entity, group, name, tags, notes.
     """
 
@@ -178,6 +180,8 @@ class TrialSpec:
     gpus: float = 0.0
     threads: int = 1
     memory_fraction: float = 1.0
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 0.0
     env: Mapping[str, str] = field(default_factory=dict)
     wandb: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 

@@ -26,7 +26,12 @@ from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.compose import compose_trial, to_resolved
 from sweeper.errors import SweeperError, TargetError, nearest
-from sweeper.paths import TrialPaths, remove_stale_temporaries, write_text
+from sweeper.paths import (
+    TrialPaths,
+    drop_torn_tail,
+    remove_stale_temporaries,
+    write_text,
+)
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
 
 log = logging.getLogger(__name__)
@@ -177,14 +182,15 @@ def peak_memory_mib() -> float:
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     """Bring this process into the state that every attempt of the trial starts in."""
-    for folder in (paths.checkpoints, paths.artifacts):
+    for folder in (paths.checkpoints, paths.resume, paths.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder)
     remove_stale_temporaries(paths.folder)
+    drop_torn_tail(paths.metrics)
     write_text(paths.spec, spec.to_json())
     os.environ.update(spec.env)
     os.environ["SWEEPER_TRIAL"] = spec.id
-    if paths.last.exists():
+    if any(paths.resume.iterdir()):
         # A project that saves modules in its hyperparameters could not resume.
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     if spec.project not in sys.path:

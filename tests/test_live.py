@@ -246,7 +246,7 @@ def test_best_as_json_names_a_checkpoint_that_exists(tmp_path: Path) -> None:
     before = live.best_json(sweep, trial, command="python -m sweeper train")
     assert before["checkpoint"] is None
     paths = sweep.paths.trial(trial.id)
-    paths.checkpoints.mkdir(parents=True)
+    paths.resume.mkdir(parents=True)
     paths.last.touch()
     assert live.best_json(sweep, trial, command="")["checkpoint"] == str(paths.last)
     paths.best.touch()

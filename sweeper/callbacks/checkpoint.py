@@ -1,40 +1,25 @@
 """Exact resume: a fit that is killed and called again equals one that was not.
 
-Between two epochs it writes `last.ckpt`, and before each epoch it seeds everything
-from (seed, epoch). It leaves the project's own checkpoints as they are.
-
-The places matter (Lightning 2.6): a save in on_validation_end crashes EarlyStopping on
-resume, one in on_train_epoch_end loses a ReduceLROnPlateau step, since schedulers that
-step by epoch do so after that hook. Hence on_train_epoch_start of the next epoch, and
-on_train_end.
+Two callbacks of Lightning's: one that comes first and saves, one that comes last and
+restores. They leave the project's own checkpoints as they are.
 """
 
 import importlib
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from sweeper.callbacks import ActiveTrial, loop_state, randomness, snapshot
-from sweeper.trial import Decision
+from sweeper.callbacks import ActiveTrial, loop_state, own_files, replay
+from sweeper.callbacks.loop_state import KEY
+from sweeper.callbacks.saver import Paused, Saver
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.callbacks import Callback
 
+__all__ = ["Paused", "make"]
+
 log = logging.getLogger(__name__)
-
-KEY = "sweeper.ExactResume"
-
-
-class Paused(BaseException):
-    """Ends a fit at an epoch's boundary, its checkpoint written.
-
-    A BaseException, so that no `except Exception` of a project takes it for a failure
-    of its own.
-    """
 
 
 def make(package: str, trial: ActiveTrial) -> "Callback":
@@ -44,48 +29,40 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
         package: "lightning.pytorch" or "pytorch_lightning".
         trial: whose folder is written to and whose decision is obeyed.
     """
-    base: type[Callback] = importlib.import_module(f"{package}.callbacks").Checkpoint
-    resume_from_ours(package)
+    callbacks = importlib.import_module(f"{package}.callbacks")
+    base: type[Callback] = callbacks.Checkpoint
+    first_base: type[Callback] = callbacks.Callback
+    own_files.resume_from_ours(package)
+    saver = Saver(trial)
 
-    class ExactResume(base):  # type: ignore[misc, valid-type]  # a base known at run time
-        """A `Checkpoint` by type, so that it runs after every other callback."""
+    class First(first_base):  # type: ignore[misc, valid-type]  # known at run time
+        """Comes before every callback: what they do next is not saved yet."""
+
+        def on_train_epoch_start(self, trainer: "Trainer", _: object) -> None:
+            saver.on_epoch(trainer)
+
+        def on_train_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+            saver.before_end(trainer, module)
+
+    class ExactResume(base):  # type: ignore[misc, valid-type]  # known at run time
+        """A `Checkpoint` by type, so that it comes after every other callback."""
 
         def __init__(self) -> None:
-            self.folder = trial.paths.checkpoints
-            self._seed = trial.spec.seed
+            self.paths = trial.paths
+            self._first = First()
             self._restored: Mapping[str, Any] | None = None
-            self._is_first_epoch = True
-            self._dumping: loop_state.Boundary | None = None
+            self._has_trained = False
 
         @property
         def state_key(self) -> str:
             return KEY
 
-        # ---- saving
-
-        def on_train_epoch_start(
-            self, trainer: "Trainer", module: "LightningModule"
+        def setup(
+            self, trainer: "Trainer", module: "LightningModule", stage: str
         ) -> None:
-            if not self._is_first_epoch:
-                self._dump(trainer, loop_state.Boundary.START)
-                if trial.decision is Decision.PAUSE:
-                    raise Paused
-            randomness.begin_epoch(trainer, self._seed)
-            if self._is_first_epoch:
-                # Lightning made this process's first iterator before any hook.
-                fetcher: Any = trainer.fit_loop._data_fetcher
-                iter(fetcher)
-            self._is_first_epoch = False
-
-        def on_train_end(self, trainer: "Trainer", module: "LightningModule") -> None:
-            self._dump(trainer, loop_state.Boundary.END)
-
-        def _dump(self, trainer: "Trainer", boundary: loop_state.Boundary) -> None:
-            self._dumping = boundary
-            content = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-            self._dumping = None
-            if trainer.is_global_zero:
-                snapshot.save(content, self.folder)
+            own_files.keep_inside(trainer, trial.paths.folder)
+            others = [c for c in vars(trainer)["callbacks"] if c is not self._first]
+            vars(trainer)["callbacks"] = [self._first, *others]
 
         def on_save_checkpoint(
             self,
@@ -93,29 +70,7 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             module: "LightningModule",
             checkpoint: dict[str, Any],
         ) -> None:
-            if self._dumping is None:
-                return  # the project's own ModelCheckpoint is saving
-            progress: Any = trainer.fit_loop.epoch_progress.current
-            epoch = progress.processed
-            loop_state.rewrite(checkpoint["loops"]["fit_loop"], self._dumping, epoch)
-            checkpoint[KEY] = {
-                "metrics": loop_state.metric_states(module),
-                "logged": {
-                    name: torch.as_tensor(value).detach().cpu()
-                    for name, value in trainer.callback_metrics.items()
-                },
-                # Not that it ended, but that it would not have gone on: a fit that
-                # reached max_epochs goes on when there are more.
-                "is_stopped": bool(trainer.should_stop)
-                and self._dumping is loop_state.Boundary.END,
-            }
-
-        # ---- resuming
-
-        def setup(
-            self, trainer: "Trainer", module: "LightningModule", stage: str
-        ) -> None:
-            keep_inside(trainer, trial.paths.folder)
+            saver.add(trainer, module, checkpoint)
 
         def on_load_checkpoint(
             self,
@@ -125,68 +80,72 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
         ) -> None:
             if KEY in checkpoint:
                 loop_state.restore_metrics(module, checkpoint[KEY]["metrics"])
+                ours, folder = checkpoint[KEY], str(trial.paths.folder)
+                for part in ("callbacks", KEY):
+                    checkpoint[part] = own_files.relocate(
+                        checkpoint[part], old=ours["folder"], new=folder
+                    )
                 self._restored = {
                     **checkpoint[KEY],
-                    "callbacks": checkpoint.get("callbacks", {}),
+                    "callbacks": checkpoint["callbacks"],
                 }
 
         def on_fit_start(self, trainer: "Trainer", module: "LightningModule") -> None:
-            restored, self._restored = self._restored, None
-            self._is_first_epoch = True
+            restored = self._restored
+            self._has_trained = False
+            known = () if restored is None else restored["files"]
+            if trainer.is_global_zero:
+                own_files.forget_redone(trial.paths, known)
             if restored is None:
                 return
             # EarlyStopping and ReduceLROnPlateau read these in an epoch that does
             # not validate.
             trainer._logger_connector._callback_metrics.update(restored["logged"])
             trainer.should_stop = restored["is_stopped"]
-            callbacks: list[Callback] = vars(trainer)["callbacks"]
-            for callback in callbacks:
+            for callback in vars(trainer)["callbacks"]:
                 # Some reset themselves in on_fit_start, which for them came before.
                 state = restored["callbacks"].get(callback.state_key)
                 if state is not None and callback is not self:
                     callback.load_state_dict(state)
+            own_files.remember(vars(trainer)["callbacks"], restored["memory"])
+
+        def on_train_start(self, trainer: "Trainer", module: "LightningModule") -> None:
+            restored, self._restored = self._restored, None
+            self._has_trained = True
+            middle = None if restored is None else restored.get("middle")
+            saver.has_begun = middle is not None
+            saver.begin(step=trainer.global_step)
+            if restored is not None:
+                loop_state.restore_gradients(module, restored["gradients"])
+            replay.prepare_validation(trainer)
+            replay.EpochLoop(
+                trainer=trainer,
+                saver=saver,
+                package=package,
+                middle=middle,
+                is_saving=_is_saving_in_epochs(trainer, trial),
+            ).attach()
+
+        def on_train_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+            saver.on_end(module)
+
+        def on_fit_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+            if not self._has_trained and self._restored is not None:
+                saver.put_end(module)
+            self._restored = None
 
     return ExactResume()
 
 
-def keep_inside(trainer: "Trainer", folder: Path) -> None:
-    """Point every ModelCheckpoint that writes elsewhere to the trial's folder.
-
-    With a relative `dirpath` two trials in one working directory would share files,
-    and the second would go on from the first one's weights.
-    """
-    for callback in trainer.checkpoint_callbacks:
-        dirpath = getattr(callback, "dirpath", None)
-        if dirpath is not None and folder not in Path(dirpath).absolute().parents:
-            vars(callback)["dirpath"] = str(folder / "checkpoints")
-
-
-def resume_from_ours(package: str) -> None:
-    """Have `fit` of this process go on from the trial's own checkpoint.
-
-    `fit(ckpt_path=...)` is resolved before any hook runs. None and "last" mean our
-    file or none at all: what else "last" could find is another trial's. An explicit
-    file is a warm start, for as long as we have none.
-    """
-    connector = importlib.import_module(
-        f"{package}.trainer.connectors.checkpoint_connector"
-    )._CheckpointConnector
-    if hasattr(connector, "_sweeper_original"):
-        return
-    original = connector._select_ckpt_path
-
-    def select(
-        self: Any, state_fn: Any, ckpt_path: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        ours = [c for c in self.trainer.callbacks if c.state_key == KEY]
-        if not ours or state_fn.value != "fit":
-            return original(self, state_fn, ckpt_path, *args, **kwargs)
-        found = snapshot.newest(ours[0].folder)
-        if found is not None:
-            return str(found)
-        if ckpt_path in (None, "last"):
-            return None
-        return original(self, state_fn, ckpt_path, *args, **kwargs)
-
-    connector._sweeper_original = original
-    connector._select_ckpt_path = select
+def _is_saving_in_epochs(trainer: "Trainer", trial: ActiveTrial) -> bool:
+    """Whether checkpoints within an epoch were asked for and can be resumed from."""
+    if not trial.spec.checkpoint_steps and not trial.spec.checkpoint_minutes:
+        return False
+    obstacle = replay.obstacle(trainer)
+    if obstacle:
+        log.warning(
+            "checkpoint: only between epochs, since the training loader cannot be "
+            "replayed: %s",
+            obstacle,
+        )
+    return not obstacle

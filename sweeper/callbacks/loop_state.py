@@ -1,17 +1,19 @@
-"""What Lightning's own checkpoint says wrongly, or not, about a fit between epochs.
+"""What Lightning's own checkpoint says wrongly, or not at all, about a fit.
 
-Pure edits of a checkpoint's content; Lightning 2.6.6.
+Edits of a checkpoint's content and of a module that loads it; Lightning 2.6.6.
 """
 
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torchmetrics import Metric
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule
+    from lightning.pytorch import LightningModule, Trainer
 
+KEY = "sweeper.ExactResume"  # of what is ours in a checkpoint
 PARTS = (
     "epoch_loop.batch_progress",
     "epoch_loop.scheduler_progress",
@@ -20,14 +22,15 @@ PARTS = (
 
 
 class Boundary(Enum):
-    """Where between two epochs a checkpoint is written."""
+    """Where in a fit a checkpoint is written."""
 
     START = "start"  # in on_train_epoch_start of the next epoch
+    MIDDLE = "middle"  # between two batches
     END = "end"  # in on_train_end
 
 
 def rewrite(fit_loop: dict[str, Any], boundary: Boundary, epoch: int) -> None:
-    """Make the fit loop's state say: `epoch` epochs are done and no more.
+    """Make the fit loop's state say: `epoch` epochs are done.
 
     Args:
         fit_loop: `checkpoint["loops"]["fit_loop"]`, edited in place.
@@ -36,16 +39,17 @@ def rewrite(fit_loop: dict[str, Any], boundary: Boundary, epoch: int) -> None:
     """
     # After one resume at an epoch's start `ready` lags by one, and the second such
     # resume is not taken for a resume: write the progress anew.
-    ready = epoch + 1 if boundary is Boundary.START else epoch
     progress = {
-        "ready": ready,
-        "started": epoch,
+        "ready": epoch if boundary is Boundary.END else epoch + 1,
+        "started": epoch + 1 if boundary is Boundary.MIDDLE else epoch,
         "processed": epoch,
         "completed": epoch,
     }
     fit_loop["epoch_progress"] = {"total": dict(progress), "current": dict(progress)}
     # A StatefulDataLoader saved at an epoch's end resumes empty.
     fit_loop["state_dict"].pop("combined_loader", None)
+    if boundary is Boundary.MIDDLE:
+        return
     # The coming epoch has run no batch; else Lightning would skip it.
     for name in PARTS:
         _zero(fit_loop[name]["current"])
@@ -53,6 +57,24 @@ def rewrite(fit_loop: dict[str, Any], boundary: Boundary, epoch: int) -> None:
     optimizers = fit_loop["epoch_loop.automatic_optimization.optim_progress"]
     for part in optimizers["optimizer"].values():
         _zero(part["current"])
+
+
+def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
+    """Have the coming epoch treated as any other, not as one that starts again.
+
+    Lightning would leave out the epoch's ReduceLROnPlateau step, and at the epoch's
+    start take the batch before the first one for one that it must validate after.
+
+    Args:
+        within: in the middle of an epoch; what is in that epoch does start again.
+    """
+    fit_loop: Any = trainer.fit_loop
+    inner = fit_loop.epoch_loop
+    fit_loop._restarting = False
+    if not within:
+        parts = (inner.val_loop, inner.automatic_optimization)
+        for loop in (inner, *parts, inner.manual_optimization):
+            loop._restarting = False
 
 
 def _zero(node: dict[str, Any]) -> None:
@@ -82,3 +104,26 @@ def restore_metrics(module: "LightningModule", states: Mapping[str, Any]) -> Non
                 setattr(metric, key, value)
             metric._update_count = saved["updates"]
             metric._computed = None
+
+
+def gradients(module: "LightningModule") -> dict[str, torch.Tensor]:
+    """Gradients that a module's own loop may still add to; {} under Lightning's.
+
+    Lightning's loop clears them before each step and always steps at an epoch's end.
+    """
+    if module.automatic_optimization:
+        return {}
+    return {
+        name: parameter.grad
+        for name, parameter in module.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def restore_gradients(
+    module: "LightningModule", saved: Mapping[str, torch.Tensor]
+) -> None:
+    """Put back what `gradients` took."""
+    for name, parameter in module.named_parameters():
+        if name in saved:
+            parameter.grad = saved[name].to(parameter.device)

@@ -4,31 +4,68 @@ What an epoch draws is then no function of what the process did before.
 """
 
 import random
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from torch.utils.data import BatchSampler, Subset
 
 from sweeper.trial import derive
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+Generator: TypeAlias = (
+    torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+)
+
 
 def begin_epoch(trainer: "Trainer", seed: int) -> None:
-    """Seed the global generators and those that the loaders hold."""
+    """Seed the global generators and those that loaders, data and module hold."""
     epoch = trainer.current_epoch
     stream = derive(seed, "epoch", epoch)
     random.seed(stream)
     np.random.seed(stream)
     torch.manual_seed(stream)
     for index, generator in enumerate(_generators(trainer)):
-        generator.manual_seed(derive(seed, "epoch", epoch, "generator", index))
-    _renew_workers(trainer)
+        _seed(generator, derive(seed, "epoch", epoch, "generator", index))
+    renew_workers(trainer)
 
 
-def _loaders(trainer: "Trainer") -> Iterator[object]:
+def state(trainer: "Trainer") -> dict[str, Any]:
+    """Where every stream of the fit stands, as tensors and plain values."""
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": _numpy_state(np.random.mtrand._rand),
+        "python": random.getstate(),
+        "own": [_state(generator) for generator in _generators(trainer)],
+    }
+
+
+def restore(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
+    """Put every stream where `state` found it."""
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    _set_state(np.random.mtrand._rand, saved["numpy"])
+    random.setstate(saved["python"])
+    for generator, own in zip(_generators(trainer), saved["own"], strict=True):
+        _set_state(generator, own)
+
+
+def renew_workers(trainer: "Trainer") -> None:
+    """End persistent loader workers: their generators live as long as they do."""
+    for loader in loaders(trainer):
+        iterator = getattr(loader, "_iterator", None)
+        if getattr(loader, "persistent_workers", False) and iterator is not None:
+            iterator._shutdown_workers()
+            loader._iterator = None  # type: ignore[attr-defined]  # a DataLoader
+
+
+def loaders(trainer: "Trainer") -> Iterator[object]:
+    """The loaders of training, then those of validation."""
     fit_loop = trainer.fit_loop
     for combined in (
         fit_loop._combined_loader,
@@ -38,28 +75,79 @@ def _loaders(trainer: "Trainer") -> Iterator[object]:
             yield from combined.flattened
 
 
-def _generators(trainer: "Trainer") -> list[torch.Generator]:
-    """Generators of loaders and samplers, each once, in a fixed order."""
-    found: list[torch.Generator] = []
-    for loader in _loaders(trainer):
-        batch_sampler = getattr(loader, "batch_sampler", None)
-        for owner in (
-            loader,
-            getattr(loader, "sampler", None),
-            batch_sampler,
-            getattr(batch_sampler, "sampler", None),
-        ):
-            generator = getattr(owner, "generator", None)
-            is_new = all(generator is not known for known in found)
-            if isinstance(generator, torch.Generator) and is_new:
-                found.append(generator)
+def _generators(trainer: "Trainer") -> list[Generator]:
+    """Generators held where a fit draws from, each once, in a fixed order."""
+    found: list[Generator] = []
+    for owner in _owners(trainer):
+        for value in vars(owner).values():
+            is_new = all(value is not known for known in found)
+            if isinstance(value, Generator) and is_new:
+                found.append(value)
     return found
 
 
-def _renew_workers(trainer: "Trainer") -> None:
-    """End persistent loader workers: their generators live as long as they do."""
-    for loader in _loaders(trainer):
-        iterator = getattr(loader, "_iterator", None)
-        if getattr(loader, "persistent_workers", False) and iterator is not None:
-            iterator._shutdown_workers()
-            loader._iterator = None  # type: ignore[attr-defined]  # a DataLoader
+def _owners(trainer: "Trainer") -> Iterator[object]:
+    for loader in loaders(trainer):
+        batch_sampler = getattr(loader, "batch_sampler", None)
+        yield loader
+        for name in ("sampler", "dataset"):
+            owner = getattr(loader, name, None)
+            while hasattr(owner, "__dict__"):
+                yield owner
+                owner = getattr(owner, "dataset", None) if _is_view(owner) else None
+        if isinstance(batch_sampler, BatchSampler):
+            yield batch_sampler
+            yield from (s for s in (batch_sampler.sampler,) if hasattr(s, "__dict__"))
+    module = trainer.lightning_module
+    yield from module.modules()
+
+
+def _is_view(owner: object) -> bool:
+    return isinstance(owner, Subset)
+
+
+def _seed(generator: Generator, seed: int) -> None:
+    match generator:
+        case torch.Generator():
+            generator.manual_seed(seed)
+        case np.random.Generator():
+            fresh = type(generator.bit_generator)(seed)
+            generator.bit_generator.state = fresh.state
+        case _:
+            generator.seed(seed)
+
+
+def _state(generator: Generator) -> Any:
+    match generator:
+        case torch.Generator():
+            return generator.get_state()
+        case np.random.Generator():
+            return _plain(generator.bit_generator.state)
+        case np.random.RandomState():
+            return _numpy_state(generator)
+        case _:
+            return generator.getstate()
+
+
+def _set_state(generator: Generator, saved: Any) -> None:
+    match generator:
+        case torch.Generator():
+            generator.set_state(saved)
+        case np.random.Generator():
+            generator.bit_generator.state = saved
+        case np.random.RandomState():
+            generator.set_state((saved[0], saved[1].numpy().astype("u4"), *saved[2:]))
+        case _:
+            generator.setstate(saved)
+
+
+def _numpy_state(generator: np.random.RandomState) -> tuple[Any, ...]:
+    """A numpy state whose array is a tensor, which torch loads as plain data."""
+    name, keys, *rest = generator.get_state()
+    return (name, torch.from_numpy(np.asarray(keys).astype("i8")), *rest)
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    return node.tolist() if isinstance(node, np.ndarray | np.generic) else node

@@ -1,32 +1,61 @@
 """The two newest resume checkpoints of a trial: written whole, read if whole.
 
-It knows files; what is in them is `checkpoint`'s.
+It knows files; what is in them is `saver`'s.
 """
 
 import logging
+import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from sweeper import disk
 from sweeper.paths import atomic_write
 
 log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
+DAMAGE = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 
 
-def save(content: Mapping[str, object], folder: Path) -> None:
-    """Write `content` as last.ckpt; the one before it becomes previous.ckpt."""
+def stage(content: Mapping[str, object], folder: Path) -> Path:
+    """Write `content` to a temporary file, to the disk; `commit` makes it count."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{LAST}.{os.getpid()}.tmp"
 
-    def write(temporary: Path) -> None:
+    def write_it() -> None:
         torch.save(dict(content), temporary)
-        if (folder / LAST).exists():
-            (folder / LAST).replace(folder / PREVIOUS)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
 
-    atomic_write(folder / LAST, write)
+    disk.patiently(write_it, folder=folder, scrap=temporary)
+    return temporary
+
+
+def write(content: Mapping[str, object], path: Path) -> None:
+    """Replace `path` by `content`, whole or not at all."""
+    atomic_write(path, lambda temporary: torch.save(dict(content), temporary))
+
+
+def commit(staged: Path) -> None:
+    """Make a staged file last.ckpt; the one before it becomes previous.ckpt."""
+    last = staged.with_name(LAST)
+    if last.exists():
+        last.replace(staged.with_name(PREVIOUS))
+    staged.replace(last)
 
 
 def newest(folder: Path) -> Path | None:
@@ -47,5 +76,5 @@ def is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+    except DAMAGE:
         return False

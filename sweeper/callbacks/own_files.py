@@ -1,0 +1,129 @@
+"""Which checkpoint files a fit reads and writes: the trial's own and no other's."""
+
+import importlib
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeper.callbacks import snapshot
+from sweeper.callbacks.loop_state import KEY
+from sweeper.paths import TrialPaths
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+
+REMEMBERED = (
+    "current_score",
+    "_last_checkpoint_saved",
+    "_last_global_step_saved",
+    "_defer_save_until_validation",
+)
+
+
+def keep_inside(trainer: "Trainer", folder: Path) -> None:
+    """Point every ModelCheckpoint that writes elsewhere to the trial's folder.
+
+    With a relative `dirpath` two trials in one working directory would share files,
+    and the second would go on from the first one's weights.
+    """
+    for callback in trainer.checkpoint_callbacks:
+        dirpath = getattr(callback, "dirpath", None)
+        if dirpath is not None and folder not in Path(dirpath).absolute().parents:
+            vars(callback)["dirpath"] = str(folder / "checkpoints")
+
+
+def memory(callbacks: Iterable[object]) -> dict[str, dict[str, Any]]:
+    """What a ModelCheckpoint remembers but does not save, by the callback's key."""
+    return {
+        getattr(callback, "state_key", ""): {
+            name: vars(callback)[name] for name in REMEMBERED
+        }
+        for callback in callbacks
+        if vars(callback).keys() >= set(REMEMBERED)
+    }
+
+
+def remember(
+    callbacks: Iterable[object], saved: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Put back what `memory` took: else it saves its last file at an end once more."""
+    for callback in callbacks:
+        vars(callback).update(saved.get(getattr(callback, "state_key", ""), {}))
+
+
+def relocate(node: Any, *, old: str, new: str) -> Any:
+    """The same tree with every path in the folder `old` as one in `new`.
+
+    A ModelCheckpoint whose folder was moved would forget its best value.
+
+    >>> relocate({"/a/b/x.ckpt": ("/a/bc", 1)}, old="/a/b", new="/c")
+    {'/c/x.ckpt': ('/a/bc', 1)}
+    """
+    if isinstance(node, dict):
+        return {
+            relocate(key, old=old, new=new): relocate(value, old=old, new=new)
+            for key, value in node.items()
+        }
+    if type(node) in (list, tuple):
+        return type(node)(relocate(item, old=old, new=new) for item in node)
+    if isinstance(node, str) and (node == old or node.startswith(old + os.sep)):
+        return new + node[len(old) :]
+    return node
+
+
+def forget_redone(paths: TrialPaths, known: Collection[str]) -> None:
+    """Remove checkpoints that a killed process wrote and that this one writes again.
+
+    A ModelCheckpoint would keep them, and write `best-v1.ckpt` beside `best.ckpt`.
+
+    Args:
+        paths: of the trial.
+        known: names of the files that were there when the resumed state was saved.
+    """
+    for path in paths.checkpoints.glob("*.ckpt"):
+        if path.name not in known and _is_older(path, paths):
+            path.unlink()
+
+
+def _is_older(path: Path, paths: TrialPaths) -> bool:
+    """Whether `path` was written before this attempt of the trial began."""
+    return path.stat().st_mtime < paths.spec.stat().st_mtime
+
+
+def resume_from_ours(package: str) -> None:
+    """Have `fit` of this process go on from the trial's own checkpoint.
+
+    `fit(ckpt_path=...)` is resolved before any hook runs. None and "last" mean our
+    file or none at all: what else "last" could find is another trial's. An explicit
+    file is a warm start, for as long as we have none; one that an earlier attempt
+    left in the trial's own folder is of the first epoch, which is done again.
+    """
+    connector = importlib.import_module(
+        f"{package}.trainer.connectors.checkpoint_connector"
+    )._CheckpointConnector
+    if hasattr(connector, "_sweeper_original"):
+        return
+    original = connector._select_ckpt_path
+
+    def select(
+        self: Any, state_fn: Any, ckpt_path: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        ours = [c for c in self.trainer.callbacks if c.state_key == KEY]
+        if not ours or state_fn.value != "fit":
+            return original(self, state_fn, ckpt_path, *args, **kwargs)
+        found = snapshot.newest(ours[0].paths.resume)
+        if found is not None:
+            return str(found)
+        if ckpt_path in (None, "last") or _is_left_over(ckpt_path, ours[0].paths):
+            return None
+        return original(self, state_fn, ckpt_path, *args, **kwargs)
+
+    connector._sweeper_original = original
+    connector._select_ckpt_path = select
+
+
+def _is_left_over(name: object, paths: TrialPaths) -> bool:
+    path = Path(str(name)).absolute()
+    return paths.folder in path.parents and path.exists() and _is_older(path, paths)

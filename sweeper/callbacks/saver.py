@@ -1,0 +1,171 @@
+"""When and what a fit saves, so that it can be killed at any moment and go on.
+
+Between two epochs, and where it is asked for between two batches. The places matter
+(Lightning 2.6): a save in on_validation_end crashes EarlyStopping on resume, one in
+on_train_epoch_end loses a ReduceLROnPlateau step, since schedulers that step by epoch
+do so after that hook. Hence on_train_epoch_start of the next epoch, before any other
+callback's, and on_train_end.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sweeper.callbacks import (
+    ActiveTrial,
+    loop_state,
+    own_files,
+    randomness,
+    running_means,
+    snapshot,
+)
+from sweeper.callbacks.loop_state import KEY, Boundary
+from sweeper.trial import Decision
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+ENDED = "ended.ckpt"
+
+
+class Paused(BaseException):
+    """Ends a fit at an epoch's boundary, its checkpoint written.
+
+    A BaseException, so that no `except Exception` of a project takes it for a failure
+    of its own.
+    """
+
+
+class Saver:
+    """Writes the checkpoints of one fit.
+
+    Attributes:
+        has_begun: whether an epoch began in this process: what its checkpoint would
+            hold before that is what the process started from.
+        epoch_start: where the random streams stood as the running epoch's loader
+            began, from where it can be replayed.
+    """
+
+    def __init__(
+        self, trial: ActiveTrial, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.folder = trial.paths.resume
+        self.has_begun = False
+        self.epoch_start: Mapping[str, Any] = {}
+        self._trial = trial
+        self._clock = clock
+        self._boundary: Boundary | None = None
+        self._ended: Path | None = None
+        self._weights: dict[str, torch.Tensor] = {}
+        self.begin(step=0)
+
+    def begin(self, *, step: int) -> None:
+        """Count steps and minutes from here: what is on disk is up to date."""
+        self._saved_step = step
+        self._saved_at = self._clock()
+
+    def on_epoch(self, trainer: "Trainer") -> None:
+        """Save what the last epoch left, then set the streams of the next one."""
+        if self.has_begun:
+            self._save(trainer, Boundary.START)
+            if self._trial.decision is Decision.PAUSE:
+                raise Paused
+        self.has_begun = True
+        loop_state.end_restart(trainer)
+        randomness.begin_epoch(trainer, self._trial.spec.seed)
+
+    def on_batch(self, trainer: "Trainer") -> None:
+        """Save between two batches, where enough steps or minutes have passed."""
+        spec = self._trial.spec
+        steps = trainer.global_step - self._saved_step
+        minutes = (self._clock() - self._saved_at) / 60
+        is_due = 0 < spec.checkpoint_steps <= steps
+        if is_due or 0 < spec.checkpoint_minutes <= minutes:
+            self._save(trainer, Boundary.MIDDLE)
+
+    def before_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+        """Write what more epochs would go on from, before other callbacks' ends.
+
+        They may replace the weights by an average, which no training continues.
+        """
+        if trainer.is_global_zero:
+            self._ended = snapshot.stage(self._dump(trainer, Boundary.END), self.folder)
+            self._weights = {
+                name: value.detach().cpu().clone()
+                for name, value in module.state_dict().items()
+                if isinstance(value, torch.Tensor)
+            }
+
+    def on_end(self, module: "LightningModule") -> None:
+        """Let it count, now that every other callback has done its work of the end."""
+        if self._ended is None:
+            return
+        changed = {
+            name: value.detach().cpu()
+            for name, value in module.state_dict().items()
+            if name in self._weights
+            and not torch.equal(value.cpu(), self._weights[name])
+        }
+        ended = self.folder / ENDED
+        ended.unlink(missing_ok=True)
+        if changed:
+            snapshot.write(changed, ended)
+        snapshot.commit(self._ended)
+        self._ended, self._weights = None, {}
+
+    def put_end(self, module: "LightningModule") -> None:
+        """Give a module of a finished fit the weights that its callbacks left."""
+        ended = self.folder / ENDED
+        if ended.exists():
+            changed = torch.load(ended, map_location="cpu", weights_only=True)
+            module.load_state_dict({**module.state_dict(), **changed})
+
+    def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
+        content = self._dump(trainer, boundary)
+        if trainer.is_global_zero:
+            snapshot.commit(snapshot.stage(content, self.folder))
+        self.begin(step=trainer.global_step)
+
+    def _dump(self, trainer: "Trainer", boundary: Boundary) -> dict[str, Any]:
+        self._boundary = boundary
+        try:
+            return trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        finally:
+            self._boundary = None
+
+    def add(
+        self, trainer: "Trainer", module: "LightningModule", checkpoint: dict[str, Any]
+    ) -> None:
+        """Correct and complete a checkpoint of ours; leave the project's as it is."""
+        if self._boundary is None:
+            return
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        is_end = self._boundary is Boundary.END
+        loop_state.rewrite(
+            checkpoint["loops"]["fit_loop"], self._boundary, progress.processed
+        )
+        checkpoint[KEY] = {
+            "metrics": loop_state.metric_states(module),
+            "gradients": loop_state.gradients(module),
+            "logged": {
+                name: torch.as_tensor(value).detach().cpu()
+                for name, value in trainer.callback_metrics.items()
+            },
+            # Not that it ended, but that it would not have gone on: a fit that
+            # reached max_epochs goes on when there are more.
+            "is_stopped": bool(trainer.should_stop) and is_end,
+            "folder": str(self._trial.paths.folder),
+            "memory": own_files.memory(vars(trainer)["callbacks"]),
+            "files": sorted(p.name for p in self.folder.parent.glob("*.ckpt")),
+        }
+        if self._boundary is Boundary.MIDDLE:
+            batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+            checkpoint[KEY]["middle"] = {
+                "batches": batches.ready,
+                "start": self.epoch_start,
+                "now": randomness.state(trainer),
+                "means": running_means.take(trainer),
+            }
