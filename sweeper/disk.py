@@ -43,9 +43,11 @@ def may_be_full(folder: Path) -> bool:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether a full or read-only disk is behind an error."""
-    while error is not None:
+    seen: set[int] = set()  # a cause that is raised again closes a circle
+    while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
 

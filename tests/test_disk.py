@@ -170,3 +170,9 @@ def test_the_disk_is_found_behind_what_a_project_raised() -> None:
     with pytest.raises(ValueError, match="cannot save") as caught:
         save()
     assert disk.is_full(caught.value)
+
+
+def test_a_circle_of_causes_has_an_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert not disk.is_full(one)

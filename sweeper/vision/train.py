@@ -73,9 +73,10 @@ def make(node: DictConfig, **arguments: object) -> object:
     try:
         return instantiate(node, **arguments)
     except InstantiationException as error:
-        if isinstance(error.__cause__, ValueError):
-            raise error.__cause__ from None
-        raise
+        cause = error.__cause__
+        if not isinstance(cause, ValueError):
+            raise
+    raise cause  # outside, or each of the two would be the other's context
 
 
 def make_model(node: DictConfig, data: LightningDataModule) -> LightningModule:

@@ -183,8 +183,10 @@ def test_a_wrong_setting_of_the_model_is_an_error(settings, message):
 def test_a_wrong_value_in_the_config_is_one_clear_error(
     tmp_path, override, error, message
 ):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         fit(tmp_path, override)
+    context = caught.value.__context__
+    assert context is None or context.__cause__ is not caught.value  # no circle
 
 
 def test_what_a_broken_target_raises_names_it(tmp_path):
