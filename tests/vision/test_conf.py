@@ -7,8 +7,10 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
+from sweeper.vision import trainer
 from sweeper.vision.classifier import Classifier
 from sweeper.vision.data import ImageData
 from sweeper.vision.jersey import JerseyData
@@ -19,12 +21,46 @@ RECIPES = {
     *("none", "default", "light", "strong"),
     *("colour", "geometric", "blur", "erasing"),
 }
+GROUPS = {
+    str(group)
+    for entry in OmegaConf.load(CONF / "train.yaml").defaults
+    for group in (entry if isinstance(entry, DictConfig) else ())
+}
 
 
 def names(group: str) -> list[str]:
     found = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     assert found, f"conf/{group} is empty"
     return found
+
+
+def nodes(node: object) -> list[DictConfig]:
+    """The outermost nodes with a `_target_`."""
+    if isinstance(node, DictConfig):
+        children = [node] if "_target_" in node else list(node.values())
+    else:
+        children = list(node) if isinstance(node, ListConfig) else []
+    if len(children) == 1 and children[0] is node:
+        return children
+    return [found for child in children for found in nodes(child)]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    "file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF))
+)
+def test_every_file_of_conf_makes_its_objects(tmp_path, file):
+    overrides = ["model.num_classes=3", "model.image_size=224"]
+    if file.parent == CONF:
+        made = nodes(composed(tmp_path, *overrides))
+    else:
+        group = file.parent.name
+        new = "" if group in GROUPS else "+"
+        cfg = composed(tmp_path, f"{new}{group}={file.stem}", *overrides)
+        made = nodes(cfg[group])
+    with torch.device("meta"):
+        objects = [instantiate(node) for node in made]
+    assert objects or file.stem == "none"
 
 
 @pytest.mark.parametrize("name", names("model"))
@@ -67,9 +103,9 @@ def test_the_named_recipes_are_there():
 
 @pytest.mark.parametrize("name", names("trainer"))
 def test_every_trainer_instantiates(tmp_path, name):
-    trainer = instantiate(composed(tmp_path, f"trainer={name}").trainer)
-    assert isinstance(trainer, Trainer)
-    assert Path(trainer.default_root_dir) == tmp_path / "out"
+    made = instantiate(composed(tmp_path, f"trainer={name}").trainer)
+    assert isinstance(made, Trainer)
+    assert Path(made.default_root_dir) == tmp_path / "out"
 
 
 @pytest.mark.parametrize("name", names("logging"))
@@ -81,17 +117,28 @@ def test_every_logger_instantiates(tmp_path, name):
 
 def test_t4_defaults(tmp_path):
     cfg = composed(tmp_path, "trainer=t4", "data=jersey")
-    trainer = cfg.trainer
-    assert (trainer.accelerator, trainer.devices) == ("gpu", 1)
-    assert trainer.precision == "16-mixed"
-    assert trainer.gradient_clip_val == 1.0
-    assert trainer.gradient_clip_algorithm == "norm"
-    assert trainer.accumulate_grad_batches == 1
-    assert trainer.max_epochs == 100
-    assert (cfg.data.batch_size, cfg.data.num_workers, cfg.seed) == (64, 4, 42)
-    made = instantiate(trainer)
+    assert cfg.seed == 42
+    data = instantiate(cfg.data)
+    assert (data.config.batch_size, data.config.num_workers) == (64, 4)
+    made = instantiate(cfg.trainer)
     assert (made.gradient_clip_val, made.gradient_clip_algorithm) == (1.0, "norm")
     assert (made.accumulate_grad_batches, made.max_epochs) == (1, 100)
+
+
+def test_a_machine_with_a_gpu_gets_the_t4_defaults(tmp_path, monkeypatch):
+    given: dict[str, object] = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    # Lightning's Trainer would look for the card.
+    monkeypatch.setattr(trainer, "Trainer", lambda **settings: given.update(settings))
+    for name in ("t4", "auto"):
+        given.clear()
+        instantiate(composed(tmp_path, f"trainer={name}").trainer)
+        assert (given["accelerator"], given["devices"]) == ("gpu", 1)
+        assert (given["precision"], given["benchmark"]) == ("16-mixed", True)
+        assert given["gradient_clip_val"] == 1.0
+        assert given["gradient_clip_algorithm"] == "norm"
+        assert (given["accumulate_grad_batches"], given["max_epochs"]) == (1, 100)
+        assert given["deterministic"] is False
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,42 @@
+"""Which training a command line means."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.training import make_spec
+from sweeper.trial import TrialSpec
+
+
+def spec(*overrides: str, **settings: object) -> TrialSpec:
+    arguments: dict[str, object] = {
+        "config": Path("conf/train.yaml"),
+        "target": "sweeper.vision.train:train",
+        "metric": "val/acc_top1",
+        "mode": "max",
+        "wandb_mode": "none",
+        "sweeps": Path("sweeps"),
+        **settings,
+    }
+    return make_spec(overrides, **arguments)  # type: ignore[arg-type]
+
+
+def test_the_folder_is_of_the_overrides_in_any_order() -> None:
+    one, other = spec("model=resnet50", "seed=1"), spec("seed=1", "model=resnet50")
+    assert one.folder == other.folder
+    assert one.folder != spec("model=resnet50", "seed=2").folder
+
+
+def test_what_comes_after_a_training_does_not_make_it_another() -> None:
+    plain, tested = spec("model=resnet50"), spec("model=resnet50", after=["test=true"])
+    assert plain.folder == tested.folder
+    assert tested.overrides == ("model=resnet50", "test=true")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "seed"), [((), 42), (("seed=7",), 7), (("seed=null",), 42)]
+)
+def test_epochs_are_seeded_by_the_seed_of_the_overrides(
+    overrides: tuple[str, ...], seed: int
+) -> None:
+    assert spec(*overrides).seed == seed
