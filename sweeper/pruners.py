@@ -53,8 +53,8 @@ def _best_point(
     """Name of the finished suggestion with the best mean, the trial's own apart."""
     values: dict[str, list[float]] = {}
     for row in rows:
-        point = row.user_attrs.get("point")
-        is_other = point is not None and point != trial.user_attrs.get("point")
+        point = str(row.user_attrs.get("point", ""))
+        is_other = point not in ("", trial.user_attrs.get("point"))
         if is_other and row.state is TrialState.COMPLETE and row.values:
             values.setdefault(point, []).append(row.values[0])
     means = {point: sum(found) / len(found) for point, found in values.items()}
