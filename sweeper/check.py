@@ -97,7 +97,7 @@ def _no_option(group: str, choice: object, options: Sequence[str]) -> str:
 
 def _representatives(space: Space) -> list[Params]:
     """A point for each choice of groups and variant, as far as `where` allows it."""
-    names = [p.name for p in space.parameters if p.is_group or p.name == VARIANT]
+    names = [p.name for p in space.parameters if p.shapes_config]
     total = math.prod(len(p.texts) or math.inf for p in space.parameters)
     found: dict[tuple[object, ...], Params] = {}
     if space.where is not None and space.size is not None and total > 0:
@@ -142,6 +142,9 @@ def _entries(experiment: Experiment, space: Space, point: Params) -> list[_Entry
                 _Entry(("variants", str(value), index), text)
                 for index, text in enumerate(recipe)
             ]
+        elif parameter.recipes:
+            place: Location = ("search_space", parameter.name)
+            entries += [_Entry(place, text) for text in parameter.recipes[value]]
         else:
             location: Location = ("search_space", parameter.name)
             entries.append(_Entry(location, parameter.override(value)))
@@ -152,7 +155,7 @@ def _check_values(config: DictConfig, experiment: Experiment, space: Space) -> N
     """Every value fits its key: the type of a structured config, a list or mapping."""
     scratch = copy.deepcopy(config)
     for parameter in space.parameters:
-        if parameter.is_group or parameter.name == VARIANT:
+        if parameter.shapes_config:
             continue
         for index, choice in enumerate(parameter.choices[:MAX_TRIED]):
             override = grammar.parse_override(parameter.override(choice))
@@ -241,7 +244,7 @@ class _Blame:
         return f"the config has no key {key!r}; {advice} ('+{key}' would add it)"
 
     def _choice(self, point: Params) -> list[str]:
-        swept = [p for p in self.space.parameters if p.is_group or p.name == VARIANT]
+        swept = [p for p in self.space.parameters if p.shapes_config]
         return [f"{p.name}={point[p.name]}" for p in swept]
 
     def _has(self, key: str, point: Params) -> bool:

@@ -124,7 +124,7 @@ class Composer:
         Raises:
             ConfigError: Hydra cannot compose a choice of groups.
         """
-        names = {p.name for p in space.parameters if p.is_group or p.name == VARIANT}
+        names = {p.name for p in space.parameters if p.shapes_config}
         bases: dict[tuple[object, ...], dict[str, object]] = {}
         values = _Values(space)
         for params in points:

@@ -27,12 +27,20 @@ class Parameter:
         name: what a Hydra override of it starts with, or `variant`.
         is_group: whether its values are options of a config group.
         texts: each choice with its text in Hydra's grammar; empty for an interval.
+        recipes: the overrides that each choice stands for, of a variant or a zip;
+            empty where a choice is the value of the key `name`.
     """
 
     name: str
     distribution: BaseDistribution
     is_group: bool = False
     texts: Mapping[Value, str] = field(default_factory=dict)
+    recipes: Mapping[Value, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def shapes_config(self) -> bool:
+        """Whether a choice may change which keys the config has."""
+        return self.is_group or bool(self.recipes)
 
     @property
     def choices(self) -> tuple[Value, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sweeper import grammar
+from sweeper import grammar, zips
 from sweeper.errors import ConfigError, nearest
 from sweeper.experiment import Experiment
 from sweeper.fixed import check_fixed, check_key, check_overrides
@@ -20,6 +20,7 @@ from sweeper.trial import Params, Value, derive
 from sweeper.where import Where
 from sweeper.where import parse as parse_where
 from sweeper.yaml_marks import Location
+from sweeper.zips import keys
 
 VARIANT = "variant"
 MAX_POINTS = 100_000  # of a grid, before `where`
@@ -98,13 +99,15 @@ class Space:
             raise self.experiment.error(("where",), str(error)) from error
 
     def overrides(self, params: Params) -> tuple[str, ...]:
-        """Hydra overrides of a point; those of its variant come last and win."""
+        """Hydra overrides of a point; those of zips, then its variant, come last."""
         known = {parameter.name: parameter for parameter in self.parameters}
         words = []
-        recipe: tuple[str, ...] = ()
+        recipe: list[str] = []
         for name, value in params.items():
-            if name == VARIANT and isinstance(value, str):
-                recipe = self.experiment.variants.get(value, ())
+            if name in known and known[name].recipes:
+                recipe += known[name].recipes.get(value, ())
+            elif name == VARIANT:  # of before the last variant left the file
+                continue
             elif name in known:
                 words.append(known[name].override(value))
             else:  # a trial from before its parameter left the file
@@ -143,7 +146,10 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
     ]
     parameters += _variant(experiment)
     _check_names(experiment, parameters)
-    check_overrides(experiment, {p.name.lstrip("+") for p in parameters})
+    check_overrides(
+        experiment,
+        {key.lstrip("+") for p in parameters if p.name != VARIANT for key in keys(p)},
+    )
     space = Space(
         experiment=experiment,
         parameters=tuple(parameters),
@@ -167,6 +173,10 @@ def _parameter(
 ) -> Parameter:
     location: Location = ("search_space", key)
     try:
+        if isinstance(given, str):
+            zipped = zips.parse(key, given, groups, seed=experiment.seeds[0])
+            if zipped is not None:
+                return zipped
         check_key(key)
         options = groups.get(key.lstrip("+").partition("@")[0], ())
         if isinstance(given, str):
@@ -195,21 +205,31 @@ def _variant(experiment: Experiment) -> list[Parameter]:
         return []
     texts: dict[Value, str] = {name: name for name in experiment.variants}
     distribution = CategoricalDistribution(tuple(texts))
-    return [Parameter(name=VARIANT, distribution=distribution, texts=texts)]
+    return [
+        Parameter(
+            name=VARIANT,
+            distribution=distribution,
+            texts=texts,
+            recipes={name: tuple(words) for name, words in experiment.variants.items()},
+        )
+    ]
 
 
 def _check_names(experiment: Experiment, parameters: Sequence[Parameter]) -> None:
     seen: dict[str, str] = {}
     for parameter in parameters:
-        bare = parameter.name.lstrip("+")
-        if bare in seen:
-            why = (
-                "names the recipes of variants" if bare == VARIANT else "is swept twice"
-            )
-            raise experiment.error(
-                ("search_space", seen[bare]), f"search_space: {bare!r} {why}; rename it"
-            )
-        seen[bare] = parameter.name
+        is_variant = parameter.name == VARIANT
+        for key in (VARIANT,) if is_variant else keys(parameter):
+            bare = key.lstrip("+")
+            if bare in seen:
+                why = (
+                    "names the recipes of variants" if is_variant else "is swept twice"
+                )
+                raise experiment.error(
+                    ("search_space", seen[bare]),
+                    f"search_space: {bare!r} {why}; rename it",
+                )
+            seen[bare] = parameter.name
 
 
 def _where(experiment: Experiment, parameters: Sequence[Parameter]) -> Where | None:

@@ -55,6 +55,17 @@ class Noise:
         return sum(alike), min(degrees, float(self.degrees.max()))
 
 
+def within(rows: Sequence[Values]) -> float:
+    """Variance over seeds within rows, all rows together; NaN without a second seed."""
+    degrees = sum(len(values) - 1 for values in rows if values)
+    if degrees < 1:
+        return math.nan
+    squares = sum(
+        float(np.var(list(values.values()))) * len(values) for values in rows if values
+    )
+    return squares / degrees
+
+
 def noise(rows: Sequence[Values]) -> Noise:
     """Variances over seeds, without what a seed does to every row alike.
 
@@ -162,7 +173,8 @@ def p_values(
             seeds, from the validation set alone.
 
     Returns:
-        1.0 for row 0; NaN where fewer than two seeds are shared or no noise is known.
+        1.0 for row 0 and for rows as good as it; NaN where fewer than two seeds are
+        shared or no noise is known.
     """
     result = [math.nan] * len(rows)
     if not rows:
@@ -172,9 +184,12 @@ def p_values(
     statistics: list[tuple[float, int, float]] = []
     for j in range(1, len(rows)):
         shared = [seed for seed in rows[0] if seed in rows[j]]
-        if len(shared) < 2 or not known.pooled > 0:
+        if len(shared) < 2:
             continue
         gap = sign * float(np.mean([rows[0][s] - rows[j][s] for s in shared]))
+        if not known.pooled > 0:
+            result[j] = math.nan if gap else 1.0
+            continue
         seeds, degrees = known.of_pair(0, j, len(shared))
         total = seeds + example_variance(j, shared)
         q = math.sqrt(2 / total) * gap

@@ -22,7 +22,7 @@ class Verdict:
         num_tied: rows that may be as good as the best one, itself among them.
         num_rows: rows with a value; finalists only, where there are some.
         seeds: of each of the tied rows; the fewest.
-        std: of one value over seeds, all rows together; NaN for one seed.
+        std: of one value over seeds, within rows; NaN for one seed.
         by_chance: how far the best of `num_rows` equal suggestions is better than
             their mean; NaN where no noise is known.
         is_lower_bound: whether `by_chance` holds the noise of examples only.
@@ -45,10 +45,11 @@ def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
     valued = [row for row in rows if row.rank]
     leading = [row for row in valued if row.is_finalist] or valued
     tied = [row for row in leading if row.is_tied]
-    noise = ties.noise([row.by_seed for row in leading])
+    values = [row.by_seed for row in leading]
+    within, paired = ties.within(values), ties.noise(values).pooled
     seeds = min((len(row.values) for row in tied), default=0)
     mean_seeds = sum(len(row.values) for row in leading) / max(1, len(leading))
-    std = math.sqrt(noise.pooled) if noise.pooled >= 0 else math.nan
+    std = math.sqrt(within)
     error = std / math.sqrt(mean_seeds) if mean_seeds else math.nan
     is_bound = math.isnan(error)
     if is_bound:
@@ -61,7 +62,7 @@ def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
         std=std,
         by_chance=expected_max(len(leading)) * error if leading else math.nan,
         is_lower_bound=is_bound,
-        more_seeds=_more_seeds(tied, std),
+        more_seeds=_more_seeds(tied, math.sqrt(paired)),
     )
 
 

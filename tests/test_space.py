@@ -125,6 +125,22 @@ def test_a_shuffle_is_the_same_in_every_process(make: Make) -> None:
             "'x' is an interval, which",
         ),
         ("search_space:\n  x: interval(1, 1)", 2, "must go up"),
+        ("search_space:\n  p: 'zip(a=choice(1, 2), b=choice(1))'", 2, "as many values"),
+        ("search_space:\n  p: 'zip(a=choice(1, 2))'", 2, "two keys or more"),
+        ("search_space:\n  p: 'zip(a=1, 2, b=choice(1))'", 2, "key=choice(...)"),
+        ("search_space:\n  p: 'zip(a=interval(0, 1), b=1)'", 2, "is an interval"),
+        ("search_space:\n  p: 'zip(a=choice(1, 1), b=choice(2, 2))'", 2, "same values"),
+        ("search_space:\n  p.q: 'zip(a=choice(1, 2), b=choice(1, 2))'", 2, "as a word"),
+        (
+            "search_space:\n  a: [1]\n  p: 'zip(a=choice(1, 2), b=choice(1, 2))'",
+            2,
+            "'a' is swept twice",
+        ),
+        (
+            "search_space: {p: 'zip(a=choice(1), b=choice(1))'}\noverrides: [b=1]",
+            2,
+            "would have no effect",
+        ),
         ("search_space:\n  x: tag(log, interval(0, 1))", 2, "must begin above 0"),
         ("search_space:\n  x: tag(lgo, interval(0, 1))", 2, "did you mean 'log'?"),
         ("search_space:\n  x: tag(int, interval(0.5, 2))", 2, "of whole numbers"),
@@ -230,6 +246,21 @@ def test_the_overrides_of_a_variant_come_last(make: Make) -> None:
         *("model=vit", "+x=null"),
         *("x=3", "~y", "model=resnet50"),
     )
+
+
+def test_a_zip_pairs_its_values_in_order(make: Make) -> None:
+    space = make(
+        "search_space: {n: [1, 2], p: 'zip(model=choice(vit, resnet18), "
+        "+lr=range(1, 3), l=choice([1, 2], [3, 4]), t=choice(''a, (b'', c))'}\n"
+        "where: \"n == 2 or p != ''\""
+    )
+    assert space.size == 4
+    points = list(space.points())
+    assert [space.overrides(point) for point in points[:2]] == [
+        ("n=1", "model=vit", "+lr=1", "l=[1,2]", "t='a, (b'"),
+        ("n=1", "model=resnet18", "+lr=2", "l=[3,4]", "t=c"),
+    ]
+    assert space.canonical(points[0]) == points[0]
 
 
 def test_equal_points_have_one_spelling(make: Make) -> None:

@@ -141,6 +141,12 @@ def test_without_two_shared_seeds_and_noise_nothing_is_said(
     assert math.isnan(ties.p_values(rows, sign=1)[1])
 
 
+def test_rows_that_are_equal_seed_by_seed_are_tied() -> None:
+    values = {0: 0.5, 1: 0.6, 2: 0.55}
+    assert ties.p_values([values, dict(values)], sign=1) == (1.0, 1.0)
+    assert ties.within([values, values]) == pytest.approx(0.0025)
+
+
 def test_losses_are_compared_downwards() -> None:
     rng = np.random.default_rng(0)
     low = dict(enumerate(rng.normal(size=5)))
