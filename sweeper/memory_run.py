@@ -101,7 +101,11 @@ def _without_trainer() -> ActiveTrial:
     """A trial that ends at its first report: a loop of its own is not to be run."""
 
     def send(
-        *, epoch: int, value: float | None, metrics: Mapping[str, float]
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        step: int | None,
     ) -> Decision:
         raise Reached("no Lightning Trainer")
 

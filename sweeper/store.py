@@ -167,7 +167,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
         values=dict(sorted(frozen.intermediate_values.items())),
         metrics=progress.get("metrics", {}),
         demand=Demand(**attrs["demand"]) if "demand" in attrs else Demand(cpus=1.0),
-        peak_bytes=attrs.get("peak_bytes", 0),
+        peak_bytes=progress.get("peak_bytes", 0),
         starts=len(attrs.get("attempts", ())),
         attempts=tuple(to_attempt(data) for data in attrs.get("attempts", ())),
         failures=tuple(to_failure(f) for f in attrs.get("failures", ())),

@@ -260,23 +260,6 @@ def derive(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What the driver settles once for every trial of one start.
-
-    Attributes:
-        demand: what each trial asks for.
-        slots: trials that the cluster holds at once.
-        seed_key: config key that takes the trial's seed, "" where it has none.
-        wandb_mode: "online", "offline" or "none".
-    """
-
-    demand: Demand
-    slots: int
-    seed_key: str
-    wandb_mode: str
-
-
 class StopReason(StrEnum):
     """Why a driver ended before the sweep was finished."""
 

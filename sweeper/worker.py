@@ -8,7 +8,6 @@ import inspect
 import logging
 import os
 import random
-import resource
 import sys
 import time
 import traceback
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper import callbacks, disk, failures, locks, metrics_file, redaction
+from sweeper import callbacks, disk, failures, locks, metrics_file, redaction, usage
 from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.compose import compose_trial, to_resolved
@@ -67,6 +66,7 @@ class Channel(Protocol):
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         """Journal one epoch; the decision."""
 
@@ -87,13 +87,21 @@ def run_trial(spec: TrialSpec, channel: Channel) -> Outcome:
 
 def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome:
     started = time.monotonic()
+    meter = usage.Meter()
 
     def send(
-        *, epoch: int, value: float | None, metrics: Mapping[str, float]
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        step: int | None,
     ) -> Decision:
-        busy = time.monotonic() - started
         return channel.report(
-            epoch=epoch, value=value, metrics=metrics, busy_seconds=busy
+            epoch=epoch,
+            value=value,
+            metrics=metrics,
+            busy_seconds=time.monotonic() - started,
+            usage=meter.read(step),
         )
 
     def on_metrics(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -169,15 +177,8 @@ def _close_run(trial: ActiveTrial, outcome: Outcome) -> None:
         stop_reason=reason,
         best=best,
         last=next((v for v in reversed(values) if v is not None), None),
-        peak_memory_mib=peak_memory_mib(),
+        peak_memory_mib=usage.peak_memory_mib(),
     )
-
-
-def peak_memory_mib() -> float:
-    """Most memory of this process: of the GPU's allocator, without a GPU resident."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
