@@ -53,6 +53,7 @@ class Result:
         seconds: virtual time to the end.
         share_seconds: shares of cards times the seconds of their epochs alone.
         busy_seconds: card seconds by the time that they computed.
+        gpu_seconds: card seconds that are paid for, by share.
         longest: seconds of the longest trial, alone.
         epochs: that were trained, repeated ones after a loss, too.
         most: trials on one card at once.
@@ -62,6 +63,7 @@ class Result:
     seconds: float = 0.0
     share_seconds: float = 0.0
     busy_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     longest: float = 0.0
     epochs: int = 0
     starts: int = 0
@@ -198,6 +200,7 @@ class Simulator:
     def _release(self, name: str, *, is_alive: bool = True) -> None:
         """A slot takes the next trial of its demand, or ends."""
         ended = self._running.pop(name)
+        self.result.gpu_seconds += (self.now - ended.began) * ended.demand.gpus
         if is_alive and self.journal.claim(name, ended.demand) is not None:
             self._begin(name, ended.demand, ended.place)
             return

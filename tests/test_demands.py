@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from sweeper import space, store, worker
 from sweeper.experiment import load
@@ -13,6 +15,7 @@ from sweeper.journal import Journal
 from sweeper.ladder import BatchKeys
 from sweeper.launch import Launch
 from sweeper.packing import CARDS, GIB, share
+from sweeper.past import Past
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Trial
 from tests.helpers import LAUNCH, make_experiment
 
@@ -136,6 +139,17 @@ def test_larger_batches_of_an_infeasible_point_are_never_started(
     unstarted = [trial for trial in trials if not trial.starts]
     assert len(unstarted) == 5
     assert all("not started" in t.failures[-1].message for t in unstarted)
+
+
+def test_the_search_is_told_of_an_infeasible_point(tmp_path: Path) -> None:
+    """As of one that was pruned at once, which samplers rank below all others."""
+    journal = _open(tmp_path, search_space={"batch_size": [8], "lr": [0.1]})
+    list(_attempts(journal))
+    experiment = load(tmp_path / "toy.yaml")
+    past = Past(space.parse(experiment, {})).see(journal._rows.all())
+    (told,) = past.study(StudyDirection.MAXIMIZE).trials
+    assert told.state is TrialState.PRUNED
+    assert told.params == {"batch_size": 8, "lr": 0.1}
 
 
 def test_smaller_batches_of_an_infeasible_point_are_tried(tmp_path: Path) -> None:
