@@ -267,11 +267,10 @@ class Simulator:
             "peak_bytes": float(trial.model.peak_bytes),
             "rate": 1.0 / (self.now - trial.epoch_began),
         }
-        value = self._learn(trial.spec, trial.epoch)
         return self.journal.report(
             name,
             epoch=trial.epoch,
-            value=value,
+            value=self._learn(trial.spec, trial.epoch),
             metrics={},
             busy_seconds=self.now - trial.began,
             usage=usage if self._is_measuring and trial.demand.gpus else {},
@@ -292,12 +291,10 @@ class Simulator:
 
     def _lose(self, card: int) -> None:
         """All trials of a card die, as with a spot machine that is taken away."""
-        places = [
-            Place(node=index, cards=(number,))
-            for index, node in enumerate(self._nodes)
-            for number in range(node.gpus)
-        ]
-        for name in [n for n, r in self._running.items() if r.place == places[card]]:
+        every = [(i, n) for i, each in enumerate(self._nodes) for n in range(each.gpus)]
+        index, number = every[card]
+        place = Place(node=index, cards=(number,))
+        for name in [n for n, r in self._running.items() if r.place == place]:
             self.result.lost += 1
             self.journal.lost(name)
             self._release(name, is_alive=False)

@@ -111,6 +111,9 @@ class Trial:
         values: objective by epoch (1-based, absolute); NaN is kept.
         metrics: every logged scalar of the last reported epoch.
         examples: which validation examples its best epoch got right, None if unknown.
+        memory_key: names all trials that take the same memory; "" without a GPU.
+        rates: steps a second, by trials a card.
+        oom_shares: shares of a card that were too small.
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
@@ -126,6 +129,9 @@ class Trial:
     examples: Examples | None = None
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
     peak_bytes: int = 0
+    memory_key: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    oom_shares: tuple[float, ...] = ()
     starts: int = 0
     attempts: tuple[Attempt, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -9,14 +9,14 @@ import torch
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from sweeper import space, store, worker
+from sweeper import packed, space, store, worker
 from sweeper.experiment import load
 from sweeper.journal import Journal
 from sweeper.ladder import BatchKeys
 from sweeper.launch import Launch
 from sweeper.packing import CARDS, GIB, share
 from sweeper.past import Past
-from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Trial
+from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep, Trial
 from tests.helpers import LAUNCH, make_experiment
 
 QUARTER = Demand(cpus=1.0, gpus=0.25, accelerator="T4")
@@ -40,9 +40,12 @@ def _open(folder: Path, launch: Launch = CARD, **keys: object) -> Journal:
     return Journal(experiment, parsed, folder / "sweeps" / "toy", launch)
 
 
+def _sweep(folder: Path) -> Sweep:
+    return store.Reader(load(folder / "toy.yaml"), folder / "sweeps" / "toy").sweep()
+
+
 def _trials(folder: Path) -> dict[str, Trial]:
-    sweep = store.Reader(load(folder / "toy.yaml"), folder / "sweeps" / "toy").sweep()
-    return {trial.id: trial for trial in sweep.trials}
+    return {trial.id: trial for trial in _sweep(folder).trials}
 
 
 def _oom() -> Failure:
@@ -304,3 +307,8 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
     asked = _open(tmp_path, launch, search_space=space_).peek()
     assert asked is not None
     assert round(1 / asked.gpus) == 3
+    (line,) = packed.lines(_sweep(tmp_path))
+    assert line == "packing batch_size=8: 3 a T4, 10 steps/s a card with 3 (best)"
+    (data,) = packed.to_json(_sweep(tmp_path))
+    assert data["best_per_card"] == 3
+    assert data["is_settled"]
