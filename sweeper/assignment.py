@@ -82,7 +82,10 @@ class Assignment:
             return packing.slots(
                 peak,
                 device_bytes=launch.device_bytes,
-                max_per_gpu=self._experiment.resources.max_per_gpu,
+                max_per_gpu=min(
+                    self._experiment.resources.max_per_gpu,
+                    packing.spread(launch.trials, cards=launch.cards),
+                ),
             )
         except DemandError:
             return 1  # alone it is tried; a prediction may be wrong

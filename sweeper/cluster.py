@@ -171,6 +171,7 @@ def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch
         peaks=peaks,
         device_bytes=device_bytes,
         cards=sum(node.gpus for node in found),
+        trials=plan.num_trials or 0,
         node_cpus=smallest.cpus if smallest else 0.0,
         node_gpus=smallest.gpus if smallest else 0,
         batch=plan.batch,

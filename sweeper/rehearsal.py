@@ -116,6 +116,7 @@ def _launch(preview: Preview, experiment: Experiment) -> Launch:
         peaks=peaks,
         device_bytes=node.device_bytes,
         cards=sum(each.gpus for each in preview.nodes),
+        trials=len(preview.points),
         node_cpus=node.cpus,
         node_gpus=node.gpus,
         batch=preview.plan.batch,

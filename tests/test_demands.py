@@ -233,6 +233,16 @@ def test_a_measured_peak_replaces_the_prediction(tmp_path: Path) -> None:
     assert asked.gpus == share(3)
 
 
+def test_cards_are_not_packed_while_others_would_be_idle(tmp_path: Path) -> None:
+    launch = replace(AUTO, peaks={"batch_size=8": GIB // 4}, trials=3)  # on two cards
+    journal = _open(
+        tmp_path, launch, search_space={"batch_size": [8], "lr": [0.1, 0.2, 0.3]}
+    )
+    asked = journal.claim("a")
+    assert asked is not None
+    assert asked.gpus == 0.5
+
+
 def test_max_per_gpu_bounds_what_memory_allows(tmp_path: Path) -> None:
     launch = replace(AUTO, peaks={"batch_size=8": GIB // 4})
     resources = {"gpus": "auto", "max_per_gpu": 2}
