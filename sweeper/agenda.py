@@ -1,6 +1,6 @@
 """Which trial a sweep owes next; a pure function of its rows and its experiment."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.study import StudyDirection
@@ -9,7 +9,6 @@ from optuna.trial import FrozenTrial
 from sweeper import finalists, policy
 from sweeper.experiment import Experiment
 from sweeper.past import Past
-from sweeper.settings import Budget
 from sweeper.space import Space
 from sweeper.trial import derive, trial_id
 
@@ -128,30 +127,3 @@ def new(
         past=past,
     )
     return None if suggestion is None else Owed(suggestion=suggestion, seed=first)
-
-
-def gpu_hours(rows: Iterable[FrozenTrial]) -> float:
-    """GPU hours of all attempts: a quarter card for an hour is 0.25."""
-    hours: Iterator[float] = (
-        row.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-        * row.user_attrs.get("demand", {}).get("gpus", 0.0)
-        / 3600
-        for row in rows
-    )
-    return sum(hours)
-
-
-def exceeded(budget: Budget, *, used: Mapping[str, float]) -> str:
-    """The first limit that is reached, as a message; "" for none.
-
-    Args:
-        used: hours by the limit's name.
-
-    >>> exceeded(Budget(wall_hours=8), used={"wall_hours": 8.5})
-    'budget.wall_hours: 8.5 of 8 used'
-    """
-    for name, hours in used.items():
-        limit = getattr(budget, name)
-        if limit is not None and hours >= limit:
-            return f"budget.{name}: {hours:.3g} of {limit:g} used"
-    return ""

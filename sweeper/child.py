@@ -51,6 +51,7 @@ class SocketChannel:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         """Journal one epoch; the decision."""
         self.send(
@@ -60,6 +61,7 @@ class SocketChannel:
                 "value": value,
                 "metrics": dict(metrics),
                 "busy_seconds": busy_seconds,
+                "usage": dict(usage),
             }
         )
         decision = Decision(self.receive()["decision"])

@@ -6,19 +6,27 @@ It places nothing; `placement` does.
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.node import Node
+from ray._private.node import Node as RayNode
 
+from sweeper import devices, memory, packing
+from sweeper.assignment import Assignment
 from sweeper.experiment import Experiment
+from sweeper.launch import Launch
+from sweeper.packing import CARDS, Node
+from sweeper.paths import SweepPaths
+from sweeper.plan import Plan
 from sweeper.trial import Demand
 
 NAMESPACE = "sweeper"
 EXTRAS = ("start_api_server", "start_monitor")  # methods of Ray's head node
+ACCELERATOR = "accelerator_type:"
 OBJECT_STORE_BYTES = 128 * 1024**2  # nothing of ours goes through it
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -33,7 +41,12 @@ ENVIRONMENT = {
 
 
 def start(
-    address: str, num_cpus: int | None, num_gpus: int | None, *, scratch: Path
+    address: str,
+    num_cpus: int | None,
+    num_gpus: int | None,
+    *,
+    scratch: Path,
+    card: str = "",
 ) -> None:
     """Connect this process to a Ray cluster, starting one where none is named.
 
@@ -43,6 +56,7 @@ def start(
         num_cpus: logical cores of a cluster that is started, None: the machine's.
         num_gpus: logical devices of it, None: the machine's.
         scratch: folder for Ray's sockets and logs.
+        card: type of its logical devices, as `resources.accelerator` names it.
     """
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     connect = functools.partial(
@@ -59,6 +73,7 @@ def start(
             num_gpus=num_gpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
+            resources={ACCELERATOR + card: float(num_gpus or 1)} if card else None,
             _temp_dir=str(scratch),
         )
 
@@ -70,14 +85,14 @@ def _without_extras() -> Iterator[None]:
     `include_dashboard=False` starts that server all the same, and `ray.init` waits
     for it: with the autoscaler, over a second of the start on two cores.
     """
-    before = {name: getattr(Node, name) for name in EXTRAS}
+    before = {name: getattr(RayNode, name) for name in EXTRAS}
     for name in EXTRAS:
-        setattr(Node, name, lambda self, **_: None)
+        setattr(RayNode, name, lambda self, **_: None)
     try:
         yield
     finally:
         for name, method in before.items():
-            setattr(Node, name, method)
+            setattr(RayNode, name, method)
 
 
 def stop() -> None:
@@ -95,32 +110,27 @@ def stop() -> None:
 
 
 def settle_demand(experiment: Experiment) -> Demand:
-    """What each trial asks for on this cluster; `auto` becomes a number.
+    """What a trial asks for that nothing is known of; `auto` becomes a number.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.
     """
     wanted = experiment.resources
-    nodes = _nodes()
+    found = nodes()
     gpus = wanted.gpus
     if gpus == "auto":
-        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    demand = Demand(
-        cpus=1.0 if wanted.cpus == "auto" else float(wanted.cpus),
-        gpus=float(gpus),
-        accelerator=wanted.accelerator if gpus else "",
-    )
+        gpus = 1.0 if any(node.gpus for node in found) else 0.0
+    cpus = 1.0 if wanted.cpus == "auto" else float(wanted.cpus)
     if wanted.cpus == "auto" and gpus:
-        shares = [_cpu_share(node, float(gpus)) for node in nodes if node.get("GPU")]
-        demand = Demand(
-            cpus=min(shares, default=1.0),
-            gpus=demand.gpus,
-            accelerator=demand.accelerator,
-        )
-    if count_slots(demand) == 0:
+        with_gpus = [node for node in found if node.gpus]
+        cpus = min((_cpu_share(node, gpus) for node in with_gpus), default=1.0)
+    demand = Demand(
+        cpus=cpus, gpus=gpus, accelerator=wanted.accelerator if gpus else ""
+    )
+    if packing.capacity(demand, found) == 0:
         have = "; ".join(
-            ", ".join(f"{k}: {v:g}" for k, v in sorted(node.items()) if ":" not in k)
-            for node in nodes
+            f"CPU: {node.cpus:g}, GPU: {node.gpus} {node.accelerator}".strip()
+            for node in found
         )
         raise experiment.error(
             ("resources",),
@@ -131,6 +141,48 @@ def settle_demand(experiment: Experiment) -> Demand:
     return demand
 
 
+def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch:
+    """Everything that each trial of this start depends on.
+
+    Args:
+        say: told before memory is predicted, which takes seconds for each key.
+
+    Raises:
+        ExperimentError: no node of the cluster holds one trial.
+    """
+    demand = settle_demand(plan.experiment)
+    found = [node for node in nodes() if node.gpus] if demand.gpus else []
+    smallest = min(found, key=lambda node: node.cpus / node.gpus, default=None)
+    device_bytes = min((node.device_bytes for node in found), default=0)
+    is_auto = plan.experiment.resources.gpus == "auto" and demand.gpus > 0
+    peaks = {}
+    if is_auto and device_bytes:
+        cache = SweepPaths(plan.folder).memory
+        if not cache.exists():
+            say("predicting the memory of the trials (sweeper plan shows it)")
+        predictions = memory.predict(plan.experiment, plan.space, cache=cache)
+        peaks = {key: p.peak_bytes for key, p in predictions.items()}
+    launch = Launch(
+        demand=demand,
+        slots=packing.capacity(demand, nodes()),
+        seed_key=plan.seed_key,
+        wandb_mode=wandb_mode,
+        is_auto=is_auto,
+        peaks=peaks,
+        device_bytes=device_bytes,
+        cards=sum(node.gpus for node in found),
+        trials=plan.num_trials or 0,
+        node_cpus=smallest.cpus if smallest else 0.0,
+        node_gpus=smallest.gpus if smallest else 0,
+        batch=plan.batch,
+        workers=plan.workers,
+    )
+    assigned = Assignment(plan.experiment, plan.space, launch)
+    demands = [assigned.demand(key, {}) for key in peaks] or [demand]
+    most = max(packing.capacity(each, nodes()) for each in demands)
+    return replace(launch, slots=max(1, most))
+
+
 def describe(demand: Demand) -> str:
     """A demand in words."""
     parts = [f"{demand.cpus:g} CPU"]
@@ -139,23 +191,31 @@ def describe(demand: Demand) -> str:
     return ", ".join(parts)
 
 
-def count_slots(demand: Demand) -> int:
-    """How many trials of one demand the cluster holds at once."""
-    wanted = bundle(demand)
-    return sum(
-        min(int(node.get(name, 0) / need + 1e-6) for name, need in wanted.items())
-        for node in _nodes()
+def nodes() -> list[Node]:
+    """The machines of the cluster that are alive."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [_node(node["Resources"]) for node in found if node["Alive"]]
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    types = [
+        name.removeprefix(ACCELERATOR)
+        for name in resources
+        if name.startswith(ACCELERATOR)
+    ]
+    accelerator = types[0] if types else ""
+    gpus = int(resources.get("GPU", 0))
+    card = CARDS.get(accelerator)
+    return Node(
+        cpus=resources.get("CPU", 0.0),
+        gpus=gpus,
+        accelerator=accelerator,
+        device_bytes=card.device_bytes if card else devices.memory() if gpus else 0,
     )
 
 
-def _nodes() -> list[dict[str, float]]:
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
-
-
-def _cpu_share(node: Mapping[str, float], gpus: float) -> float:
-    """A node's cores divided among the trials that its devices hold."""
-    return max(0.01, int(node.get("CPU", 1.0) * gpus / node["GPU"] * 100) / 100)
+def _cpu_share(node: Node, gpus: float) -> float:
+    return packing.cpus(gpus, node_cpus=node.cpus, node_gpus=node.gpus)
 
 
 def bundle(demand: Demand) -> dict[str, float]:
@@ -164,5 +224,5 @@ def bundle(demand: Demand) -> dict[str, float]:
     if demand.gpus:
         resources["GPU"] = demand.gpus
     if demand.accelerator:
-        resources[f"accelerator_type:{demand.accelerator}"] = 0.001
+        resources[ACCELERATOR + demand.accelerator] = 0.001
     return resources

@@ -33,7 +33,7 @@ from sweeper.experiment import Experiment, changes, dump, load
 from sweeper.live import Display
 from sweeper.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.plan import Plan
-from sweeper.trial import Launch, Stop, StopReason, Sweep
+from sweeper.trial import Stop, StopReason, Sweep
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,13 @@ class ClusterOptions:
         address: a running cluster, "auto" for this machine's; "" starts one.
         cpus: logical cores of the cluster that is started, None for the machine's.
         gpus: logical devices of it, None for the machine's.
+        card: type of its logical devices, "" for none.
     """
 
     address: str = ""
     cpus: int | None = None
     gpus: int | None = None
+    card: str = ""
 
 
 def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
@@ -118,6 +120,7 @@ def _drive_locked(
             options.cpus,
             options.gpus,
             scratch=address.parent,
+            card=options.card,
         )
         try:
             from sweeper import (
@@ -126,12 +129,10 @@ def _drive_locked(
             )  # beside Ray's start: it takes as long
 
             started.result()
-            demand = cluster.settle_demand(plan.experiment)
-            launch = Launch(
-                demand=demand,
-                slots=cluster.count_slots(demand),
-                seed_key=plan.seed_key,
+            launch = cluster.settle(
+                plan,
                 wandb_mode=wandb.mode(plan.experiment.wandb.mode),
+                say=display.event,
             )
             journal = remote.start_journal(
                 plan.experiment, plan.space, plan.folder, launch
@@ -140,7 +141,6 @@ def _drive_locked(
                 placement.fit,
                 journal,
                 experiment=plan.experiment,
-                launch=launch,
                 address=address,
             )
             _watch(plan, display, fit=fit, signals=signals, drain=journal.drain)

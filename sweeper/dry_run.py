@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from sweeper import estimate, memory, memory_key, store
+from sweeper import estimate, memory, memory_key, packing, store
 from sweeper.compose import Composer
 from sweeper.errors import DemandError
 from sweeper.estimate import Forecast, Given
@@ -102,7 +102,7 @@ def preview(
             measured=_measured(plan),
             card=card,
             nodes=nodes,
-            given=_given(plan, given, card),
+            given=_given(plan, given, card, most=_spread(points, nodes)),
         ),
     )
 
@@ -135,7 +135,11 @@ def _nodes(card: Card | None, machines: Machines) -> tuple[Node, ...]:
     return (node,) * max(1, machines.cards)
 
 
-def _given(plan: Plan, given: Given, card: Card | None) -> Given:
+def _spread(points: Sequence[Params], nodes: Sequence[Node]) -> int:
+    return packing.spread(len(points), cards=sum(node.gpus for node in nodes))
+
+
+def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
     resources, said = plan.experiment.resources, plan.experiment.estimate
     return Given(
         step_seconds=given.step_seconds or said.step_seconds or 0.0,
@@ -143,7 +147,7 @@ def _given(plan: Plan, given: Given, card: Card | None) -> Given:
         epochs=given.epochs or said.epochs or 0,
         gpus=-1.0 if resources.gpus == "auto" else resources.gpus,
         cpus=0.0 if resources.cpus == "auto" else resources.cpus,
-        max_per_gpu=resources.max_per_gpu,
+        max_per_gpu=min(resources.max_per_gpu, most),
         price=plan.experiment.price.get(card.name, 0.0) if card else 0.0,
     )
 

@@ -50,6 +50,7 @@ class Line:
         per_card: trials that share a card; 0 on CPUs, -1 for those that fit no card.
         seconds: of one whole trial, beside its neighbours.
         source: where the time of a step comes from.
+        alone: seconds of an epoch of one alone on a card.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Line:
     epochs: int
     seconds: float
     source: str
+    alone: float = 0.0
 
     @property
     def gpu_hours(self) -> float:
@@ -143,11 +145,13 @@ def _line(
     per_card, demand = _demand(prediction, card, nodes[0], given)
     epochs = given.epochs or prediction.epochs or EPOCHS
     steps = _steps(prediction, given)
+    slower = max(1.0, per_card * BUSY)
     if measured:
-        seconds, source = measured * epochs, "measured"
+        alone, source = measured / slower, "measured"
     else:
-        alone, source = _step_seconds(prediction, card, given)
-        seconds = alone * max(1.0, per_card * BUSY) * steps * epochs
+        step, source = _step_seconds(prediction, card, given)
+        alone = step * steps
+    seconds = alone * slower * epochs
     return Line(
         key=key,
         trials=trials,
@@ -158,6 +162,7 @@ def _line(
         epochs=epochs,
         seconds=seconds,
         source=source,
+        alone=alone,
     )
 
 

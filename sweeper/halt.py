@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from sweeper import agenda, failures
+from sweeper import budget, failures
 from sweeper.experiment import Experiment
 from sweeper.trial import Failure, Stop, StopReason
 
@@ -17,7 +17,7 @@ class Halt:
     """Watches what ends a sweep before its last trial.
 
     Args:
-        experiment: its budget of hours is absolute over all starts.
+        experiment: its budget is absolute over all starts.
         study: keeps the hours of earlier starts.
         clock: seconds; only differences count.
     """
@@ -56,16 +56,19 @@ class Halt:
             self.set(StopReason.FAILING, message)
 
     def watch_budget(self, rows: Callable[[], Sequence[FrozenTrial]]) -> None:
-        """Stop at a limit of hours; the limit on trials ends a sweep as planned."""
-        budget = self._experiment.budget
-        if budget.wall_hours is None and budget.gpu_hours is None:
+        """Stop at a limit; that on trials ends a sweep as planned."""
+        experiment = self._experiment
+        limits = experiment.budget
+        if not limits.model_dump(exclude={"trials"}, exclude_none=True):
             return
         wall_seconds = self._wall_before + self._clock() - self._started
         self._study.set_user_attr("wall_seconds", wall_seconds)
-        used = {
-            "wall_hours": wall_seconds / 3600,
-            "gpu_hours": agenda.gpu_hours(rows()),
-        }
-        message = agenda.exceeded(budget, used=used)
+        message = budget.reached(
+            limits,
+            rows(),
+            objective=experiment.objective,
+            price=experiment.price,
+            wall_seconds=wall_seconds,
+        )
         if message:
             self.set(StopReason.BUDGET, message)

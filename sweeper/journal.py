@@ -11,14 +11,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optuna.study import Study
 from optuna.trial import TrialState
 
-from sweeper import agenda, algorithms, policy, result, store, warm
-from sweeper.backlog import Backlog
+from sweeper import algorithms, policy, result, store, warm
+from sweeper.desk import Desk
 from sweeper.experiment import Experiment
 from sweeper.halt import Halt
+from sweeper.ladder import Rung
+from sweeper.launch import Launch
 from sweeper.paths import SweepPaths
 from sweeper.rows import Rows
+from sweeper.slot import NO_USAGE
 from sweeper.space import Space
 from sweeper.spec import make_spec
 from sweeper.trial import (
@@ -26,7 +30,6 @@ from sweeper.trial import (
     Demand,
     Failure,
     FailureKind,
-    Launch,
     State,
     Stop,
     StopReason,
@@ -43,6 +46,7 @@ class Journal:
         experiment: what runs; its sweep's folder is `folder`.
         launch: what the driver settled for this start.
         clock: seconds; only differences count.
+        study: where to write instead of the sweep's storage.
     """
 
     def __init__(
@@ -53,25 +57,25 @@ class Journal:
         launch: Launch,
         *,
         clock: Callable[[], float] = time.monotonic,
+        study: Study | None = None,
     ) -> None:
         self._experiment = experiment
         self._space = space
         self._paths = SweepPaths(folder)
-        self._launch = launch
-        self._study = store.open_study(experiment, self._paths)
+        self._study = study or store.open_study(experiment, self._paths)
         self._rows = Rows(self._study)
-        self._backlog = Backlog(
+        self._desk = Desk(
             experiment,
             space,
-            algorithms.search(experiment),
+            launch,
+            rows=self._rows,
+            search=algorithms.search(experiment),
             warm=warm.history(self._study, experiment, space, self._paths),
         )
         self._scheduler = algorithms.scheduler(experiment)
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths
         )
-        self._slots: dict[str, str] = {}  # slot -> id of the trial that it holds
-        self._is_exhausted = False
         self._halt = Halt(experiment, self._study, clock=clock)
         self._recover()
 
@@ -91,27 +95,21 @@ class Journal:
             demand: only a trial that asks for exactly this, where given.
         """
         self._halt.watch_budget(self._rows.all)
-        if self._halt.is_on:
-            return None
-        if demand is not None and demand != self._launch.demand:
-            return None
-        waiting = self._next_waiting() or self._create_next()
-        if waiting is None:
-            return None
-        self._slots[slot] = waiting
-        return self._launch.demand
+        return None if self._halt.is_on else self._desk.claim(slot, demand)
+
+    def peek(self) -> Demand | None:
+        """What the trial that `claim` would reserve asks for; None for none."""
+        return None if self._halt.is_on else self._desk.peek()
 
     def is_finished(self) -> bool:
         """Whether no trial runs and none will start in this driver's life."""
-        if self._slots:
+        if not self._desk.is_empty:
             return False
-        if self._halt.is_on:
-            return True
-        return self._next_waiting() is None and self._create_next() is None
+        return self._halt.is_on or self._desk.peek() is None
 
     def start(self, slot: str) -> TrialSpec:
         """Mark the slot's trial as running; what its process needs to know."""
-        identity = self._slots[slot]
+        identity, demand = self._desk.trial(slot), self._desk.demand(slot)
         frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
         attempt = {"slot": slot, "at": _now(), "busy_before": busy}
@@ -119,23 +117,12 @@ class Journal:
             self._rows.note(
                 identity,
                 attempts=[*frozen.user_attrs.get("attempts", ()), attempt],
-                demand=asdict(self._launch.demand),
+                demand=asdict(demand),
                 busy_before=busy,
+                **self._desk.known(frozen, demand),
             )
             self._rows.move(identity, TrialState.RUNNING)
-        seed = frozen.user_attrs["seed"]
-        return self._spec(params=frozen.params, seed=seed, number=frozen.number)
-
-    def _next_waiting(self) -> str | None:
-        return self._rows.waiting(but=self._slots.values())
-
-    def _create_next(self) -> str | None:
-        """Write the row of the next trial that the sweep owes; its id."""
-        if self._is_exhausted:
-            return None
-        owed = self._backlog.next(self._rows.all())
-        self._is_exhausted = owed is None
-        return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None
+        return self._spec(self._rows.get(identity), demand=demand)
 
     # ---- what becomes of it
 
@@ -147,6 +134,7 @@ class Journal:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float] = NO_USAGE,
     ) -> Decision:
         """Record one epoch, then say whether the trial goes on.
 
@@ -156,13 +144,15 @@ class Journal:
             value: the objective; None in an epoch that did not measure it.
             metrics: every scalar that was logged.
             busy_seconds: age of the trial's process.
+            usage: what it measured of its device: peak_bytes, rate in steps a second.
         """
-        identity = self._slots[slot]
+        identity = self._desk.trial(slot)
         frozen = self._rows.get(identity)
         before = frozen.user_attrs.get("busy_before", 0.0)
         progress = {
             "metrics": dict(metrics),
             "busy_seconds": before + busy_seconds,
+            **self._desk.learn(slot, frozen, usage),
         }
         with self._rows.together():
             self._rows.note(identity, progress=progress)
@@ -188,7 +178,7 @@ class Journal:
 
         A trial without one finite value has failed.
         """
-        identity = self._slots[slot]
+        identity = self._desk.trial(slot)
         frozen = self._rows.get(identity)
         values = [v for v in frozen.intermediate_values.values() if math.isfinite(v)]
         if not values:
@@ -207,34 +197,43 @@ class Journal:
         self._rows.move(identity, state, [best])
         result.save(self._rows.get(identity), self._paths.trial(identity))
         self._halt.succeeded()
-        del self._slots[slot]
+        self._desk.release(slot)
         return store.STATES[state]
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt: WAITING where a retry is left, else FAILED."""
-        identity = self._slots.pop(slot)
+        demand = self._desk.demand(slot)
+        identity = self._desk.release(slot)
         frozen = self._rows.get(identity)
         stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
+        rung = self._desk.rung(frozen, failure, demand)
         attempts = [store.to_failure(data) for data in stored]
-        is_retried = policy.retry(attempts, self._experiment.retry)
+        is_retried = (
+            policy.retry(attempts, self._experiment.retry)
+            if rung is None
+            else rung is not Rung.INFEASIBLE
+        )
         state = TrialState.WAITING if is_retried else TrialState.FAIL
         with self._rows.together():
             self._rows.note(identity, failures=stored)
+            if rung is not None:
+                self._rows.note(identity, **self._desk.lesson(frozen, rung, demand))
             self._rows.move(identity, state)
         if not is_retried:
             result.save(self._rows.get(identity), self._paths.trial(identity))
-            self._halt.failed(identity, failure)
+            if rung is None:  # that a point is too large says nothing of the next
+                self._halt.failed(identity, failure)
         return store.STATES[state]
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""
-        self._rows.move(self._slots.pop(slot), TrialState.WAITING)
+        self._rows.move(self._desk.release(slot), TrialState.WAITING)
 
     def lost(self, slot: str) -> None:
         """Record that a slot died; its trial, if it held one, counts as lost."""
-        if slot not in self._slots:
+        if not self._desk.holds(slot):
             return
-        step = self._rows.get(self._slots[slot]).last_step or 0
+        step = self._rows.get(self._desk.trial(slot)).last_step or 0
         message = "the process or its node died"
         self.fail(slot, Failure(kind=FailureKind.LOST, message=message, step=step))
 

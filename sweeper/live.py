@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from sweeper import packed
 from sweeper.events import Event
 from sweeper.export import plain
 from sweeper.leaderboard import best, found
@@ -139,6 +140,7 @@ def status_json(sweep: Sweep) -> dict[str, object]:
         "state": sweep_state(sweep),
         "folder": str(sweep.folder),
         "objective": sweep.experiment.objective.model_dump(),
+        "packing": packed.to_json(sweep),
         "trials": [_trial_json(sweep, trial) for trial in sweep.trials],
     }
 

@@ -76,8 +76,7 @@ def fit(config: DictConfig) -> None:
         GuessError: no module, no batch size or no image size in the config.
     """
     nodes = list(_nodes(OmegaConf.to_container(config, resolve=True)))
-    data, trainer = shape(nodes), _find(nodes, "Trainer", "trainer")
-    module = _find(nodes, "LightningModule", "model")
+    data, module = shape(nodes), _find(nodes, "LightningModule", "model")
     if not module:
         raise GuessError("no node of the config makes a LightningModule")
     module = dict(module)
@@ -92,13 +91,13 @@ def fit(config: DictConfig) -> None:
     made: Any = instantiate(OmegaConf.create(module))
     if not isinstance(made, package.LightningModule):
         raise GuessError(f"{module['_target_']} makes no LightningModule")
-    precision = str(trainer.get("precision") or "32-true")
+    precision = str(_first(nodes, ("precision",)) or "32-true")
     if precision == "auto":
         precision = "16-mixed"
     package.Trainer(
         precision=precision,
-        max_epochs=trainer.get("max_epochs") or 1,
-        accumulate_grad_batches=trainer.get("accumulate_grad_batches") or 1,
+        max_epochs=_first(nodes, ("max_epochs",)) or 1,
+        accumulate_grad_batches=_first(nodes, ("accumulate_grad_batches",)) or 1,
         callbacks=_averages(nodes),
     ).fit(made, loader)
 

@@ -97,20 +97,33 @@ def run(
     return watch.seen
 
 
-def _without_trainer() -> ActiveTrial:
-    """A trial that ends at its first report: a loop of its own is not to be run."""
+class _Loop(ActiveTrial):
+    """Ends a training loop without a Trainer at its first report."""
 
-    def send(
-        *, epoch: int, value: float | None, metrics: Mapping[str, float]
+    def report(
+        self,
+        epoch: int,
+        metrics: Mapping[str, float],
+        *,
+        step: int | None = None,
+        correct: str = "",
+        order: str = "",
     ) -> Decision:
-        raise Reached("no Lightning Trainer")
+        raise Reached("a loop without a Lightning Trainer")
 
+
+def _without_trainer() -> ActiveTrial:
+    """A trial of which only that it runs is true."""
     names = inspect.signature(TrialSpec).parameters
     blank: dict[str, Any] = {
         name: "" for name, p in names.items() if p.default is inspect.Parameter.empty
     }
     spec = TrialSpec(**{**blank, "overrides": (), "params": {}})
-    return ActiveTrial(spec=spec, send=send, on_metrics=lambda epoch, metrics: None)
+
+    def send(**_: object) -> Decision:
+        raise Reached
+
+    return _Loop(spec=spec, send=send, on_metrics=lambda epoch, metrics: None)
 
 
 def pretend_gpu() -> None:

@@ -4,6 +4,7 @@ It works on numbers only: bytes that others predicted or measured, cards that ot
 counted.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -84,6 +85,17 @@ def slots(
             "lower the batch size or choose a larger card"
         )
     return int(count)
+
+
+def spread(trials: int, *, cards: float) -> int:
+    """The most trials a card that it takes to run all of a sweep's at once.
+
+    To pack more closely would leave cards idle; `MAX_SLOTS` where nobody knows.
+
+    >>> spread(40, cards=16), spread(4, cards=4), spread(0, cards=4)
+    (3, 1, 16)
+    """
+    return math.ceil(trials / cards) if trials and cards else MAX_SLOTS
 
 
 def share(count: int) -> float:

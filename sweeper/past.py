@@ -124,10 +124,19 @@ class Past:
     def _fold(self, found: Key) -> FrozenTrial | None:
         point = self._known[found]
         rows = [self._rows[place] for place in self._places[found]]
-        alive = [row for row in rows if row.state is not TrialState.FAIL]
+        alive = [
+            row
+            for row in rows
+            if row.state is not TrialState.FAIL or _is_infeasible(row)
+        ]
         if point is None or not alive:
             return None
         return _fold(alive, point, self._space.distributions)
+
+
+def _is_infeasible(row: FrozenTrial) -> bool:
+    """Whether no share of a card was enough: that says something of the point."""
+    return bool(row.user_attrs.get("is_infeasible"))
 
 
 def _fold(
@@ -135,10 +144,15 @@ def _fold(
     params: Params,
     distributions: dict[str, BaseDistribution],
 ) -> FrozenTrial:
-    """One trial for the seeds of a point; a seed that still runs does not count."""
+    """One trial for the seeds of a point; a seed that still runs does not count.
+
+    An infeasible point is one that was pruned before it said anything, which samplers
+    rank below all others.
+    """
     states = {row.state for row in rows}
     final = (TrialState.COMPLETE, TrialState.PRUNED)
-    state = next((s for s in final if s in states), TrialState.RUNNING)
+    other = TrialState.PRUNED if all(map(_is_infeasible, rows)) else TrialState.RUNNING
+    state = next((s for s in final if s in states), other)
     values = [row.values[0] for row in rows if row.state in final and row.values]
     reports: dict[int, list[float]] = {}
     for row in rows:

@@ -4,11 +4,12 @@ What a slot runs, when it stops and what is tried again is the journal's word.
 """
 
 import functools
+import math
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,38 +18,59 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweeper import slot, template
-from sweeper.cluster import bundle
+from sweeper.cluster import bundle, nodes
 from sweeper.experiment import Experiment
+from sweeper.packing import Node, Room
 from sweeper.remote import RemoteJournal
-from sweeper.trial import Demand, Launch
+from sweeper.trial import Demand
 
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
 POLL_SECONDS = 0.05
+NODES_SECONDS = 5.0  # between looks at which machines there are
 
 
 class JournalSearch(Searcher):
     """Asks the journal for the next trial whenever Tune has room for a slot."""
 
-    def __init__(self, journal: RemoteJournal, *, slots: int, prefix: str) -> None:
+    def __init__(self, journal: RemoteJournal, *, prefix: str) -> None:
         super().__init__()
         self._journal = journal
-        self._slots = slots
         self._prefix = prefix
-        self._live: set[str] = set()
+        self._live: dict[str, Demand] = {}
+        self._nodes: Sequence[Node] = ()
+        self._seen_at = -math.inf
 
     def suggest(  # type: ignore[override]  # FINISHED is a string, which Tune omits
         self, trial_id: str
     ) -> dict[str, object] | str | None:
         """A slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
-        if len(self._live) >= self._slots:
-            return None
         name = f"{self._prefix}/{trial_id}"
-        demand = self._journal.claim(name)
-        if demand is None:
+        asked = self._journal.peek()
+        if asked is None:
             is_over = not self._live and self._journal.is_finished()
             return Searcher.FINISHED if is_over else None
-        self._live.add(trial_id)
+        if not self._has_room(asked):
+            return None
+        demand = self._journal.claim(name, asked)
+        if demand is None:  # another slot was first
+            return None
+        self._live[trial_id] = demand
         return {"slot": name, **asdict(demand)}
+
+    def _has_room(self, asked: Demand) -> bool:
+        """Whether a card is free enough, if Ray has filled them as it should.
+
+        A slot that waited for room would hold its trial, and a driver that stops
+        would wait for it.
+        """
+        if time.monotonic() > self._seen_at + NODES_SECONDS:
+            self._nodes, self._seen_at = nodes(), time.monotonic()
+        room = Room(self._nodes)
+        for demand in sorted(self._live.values(), key=lambda d: -d.gpus):
+            place = room.find(demand)
+            if place is not None:
+                room.take(demand, place)
+        return room.find(asked) is not None
 
     def on_trial_complete(
         self,
@@ -57,7 +79,7 @@ class JournalSearch(Searcher):
         error: bool = False,
     ) -> None:
         """A slot ended; what it still held is lost."""
-        self._live.discard(trial_id)
+        self._live.pop(trial_id, None)
         self._journal.lost(f"{self._prefix}/{trial_id}")
 
     def save(self, checkpoint_path: str) -> None:
@@ -78,7 +100,6 @@ def fit(
     journal: RemoteJournal,
     *,
     experiment: Experiment,
-    launch: Launch,
     address: Path,
 ) -> None:
     """Run slots until the journal has nothing more to run.
@@ -105,9 +126,7 @@ def fit(
     tuner = tune.Tuner(
         tune.with_resources(slot_main, resources),
         tune_config=tune.TuneConfig(
-            search_alg=JournalSearch(
-                journal, slots=launch.slots, prefix=f"{os.getpid()}"
-            ),
+            search_alg=JournalSearch(journal, prefix=f"{os.getpid()}"),
             num_samples=-1,
             reuse_actors=True,
         ),

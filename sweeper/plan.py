@@ -1,16 +1,20 @@
 """What a run will do, checked before anything starts."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper import algorithms, experiment, space
-from sweeper.compose import Composer
+from sweeper import algorithms, experiment, memory_key, space
+from sweeper.compose import Composer, to_plain
 from sweeper.errors import ConfigError
 from sweeper.experiment import Experiment
+from sweeper.ladder import BatchKeys
 from sweeper.paths import SweepPaths
 from sweeper.space import Space
+
+ACCUMULATION = "accumulate_grad_batches"
+WORKERS = "num_workers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,8 @@ class Plan:
         folder: the sweep's folder.
         seed_key: config key that takes the trial's seed, "" where it has none.
         num_trials: trials of the whole sweep, None where the budget does not say.
+        batch: where the config has its batch size.
+        workers: loader workers that the config asks for, by key.
     """
 
     experiment: Experiment
@@ -28,6 +34,8 @@ class Plan:
     folder: Path
     seed_key: str
     num_trials: int | None
+    batch: BatchKeys = field(default_factory=BatchKeys)
+    workers: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
@@ -47,6 +55,7 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     parsed = space.parse(loaded, composer.groups())
     composer.check(loaded, parsed)
     config = composer.compose(loaded.overrides)
+    plain = to_plain(config)
     algorithms.search(loaded)
     algorithms.scheduler(loaded)
     return Plan(
@@ -55,7 +64,34 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
         folder=(sweeps / loaded.name).absolute(),
         seed_key="seed" if "seed" in config else "",
         num_trials=_num_trials(loaded, parsed),
+        batch=_batch_keys(plain),
+        workers={
+            key: value for key, value in _integers(plain) if key.endswith(WORKERS)
+        },
     )
+
+
+def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
+    found = dict(_integers(config))
+    batch = next((key for key in found if memory_key.is_batch(key)), "")
+    steps = next((key for key in found if key.endswith(ACCUMULATION)), "")
+    return BatchKeys(
+        batch=batch,
+        accumulation=steps,
+        batch_size=found.get(batch, 0),
+        accumulate=found.get(steps, 1),
+    )
+
+
+def _integers(
+    config: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, int]]:
+    """Every whole number of a config with its dotted key."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _integers(value, f"{prefix}{name}.")
+        elif type(value) is int:
+            yield f"{prefix}{name}", value
 
 
 def _num_trials(loaded: Experiment, parsed: Space) -> int | None:

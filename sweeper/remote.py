@@ -13,9 +13,11 @@ from sweeper.cluster import NAMESPACE
 from sweeper.errors import JournalError
 from sweeper.experiment import Experiment
 from sweeper.journal import Journal
+from sweeper.launch import Launch
 from sweeper.paths import SweepPaths
+from sweeper.slot import NO_USAGE
 from sweeper.space import Space
-from sweeper.trial import Decision, Demand, Failure, Launch, State, Stop, TrialSpec
+from sweeper.trial import Decision, Demand, Failure, State, Stop, TrialSpec
 
 JOURNAL_WAIT_SECONDS = 30.0
 
@@ -67,6 +69,11 @@ class RemoteJournal:
         claimed: Demand | None = self._call("claim", slot, demand)
         return claimed
 
+    def peek(self) -> Demand | None:
+        """What the next trial asks for."""
+        asked: Demand | None = self._call("peek")
+        return asked
+
     def start(self, slot: str) -> TrialSpec:
         """Mark it as running."""
         spec: TrialSpec = self._call("start", slot)
@@ -80,6 +87,7 @@ class RemoteJournal:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float] = NO_USAGE,
     ) -> Decision:
         """Record one epoch."""
         decision: Decision = self._call(
@@ -89,6 +97,7 @@ class RemoteJournal:
             value=value,
             metrics=metrics,
             busy_seconds=busy_seconds,
+            usage=dict(usage),
         )
         return decision
 

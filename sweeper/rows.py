@@ -57,6 +57,20 @@ class Rows:
                 return identity
         return None
 
+    @property
+    def num_waiting(self) -> int:
+        """How many trials wait or are about to start."""
+        return len(self._waiting)
+
+    def queue(self, *, but: Collection[str]) -> list[FrozenTrial]:
+        """The trials that wait, `but` for some, by number."""
+        rows = self.all()
+        return [
+            rows[place]
+            for place in self._waiting
+            if rows[place].user_attrs["id"] not in but
+        ]
+
     def together(self) -> AbstractContextManager[None]:
         """Makes one write of all records of a block; they count from its end on."""
         return store.together(self._storage)

@@ -10,11 +10,13 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sweeper import disk
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
+NO_USAGE: Mapping[str, float] = MappingProxyType({})
 EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
@@ -36,6 +38,7 @@ class JournalClient(Protocol):
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float] = NO_USAGE,
     ) -> Decision:
         """Record one epoch."""
 

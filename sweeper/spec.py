@@ -1,38 +1,53 @@
 """From a suggestion to the `TrialSpec` that its process runs, and its file."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sweeper import defaults
+from optuna.trial import FrozenTrial
+
+from sweeper import defaults, ladder, packing
 from sweeper.experiment import Experiment
 from sweeper.export import value_cell
+from sweeper.launch import Launch
 from sweeper.leaderboard import labels
 from sweeper.paths import SweepPaths, write_text
 from sweeper.space import Space
-from sweeper.trial import Launch, Params, TrialSpec, trial_id
+from sweeper.trial import Demand, Params, TrialSpec, trial_id
 
 
 def make_spec(
     experiment: Experiment,
     space: Space,
     launch: Launch,
+    row: FrozenTrial,
     *,
-    params: Params,
-    seed: int,
-    number: int,
+    demand: Demand,
     paths: SweepPaths,
 ) -> TrialSpec:
-    """What the process of one trial needs to know."""
+    """What the process of one trial needs to know.
+
+    Args:
+        row: the trial's; with `cores` it keeps the threads and loader workers of its
+            first start, since they are a part of bit-equality.
+        demand: what it was given.
+    """
+    params, seed = row.params, row.user_attrs["seed"]
     identity = trial_id(params, seed=seed)
     seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
+    words = (*experiment.overrides, *space.overrides(params), *seeded)
+    cores = row.user_attrs.get("cores", demand.cpus)
+    words += _workers(launch, words, cores=cores) if 0 < demand.gpus < 1 else ()
+    if row.user_attrs.get("is_shrunk"):
+        words += ladder.shrunk(words, launch.batch)
     return TrialSpec(
         id=identity,
-        number=number,
+        number=row.number,
         sweep=experiment.name,
         target=experiment.target,
         config=str(experiment.project / experiment.config),
-        overrides=(*experiment.overrides, *space.overrides(params), *seeded),
+        overrides=words,
         params=dict(params),
         seed=seed,
         folder=str(paths.trial(identity).folder.absolute()),
@@ -41,13 +56,27 @@ def make_spec(
         mode=experiment.objective.mode,
         chdir=experiment.chdir,
         timeout_seconds=experiment.timeout,
-        gpus=launch.demand.gpus,
-        threads=max(1, int(launch.demand.cpus)),
-        memory_fraction=launch.demand.gpus if 0 < launch.demand.gpus < 1 else 1.0,
+        gpus=demand.gpus,
+        threads=max(1, int(cores)),
+        memory_fraction=packing.memory_fraction(
+            demand.gpus, device_bytes=launch.device_bytes
+        ),
         checkpoint_steps=experiment.checkpoint.every_steps or 0,
         checkpoint_minutes=experiment.checkpoint.every_minutes or 0.0,
         env=dict(experiment.env),
         wandb=_wandb(experiment, launch, params=params, seed=seed),
+    )
+
+
+def _workers(
+    launch: Launch, overrides: Sequence[str], *, cores: float
+) -> tuple[str, ...]:
+    """Fewer loader workers than the config asks for, where they share the cores."""
+    given = {word.lstrip("+").partition("=")[0] for word in overrides}
+    return tuple(
+        f"{key}={packing.loader_workers(asked, cores=cores)}"
+        for key, asked in launch.workers.items()
+        if key not in given and asked > packing.loader_workers(asked, cores=cores)
     )
 
 

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sweeper import progress, verdict
+from sweeper import packed, progress, verdict
 from sweeper.export import delta_text, plain, short, tie_text, value_cell, value_text
 from sweeper.leaderboard import Row, best, found, labels, rank, varied
 from sweeper.trial import Params, State, Sweep, Trial
@@ -60,6 +60,7 @@ def status_view(
         shown = running[:max_rows]
         tables = [_running_table(sweep, shown, is_wide=w) for w in (True, False)]
         parts += [_Fitting(tables), *_hidden(len(running) - len(shown))]
+    parts += [Text(plain(line), style="dim") for line in packed.lines(sweep)]
     parts.append(leaderboard_view(sweep, max_rows=max_rows))
     return Group(*parts)
 

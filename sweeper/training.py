@@ -30,6 +30,7 @@ class TerminalChannel:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         """Take one epoch; PAUSE once Ctrl-C was pressed."""
         return Decision.PAUSE if self.is_pausing else Decision.CONTINUE

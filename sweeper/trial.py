@@ -111,6 +111,9 @@ class Trial:
         values: objective by epoch (1-based, absolute); NaN is kept.
         metrics: every logged scalar of the last reported epoch.
         examples: which validation examples its best epoch got right, None if unknown.
+        memory_key: names all trials that take the same memory; "" without a GPU.
+        rates: steps a second, by trials a card.
+        oom_shares: shares of a card that were too small.
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
@@ -126,6 +129,9 @@ class Trial:
     examples: Examples | None = None
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
     peak_bytes: int = 0
+    memory_key: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    oom_shares: tuple[float, ...] = ()
     starts: int = 0
     attempts: tuple[Attempt, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -260,23 +266,6 @@ def derive(seed: int, *names: object) -> int:
     """
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What the driver settles once for every trial of one start.
-
-    Attributes:
-        demand: what each trial asks for.
-        slots: trials that the cluster holds at once.
-        seed_key: config key that takes the trial's seed, "" where it has none.
-        wandb_mode: "online", "offline" or "none".
-    """
-
-    demand: Demand
-    slots: int
-    seed_key: str
-    wandb_mode: str
 
 
 class StopReason(StrEnum):

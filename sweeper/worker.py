@@ -6,7 +6,6 @@ It knows nothing of Ray or of the sweep; reports go out through a channel.
 import logging
 import os
 import random
-import resource
 import sys
 import time
 import traceback
@@ -31,6 +30,7 @@ from sweeper import (
     redaction,
     sources,
     targets,
+    usage,
 )
 from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
@@ -77,6 +77,7 @@ class Channel(Protocol):
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         """Journal one epoch; the decision."""
 
@@ -97,13 +98,21 @@ def run_trial(spec: TrialSpec, channel: Channel) -> Outcome:
 
 def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome:
     started = time.monotonic()
+    meter = usage.Meter()
 
     def send(
-        *, epoch: int, value: float | None, metrics: Mapping[str, float]
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        step: int | None,
     ) -> Decision:
-        busy = time.monotonic() - started
         return channel.report(
-            epoch=epoch, value=value, metrics=metrics, busy_seconds=busy
+            epoch=epoch,
+            value=value,
+            metrics=metrics,
+            busy_seconds=time.monotonic() - started,
+            usage=meter.read(step),
         )
 
     def on_metrics(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -179,15 +188,8 @@ def _close_run(trial: ActiveTrial, outcome: Outcome) -> None:
         stop_reason=reason,
         best=best,
         last=next((v for v in reversed(values) if v is not None), None),
-        peak_memory_mib=peak_memory_mib(),
+        peak_memory_mib=usage.peak_memory_mib(),
     )
-
-
-def peak_memory_mib() -> float:
-    """Most memory of this process: of the GPU's allocator, without a GPU resident."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:

@@ -29,6 +29,7 @@ class Channel:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         """Take one epoch, or die."""
         if epoch == self.kill_at:

@@ -7,7 +7,8 @@ import yaml
 from sweeper import experiment, space
 from sweeper.experiment import Experiment
 from sweeper.journal import Journal
-from sweeper.trial import Demand, Launch
+from sweeper.launch import Launch
+from sweeper.trial import Demand
 
 LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 

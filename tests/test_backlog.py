@@ -92,7 +92,7 @@ class _Watched:
             search=self.search,
         )
         assert _name(backlog.next(rows)) == _name(fresh)
-        held = set(self.journal._slots.values())
+        held = self.journal._desk.held()
         waiting = [
             row.user_attrs["id"]
             for row in rows

@@ -164,3 +164,24 @@ def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
     )
     lanes = plan_view.lanes(found.forecast.slices)
     assert [len(parts) for parts in lanes.values()] == [2, 2]
+
+
+def test_a_simulated_plan_says_what_the_scheduler_saves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _plan(
+        tmp_path,
+        search_space={"data.batch_size": [4, 8], "model.lr": [i / 9 for i in range(9)]},
+        resources={"gpus": 0.25, "accelerator": "T4"},
+        scheduler="asha",
+    )
+    arguments = ["plan", str(tmp_path / "toy.yaml"), "--no-memory", "--simulate"]
+    arguments += ["--epochs", "9", "--step-seconds", "0.1", "--sweeps", str(tmp_path)]
+    assert cli.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["simulated"]
+    assert found["worst"]["epochs"] == 18 * 9
+    assert found["expected"]["epochs"] < 18 * 9
+    assert found["packings"]["quarters"]["most_per_card"] == 4
+    assert found["packings"]["one a card"]["most_per_card"] == 1
+    assert cli.main(arguments) == 0
+    assert "simulated with asha, at worst: 162 epochs" in capsys.readouterr().out

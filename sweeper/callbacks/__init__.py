@@ -26,7 +26,12 @@ class Reporting(Protocol):
     """Takes one epoch to the journal and brings the decision back."""
 
     def __call__(
-        self, *, epoch: int, value: float | None, metrics: Mapping[str, float]
+        self,
+        *,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, float],
+        step: int | None,
     ) -> Decision:
         """Report `epoch` (1-based); `value` is None where it was not measured."""
 
@@ -101,7 +106,7 @@ class ActiveTrial:
             examples.record(self.paths.examples, found, mode=self.spec.mode)
         if self.run is not None and metrics:
             self.run.report(epoch, placed)
-        self.decision = self.send(epoch=epoch, value=value, metrics=metrics)
+        self.decision = self.send(epoch=epoch, value=value, metrics=metrics, step=step)
         return self.decision
 
     def placed(

@@ -31,6 +31,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preflight", action="store_true", help="train one batch of each choice"
     )
+    parser.add_argument(
+        "--simulate", action="store_true", help="run it in virtual time, too"
+    )
     parser.add_argument("--no-memory", action="store_true", help="predict nothing")
 
 
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the file, look, and print; no trial starts."""
     from rich.console import Console
 
-    from sweeper import dry_run, plan_view
+    from sweeper import dry_run, plan_view, rehearsal
     from sweeper import plan as planning
     from sweeper.estimate import Given
 
@@ -55,10 +58,15 @@ def run(args: argparse.Namespace) -> int:
         ),
         has_memory=not args.no_memory,
     )
+    rehearsed = rehearsal.rehearse(found) if args.simulate else None
     if args.json:
-        print(json.dumps(plan_view.to_json(found)))
-    else:
-        Console(highlight=False, soft_wrap=True).print(plan_view.view(found))
+        data = plan_view.to_json(found)
+        if rehearsed is not None:
+            data["simulated"] = rehearsal.to_json(rehearsed)
+        print(json.dumps(data))
+        return exits.FINISHED
+    work = [] if rehearsed is None else rehearsal.lines(rehearsed, found)
+    Console(highlight=False, soft_wrap=True).print(plan_view.view(found, work))
     return exits.FINISHED
 
 

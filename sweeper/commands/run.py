@@ -17,6 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", default="", help="a running Ray cluster, or auto")
     parser.add_argument("--num-cpus", type=int, help="logical cores of a local Ray")
     parser.add_argument("--num-gpus", type=int, help="logical GPUs of a local Ray")
+    parser.add_argument("--card", default="", help="type of the logical GPUs")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("-q", "--quiet", action="store_true", help="no events")
     how.add_argument("--json", action="store_true", help="one JSON object an event")
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         live.write_json_line("plan", **planning.summary(plan))
     options = driver.ClusterOptions(
-        address=args.address, cpus=args.num_cpus, gpus=args.num_gpus
+        address=args.address, cpus=args.num_cpus, gpus=args.num_gpus, card=args.card
     )
     total = plan.num_trials or 0
     with live.display(

@@ -41,6 +41,8 @@ def _misbehave(behaviour: str, epoch: int) -> None:
         raise ValueError(f"row {time.time_ns()} is broken")
     if behaviour == "oom":
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    if behaviour.startswith("need_"):
+        _need(float(behaviour.removeprefix("need_")))
     if behaviour == "wrapped_oom":
         _wrap_oom()
     if behaviour == "hang" and epoch == 1:
@@ -57,6 +59,15 @@ def _misbehave(behaviour: str, epoch: int) -> None:
         _meet(int(behaviour.removeprefix("meet_")))
     if behaviour == "die_once" and epoch == 1 and _is_first("died"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _need(share: float) -> None:
+    """Run out of memory on less than this share of a card."""
+    spec = json.loads((sweeper.trial_dir() / "spec.json").read_text())
+    with (sweeper.trial_dir() / "shares").open("a") as file:
+        file.write(f"{spec['gpus']}\n")
+    if spec["gpus"] < share:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 def _is_first(name: str) -> bool:

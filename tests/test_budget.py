@@ -1,0 +1,132 @@
+"""When a sweep has had enough."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeper import space
+from sweeper.journal import Journal
+from sweeper.trial import Decision, Demand, Failure, FailureKind, StopReason
+from tests.helpers import LAUNCH, make_experiment
+
+HALF = replace(
+    LAUNCH, demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"), cards=1, slots=2
+)
+
+
+class _Sweep:
+    """A journal with a clock, opened as often as a test likes."""
+
+    def __init__(self, folder: Path, **keys: object) -> None:
+        self.now = 0.0
+        self._folder = folder
+        self._keys = keys
+        self.journal = self.open()
+
+    def open(self, **keys: object) -> Journal:
+        self._keys |= keys
+        experiment = make_experiment(
+            self._folder, search_space={"x": list(range(50))}, **self._keys
+        )
+        parsed = space.parse(experiment, {})
+        folder = self._folder / "sweeps" / "toy"
+        self.journal = Journal(experiment, parsed, folder, HALF, clock=lambda: self.now)
+        return self.journal
+
+    def run(self, value: float, *, hours: float = 0.0) -> Decision | None:
+        """One trial with one report; None where none is handed out."""
+        if self.journal.claim("a") is None:
+            return None
+        self.journal.start("a")
+        self.now += hours * 3600
+        decision = self.journal.report(
+            "a", epoch=1, value=value, metrics={}, busy_seconds=hours * 3600
+        )
+        if decision is Decision.PAUSE:
+            self.journal.pause("a")
+        else:
+            self.journal.finish("a")
+        return decision
+
+    def runs(self, values: list[float], *, hours: float = 0.0) -> int:
+        """How many trials run to their end before the sweep stops."""
+        count = 0
+        for value in values:
+            if self.run(value, hours=hours) is not Decision.CONTINUE:
+                break
+            count += 1
+        return count
+
+
+@pytest.mark.parametrize(
+    ("budget", "price", "ended"),
+    [
+        ({"gpu_hours": 2.0}, {}, 3),  # each takes half a card for an hour
+        ({"cost": 1.04}, {"T4": 0.7}, 2),  # and costs 0.35
+        ({"cost": 1.04}, {"card": 0.7}, 2),  # the only price is that of every card
+        ({"wall_hours": 5.0}, {}, 4),
+        ({"trials": 4}, {}, 4),
+    ],
+)
+def test_limits_pause_what_runs_and_hold_over_restarts(
+    tmp_path: Path, budget: dict[str, float], price: dict[str, float], ended: int
+) -> None:
+    sweep = _Sweep(tmp_path, budget=budget, price=price)
+    count = 0
+    while sweep.run(0.5, hours=1.0) is Decision.CONTINUE:
+        count += 1
+        sweep.open()  # each trial in a start of its own
+    assert count == ended
+    if "trials" not in budget:
+        assert sweep.journal.stopped_by().reason is StopReason.BUDGET
+
+
+def test_raising_a_limit_goes_on_with_the_paused_trial(tmp_path: Path) -> None:
+    sweep = _Sweep(tmp_path, budget={"gpu_hours": 1.0})
+    assert sweep.runs([0.5] * 9, hours=1.0) == 1
+    assert sweep.run(0.5) is None
+    sweep.open(budget={"gpu_hours": 2.0})
+    paused = sweep.journal.claim("a")
+    assert paused is not None
+    assert sweep.journal.start("a").params["x"] == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "ended"),
+    [("max", [0.1, 0.96, 0.97, 0.5], 2), ("min", [3.0, 2.0, 0.97, 0.1], 2)],
+)
+def test_a_target_stops_the_sweep_when_it_is_met(
+    tmp_path: Path, mode: str, values: list[float], ended: int
+) -> None:
+    sweep = _Sweep(
+        tmp_path, budget={"target": 0.97}, objective={"metric": "acc", "mode": mode}
+    )
+    assert sweep.runs(values) == ended
+    assert sweep.journal.stopped_by().message == "budget.target: 0.97 of 0.97 reached"
+
+
+def test_patience_counts_trials_that_ended_since_the_best(tmp_path: Path) -> None:
+    sweep = _Sweep(tmp_path, budget={"patience": 3})
+    values = [0.1, 0.5, 0.4, 0.6, 0.6, 0.1, 0.2, 0.9]
+    assert sweep.runs(values) == 7
+    assert "3 trials without a better one" in sweep.journal.stopped_by().message
+    sweep.open(budget={"patience": 4})
+    assert sweep.run(0.9) is Decision.CONTINUE
+
+
+def test_hours_of_attempts_with_other_shares_add_up(tmp_path: Path) -> None:
+    sweep = _Sweep(tmp_path, budget={"gpu_hours": 1.6})
+    assert sweep.journal.claim("a") is not None
+    sweep.journal.start("a")
+    report = {"epoch": 1, "value": 0.1, "metrics": {}, "busy_seconds": 3600.0}
+    assert sweep.journal.report("a", **report) is Decision.CONTINUE
+    sweep.journal.fail("a", Failure(kind=FailureKind.OOM, message="oom"))
+    assert sweep.journal.claim("a") is not None
+    sweep.journal.start("a")  # alone now: 0.5 h before, 1.1 h more
+    assert sweep.journal.report("a", **{**report, "busy_seconds": 3900.0}) is (
+        Decision.CONTINUE
+    )
+    assert sweep.journal.report("a", **{**report, "busy_seconds": 4000.0}) is (
+        Decision.PAUSE
+    )
