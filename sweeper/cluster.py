@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray._private.node import Node as RayNode
 
-from sweeper import devices, memory, packing
+from sweeper import code, devices, memory, packing
 from sweeper.assignment import Assignment
 from sweeper.experiment import Experiment
 from sweeper.launch import Launch
@@ -167,6 +167,7 @@ def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch
         slots=packing.capacity(demand, nodes()),
         seed_key=plan.seed_key,
         wandb_mode=wandb_mode,
+        code=code.version(plan.experiment.project),
         is_auto=is_auto,
         peaks=peaks,
         device_bytes=device_bytes,

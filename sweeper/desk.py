@@ -48,6 +48,7 @@ class Desk:
         self._search = search
         self._backlog = Backlog(experiment, space, search, warm=warm)
         self._slots: dict[str, tuple[str, Demand]] = {}
+        self._limit = experiment.budget.trials
         self._is_exhausted = False
         self._lessons: dict[str, Lesson] | None = None
         self.assignment = Assignment(experiment, space, launch)
@@ -205,6 +206,9 @@ class Desk:
         """Write the row of the next trial that the sweep owes; its id."""
         if self._is_exhausted:
             return None
-        owed = self._backlog.next(self._rows.all())
+        if self._limit is not None and self._rows.num_spent() >= self._limit:
+            self._is_exhausted = True
+            return None
+        owed = self._backlog.next(self._rows.listed())
         self._is_exhausted = owed is None
         return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None

@@ -101,7 +101,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
             raise ExperimentChangedError(
                 f"{experiment.path}: not the experiment that {paths.folder} holds:\n"
                 + "\n".join(f"  {line}" for line in differences)
-                + "\nundo the change, or start a new sweep (name: ... in the file)"
+                + "\nundo the change, or start a new sweep: --fork NAME"
             )
     write_text(paths.experiment, dump(experiment))
     spec.relocate(paths, experiment)

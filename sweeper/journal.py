@@ -14,9 +14,9 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from sweeper import algorithms, policy, result, store, warm
+from sweeper import algorithms, extension, policy, result, store, warm
 from sweeper.desk import Desk
-from sweeper.experiment import Experiment
+from sweeper.experiment import Experiment, epochs
 from sweeper.halt import Halt
 from sweeper.ladder import Rung
 from sweeper.launch import Launch
@@ -60,6 +60,7 @@ class Journal:
         study: Study | None = None,
     ) -> None:
         self._experiment = experiment
+        self._launch = launch
         self._space = space
         self._paths = SweepPaths(folder)
         self._study = study or store.open_study(experiment, self._paths)
@@ -78,12 +79,26 @@ class Journal:
         )
         self._halt = Halt(experiment, self._study, clock=clock)
         self._recover()
+        self._extend()
 
     def _recover(self) -> None:
         """Put trials that a dead driver left running back in the queue."""
         for frozen in self._rows.all():
             if frozen.state is TrialState.RUNNING:
                 self._rows.move(frozen.user_attrs["id"], TrialState.WAITING)
+
+    def _extend(self) -> None:
+        """Bring the rows up to the file, which may have been edited since."""
+        hidden = extension.removed(
+            self._rows.all(),
+            experiment=self._experiment,
+            space=self._space,
+            seeds_before=self._rows.remember_seeds(self._experiment.seeds),
+        )
+        self._rows.hide(hidden)
+        now = epochs(self._experiment)
+        for row in extension.outgrown(self._rows.listed(), epochs=now):
+            self._rows.put_again(row)
 
     # ---- handing out
 
@@ -112,11 +127,17 @@ class Journal:
         identity, demand = self._desk.trial(slot), self._desk.demand(slot)
         frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-        attempt = {"slot": slot, "at": _now(), "busy_before": busy}
+        attempt = {
+            "slot": slot,
+            "at": _now(),
+            "busy_before": busy,
+            "code": self._launch.code,
+        }
         with self._rows.together():
             self._rows.note(
                 identity,
                 attempts=[*frozen.user_attrs.get("attempts", ()), attempt],
+                epochs=epochs(self._experiment),
                 demand=asdict(demand),
                 busy_before=busy,
                 **self._desk.known(frozen, demand),

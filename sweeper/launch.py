@@ -25,6 +25,7 @@ class Launch:
         node_cpus: cores of the machine with the fewest for each of its `node_gpus`.
         batch: where the config has its batch size.
         workers: loader workers that the config asks for, by key.
+        code: version of the project's code, "" where it is in no repository.
     """
 
     demand: Demand
@@ -40,3 +41,4 @@ class Launch:
     node_gpus: float = 0.0
     batch: BatchKeys = field(default_factory=BatchKeys)
     workers: Mapping[str, int] = field(default_factory=dict)
+    code: str = ""

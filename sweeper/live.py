@@ -142,6 +142,7 @@ def status_json(sweep: Sweep) -> dict[str, object]:
         "objective": sweep.experiment.objective.model_dump(),
         "packing": packed.to_json(sweep),
         "trials": [_trial_json(sweep, trial) for trial in sweep.trials],
+        "hidden": [trial.id for trial in sweep.hidden],
     }
 
 
@@ -158,6 +159,7 @@ def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
         "epochs": {str(e): _number(v) for e, v in trial.values.items()},
         "metrics": {k: _number(v) for k, v in trial.metrics.items()},
         "starts": trial.starts,
+        "code": trial.attempts[-1].code if trial.attempts else "",
         "busy_seconds": trial.busy_seconds,
         "failures": [
             {"kind": str(f.kind), "message": f.message, "step": f.step}

@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 from json import loads
 from pathlib import Path
 
+from optuna.trial import TrialState, create_trial
+
 from sweeper import check
 from sweeper.callbacks import wandb
+from sweeper.launch import Launch
 from sweeper.paths import SweepPaths
 from sweeper.plan import Plan
 from sweeper.space import VARIANT
 from sweeper.spec import make_spec
-from sweeper.trial import Demand, Launch, Params, TrialSpec
+from sweeper.trial import Demand, Params, TrialSpec
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -97,16 +100,19 @@ def batches(plan: Plan) -> Iterator[Finding]:
 
 def _spec(plan: Plan, params: Params, folder: Path) -> TrialSpec:
     """The spec of a point, for one batch in a folder that goes."""
-    launch = Launch(
-        demand=Demand(cpus=1.0), slots=1, seed_key=plan.seed_key, wandb_mode="none"
+    demand = Demand(cpus=1.0)
+    row = create_trial(
+        state=TrialState.WAITING,
+        params=dict(params),
+        distributions=plan.space.distributions,
+        user_attrs={"seed": plan.experiment.seeds[0]},
     )
     made = make_spec(
         plan.experiment,
         plan.space,
-        launch,
-        params=params,
-        seed=plan.experiment.seeds[0],
-        number=0,
+        Launch(demand=demand, slots=1, seed_key=plan.seed_key, wandb_mode="none"),
+        row,
+        demand=demand,
         paths=SweepPaths(folder),
     )
     return replace(made, max_batches=1)

@@ -32,6 +32,7 @@ class _Once:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         self.num_reports += value is not None
         return Decision.STOP

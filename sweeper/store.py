@@ -4,7 +4,7 @@ It never decides anything and adds no trial; `journal` is the only writer.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -17,11 +17,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import database, examples, experiment, locks, records
-from sweeper.errors import SweepNotFoundError, nearest
+from sweeper.errors import LockedError, SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths, drop_torn_tail
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
 
+WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
+HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 STATES: Mapping[TrialState, State] = {
     TrialState.WAITING: State.WAITING,
     TrialState.RUNNING: State.RUNNING,
@@ -72,6 +74,26 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     )
 
 
+@contextlib.contextmanager
+def alone(paths: SweepPaths) -> Iterator[None]:
+    """Keep drivers, and a journal that outlived its own, from writing in a block.
+
+    Raises:
+        LockedError: one of them holds the sweep.
+    """
+    with (
+        locks.hold(paths.lock) as driver,
+        locks.hold(paths.journal_lock, wait_seconds=WRITER_SECONDS) as writer,
+    ):
+        other = driver or writer
+        if other is not None:
+            raise LockedError(
+                f"{paths.folder}: process {other.pid} on {other.host} drives this "
+                "sweep; stop it first"
+            )
+        yield
+
+
 def together(found: BaseStorage) -> AbstractContextManager[None]:
     """Makes one write of the records of a block, where the journal is a file."""
     backend = found._backend if isinstance(found, JournalStorage) else None
@@ -105,30 +127,32 @@ class Reader:
 
     def sweep(self) -> Sweep:
         """The sweep as it stands now."""
+        trials, hidden = self._trials()
         return Sweep(
             experiment=self._experiment,
-            trials=tuple(self._trials()),
+            trials=tuple(t for t in trials if t.id not in hidden),
+            hidden=tuple(t for t in trials if t.id in hidden),
             folder=self._paths.folder,
             is_running=locks.is_held(self._paths.lock),
         )
 
-    def _trials(self) -> list[Trial]:
+    def _trials(self) -> tuple[list[Trial], Collection[str]]:
+        """All trials, and the ids of those that are hidden."""
         if self._storage is None:
             file = self._paths.journal
             if self._experiment.storage is not None:
                 file = database.file(self._experiment.storage, self._paths.folder)
             if not file.exists():
-                return []
+                return [], ()
             self._storage = storage(self._experiment, self._paths)
         name = study_name(self._experiment, self._paths, self._storage)
         try:
             study_id = self._storage.get_study_id_from_name(name)
         except KeyError:
-            return []
-        return [
-            self._trial(frozen)
-            for frozen in newest(self._storage.get_all_trials(study_id, deepcopy=False))
-        ]
+            return [], ()
+        rows = newest(self._storage.get_all_trials(study_id, deepcopy=False))
+        hidden = self._storage.get_study_user_attrs(study_id).get(HIDDEN, ())
+        return [self._trial(frozen) for frozen in rows], set(hidden)
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         known = self._known.get(frozen.number)
@@ -186,6 +210,7 @@ def to_attempt(data: Mapping[str, Any]) -> Attempt:
         slot=data["slot"],
         started_at=datetime.fromisoformat(data["at"]),
         busy_before=data["busy_before"],
+        code=data.get("code", ""),
     )
 
 

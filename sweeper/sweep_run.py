@@ -14,14 +14,13 @@ from typing import Any
 from sweeper import fragments, leaderboard
 from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
-from sweeper.export import state_text
+from sweeper.export import FIGURES, state_text, tie_text
 from sweeper.redaction import redacted
 from sweeper.trial import Stop, StopReason, Sweep
 
 log = logging.getLogger(__name__)
 
 JOB_TYPE = "sweep"
-FIGURES = ("value", "std", "low", "high", "delta", "best_epoch", "states", "seeds")
 
 
 def record(sweep: Sweep, stop: Stop) -> None:
@@ -80,7 +79,11 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         [
             row.rank or None,
             *(row.params.get(name) for name in names),
-            *map(_number, (row.mean, row.std, row.low, row.high, row.delta)),
+            *map(_number, (row.mean, row.std, row.low, row.high)),
+            len(row.values),
+            _number(row.p),
+            tie_text(row),
+            *map(_number, (row.delta, row.delta_low, row.delta_high)),
             row.best_epoch or None,
             state_text(row.states),
             " ".join(map(str, row.seeds)),
@@ -88,7 +91,7 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         ]
         for row in leaderboard.rank(sweep)
     ]
-    return ["rank", *names, *FIGURES, "ids"], rows
+    return ["rank", *names, *FIGURES], rows
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:

@@ -62,7 +62,20 @@ def status_view(
         parts += [_Fitting(tables), *_hidden(len(running) - len(shown))]
     parts += [Text(plain(line), style="dim") for line in packed.lines(sweep)]
     parts.append(leaderboard_view(sweep, max_rows=max_rows))
+    parts += [Text(plain(line), style="dim") for line in remarks(sweep)]
     return Group(*parts)
+
+
+def remarks(sweep: Sweep) -> list[str]:
+    """What a reader of the leaderboard should know about how it came to be."""
+    lines = []
+    codes = Counter(t.attempts[-1].code for t in sweep.trials if t.attempts)
+    if len(codes) > 1:
+        parts = [f"{n} trials with {code or 'no commit'}" for code, n in codes.items()]
+        lines.append("the project's code has changed: " + ", ".join(parts))
+    if sweep.hidden:
+        lines.append(f"{len(sweep.hidden)} trials hidden: not in the file any more")
+    return lines
 
 
 def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:

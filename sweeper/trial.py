@@ -62,8 +62,7 @@ class Failure:
         kind: what ended it.
         message: one line, the exception's type first.
         step: epochs reported before it, 0 for none.
-        traceback: digest of where it was raised; equal for equal tracebacks, "" for
-            a failure without one.
+        traceback: digest of where it was raised, "" for none.
     """
 
     kind: FailureKind
@@ -79,11 +78,13 @@ class Attempt:
     Attributes:
         slot: who ran it; slots of two drivers never share a name.
         busy_before: seconds that earlier attempts had trained by then.
+        code: version of the project's code, "" where it is in no repository.
     """
 
     slot: str
     started_at: datetime
     busy_before: float = 0.0
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,12 +215,14 @@ class Sweep:
 
     Attributes:
         trials: in order of their number.
+        hidden: trials whose point or seed is no longer in the file.
         is_running: whether a driver holds the sweep now.
     """
 
     experiment: Experiment
     trials: tuple[Trial, ...]
     folder: Path
+    hidden: tuple[Trial, ...] = ()
     is_running: bool = False
 
     @property

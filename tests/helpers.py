@@ -10,6 +10,7 @@ from sweeper.journal import Journal
 from sweeper.launch import Launch
 from sweeper.trial import Demand
 
+STORAGE: str | None = None  # of experiments that do not name one
 LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
 
@@ -19,6 +20,7 @@ def make_experiment(folder: Path, **keys: object) -> Experiment:
         "name": "toy",
         "search_space": {"x": [1, 2, 3]},
         "objective": {"metric": "acc", "mode": "max"},
+        **({"storage": STORAGE} if STORAGE else {}),
         **keys,
     }
     path = folder / "toy.yaml"

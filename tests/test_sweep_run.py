@@ -1,9 +1,11 @@
 """The W&B run of a sweep: its table and its summary."""
 
+import csv
+import io
 from pathlib import Path
 
-from sweeper import store, sweep_run
-from sweeper.experiment import dump
+from sweeper import export, leaderboard, store, sweep_run
+from sweeper.experiment import dump, load
 from sweeper.paths import SweepPaths, write_text
 from sweeper.trial import Stop, StopReason
 from tests.helpers import make_experiment, open_journal
@@ -29,3 +31,20 @@ def test_table_and_summary_say_where_the_sweep_stands(tmp_path: Path) -> None:
     assert found["trials/complete"] == 2
     assert found["stop_reason"] == "budget: hours"
     assert sweep_run.summary(sweep, Stop())["stop_reason"] == ""
+
+
+def test_the_table_has_the_columns_and_ranks_of_the_csv(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path, seeds=[1, 2])
+    while journal.claim("a") is not None:
+        x = float(str(journal.start("a").params["x"]))
+        journal.report("a", epoch=1, value=x, metrics={"acc": x}, busy_seconds=1.0)
+        journal.finish("a")
+    folder = tmp_path / "sweeps" / "toy"
+    sweep = store.Reader(load(tmp_path / "toy.yaml"), folder).sweep()
+    columns, rows = sweep_run.table(sweep)
+    text = export.to_csv(sweep, leaderboard.rank(sweep))
+    header, *lines = csv.reader(io.StringIO(text))
+    assert columns == header
+    assert {len(row) for row in rows} == {len(columns)}
+    assert [str(row[0]) for row in rows] == [line[0] for line in lines]
+    assert [str(row[-1]) for row in rows] == [line[-1] for line in lines]

@@ -42,7 +42,11 @@ FOLDER = "SWEEPER_TRIAL_DIR"
 
 
 def _nowhere(
-    *, epoch: int, value: float | None, metrics: Mapping[str, float]
+    *,
+    epoch: int,
+    value: float | None,
+    metrics: Mapping[str, float],
+    step: int | None,
 ) -> Decision:
     return Decision.CONTINUE
 
