@@ -22,6 +22,7 @@ from sweeper import (
     html_report,
     leaderboard,
     locks,
+    retention,
     spec,
     store,
     strays,
@@ -164,6 +165,8 @@ def _watch(
     reader = store.Reader(plan.experiment, plan.folder)
     request = SweepPaths(plan.folder).stop_request
     before = reader.sweep()
+    retention.remove_temporaries(before)
+    retention.tidy(before)
     diary = _Diary(plan.folder, display)
     is_draining = False
     while True:
@@ -194,6 +197,7 @@ class _Diary:
         self._display = display
         self._unwritten: list[str] = []
         self._is_full = False
+        self._told = ""
 
     def tell(self, before: Sweep, after: Sweep) -> None:
         """Tell what is new in `after`."""
@@ -201,12 +205,25 @@ class _Diary:
         for event in lines:
             self._display.event(event)
         self._display.update(after)
+        self._tidy(before, after)
         self._unwritten += map(str, lines)
         self._watch_disk()
         if self._unwritten and not self._is_full:
             text = "".join(f"{line}\n" for line in self._unwritten)
             disk.append(after.paths.log, text.encode())
             self._unwritten.clear()
+
+    def _tidy(self, before: Sweep, after: Sweep) -> None:
+        """Let checkpoints go once a trial has ended."""
+        ended, known = (
+            {trial.id for trial in sweep.trials if trial.state.is_final}
+            for sweep in (after, before)
+        )
+        if ended - known:
+            message = retention.tidy(after)
+            if message and message != self._told:
+                self._display.event(message)
+            self._told = message
 
     def _watch_disk(self) -> None:
         may_be = self._is_full or disk.may_be_full(self._folder)

@@ -1,6 +1,7 @@
 """A fit that is killed and called again equals one that was not, to the last bit."""
 
 import random
+import re
 import zlib
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 
 from sweeper.paths import TrialPaths
 from sweeper.trial import Decision
+from tests import resume_fuzz
 from tests.exact import running
-from tests.exact.cases import CASES, MIDDLE, QUICK
+from tests.exact.cases import CASES, QUICK
 from tests.exact.running import History, make_spec
 
 # Lightning's and torch's advice to the author of the toy project.
@@ -25,7 +27,7 @@ def _cuts(name: str, events: int, count: int) -> list[int]:
 
 def _check(folder: Path, name: str, *, counts: tuple[int, ...], **keys: int) -> None:
     """Run a case whole, then cut as often as `counts` say, each time another trial."""
-    overrides = (CASES | MIDDLE)[name]
+    overrides = CASES[name]
     whole = make_spec(folder / "whole", overrides)
     history = History()
     events = running.run(whole, history)
@@ -80,7 +82,7 @@ def test_a_cut_at_any_hook_of_an_epoch_loses_nothing(tmp_path: Path) -> None:
     "callbacks", ["", pytest.param("averaging,early_stopping", marks=pytest.mark.slow)]
 )
 def test_three_epochs_and_then_six_are_six(tmp_path: Path, callbacks: str) -> None:
-    common = (f"callbacks=[{callbacks}]", "scheduler=cosine")
+    common = (f"callbacks=[{callbacks}]", "scheduler=cosine", "patience=5")
     whole, grown = (make_spec(tmp_path / n, ("epochs=6", *common)) for n in "ab")
     history, other = History(), History()
     running.run(whole, history)
@@ -181,3 +183,18 @@ def test_a_project_may_draw_before_its_fit(tmp_path: Path) -> None:
     torch.rand(5)
     running.run(other, History())
     assert not running.differences(running.result(one), running.result(other))
+
+
+@pytest.mark.slow
+def test_a_fit_killed_at_random_times_ends_the_same(tmp_path: Path) -> None:
+    stream = random.Random(3)  # noqa: S311
+    assert resume_fuzz.one_round(tmp_path, stream) == ""
+
+
+def test_each_test_that_the_page_on_resume_names_exists() -> None:
+    tests = Path(__file__).parent
+    text = "".join(path.read_text() for path in tests.glob("test_*.py"))
+    page = (tests.parent / "docs" / "resume.md").read_text()
+    names = set(re.findall(r"`(test_\w+)`", page))
+    assert len(names) > 15
+    assert {name for name in names if f"def {name}(" not in text} == set()

@@ -79,12 +79,17 @@ class Saver:
 
     def on_batch(self, trainer: "Trainer") -> None:
         """Save between two batches, where enough steps or minutes have passed."""
-        spec = self._trial.spec
-        steps = trainer.global_step - self._saved_step
-        minutes = (self._clock() - self._saved_at) / 60
-        is_due = 0 < spec.checkpoint_steps <= steps
-        if is_due or 0 < spec.checkpoint_minutes <= minutes:
+        if self.is_due(step=trainer.global_step):
             self._save(trainer, Boundary.MIDDLE)
+
+    def is_due(self, *, step: int) -> bool:
+        """Whether steps or minutes enough have passed since the last save."""
+        spec = self._trial.spec
+        minutes = (self._clock() - self._saved_at) / 60
+        return (
+            0 < spec.checkpoint_steps <= step - self._saved_step
+            or 0 < spec.checkpoint_minutes <= minutes
+        )
 
     def before_end(self, trainer: "Trainer", module: "LightningModule") -> None:
         """Write what more epochs would go on from, before other callbacks' ends.

@@ -17,16 +17,19 @@ class Events:
     Attributes:
         names: what happened, in order.
         at: the event at which it ends, -1 for none.
+        only: the one kind of event that `at` counts, "" for all.
         end: what ends it.
     """
 
     names: list[str] = field(default_factory=list)
     at: int = -1
+    only: str = ""
     end: Callable[[], None] = lambda: None
 
     def __call__(self, name: str) -> None:
         self.names.append(name)
-        if len(self.names) - 1 == self.at:
+        count = self.names.count(self.only) if self.only else len(self.names)
+        if count - 1 == self.at and self.only in ("", name):
             self.end()
 
 
@@ -41,10 +44,12 @@ def kill_self() -> None:
 events = Events()
 
 
-def expect(at: int = -1, end: Callable[[], None] = raise_cut) -> Events:
+def expect(
+    at: int = -1, *, only: str = "", end: Callable[[], None] = raise_cut
+) -> Events:
     """Count anew; the events of the coming fit."""
     global events
-    events = Events(at=at, end=end)
+    events = Events(at=at, only=only, end=end)
     return events
 
 

@@ -62,9 +62,16 @@ def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
     )
 
 
-def run(spec: TrialSpec, history: History, *, cut_at: int = -1) -> list[str]:
-    """One attempt, cut at an event; the events that it went through."""
-    events = cutting.expect(cut_at)
+def run(
+    spec: TrialSpec, history: History, *, cut_at: int = -1, only: str = ""
+) -> list[str]:
+    """One attempt, cut at an event; the events that it went through.
+
+    Args:
+        cut_at: number of the event, -1 for none.
+        only: the kind of event that is counted, "" for all.
+    """
+    events = cutting.expect(cut_at, only=only)
     with _process_state(), _cut_ends_it():
         outcome = worker.run_trial(spec, history)
         assert outcome.event in ("finished", "paused"), outcome
