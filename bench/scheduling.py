@@ -24,7 +24,8 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
 
     from sweeper import experiment, space
     from sweeper.journal import Journal
-    from sweeper.trial import Demand, Launch
+    from sweeper.launch import Launch
+    from sweeper.trial import Demand
 
     points = {"x": list(range(count // 10)), "y": list(range(10))}
     drawn = {"x": "interval(0, 1)", "y": "interval(0, 1)"}

@@ -18,6 +18,13 @@ def schema() -> dict[str, Any]:  # JSON
     for key in NOT_IN_FILE:
         made["properties"].pop(key, None)
     made["properties"]["project"] = {"type": "string", "examples": [".."]}
+    values = made["properties"]["seeds"]
+    confirm = made["properties"].pop("confirm")
+    both = {"values": {"anyOf": values["anyOf"]}, "confirm": confirm}
+    values["anyOf"] = [
+        *values["anyOf"],
+        {"type": "object", "properties": both, "additionalProperties": False},
+    ]
     made["required"] = list(REQUIRED)
     made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     made["title"] = "sweeper experiment"

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import bundle, driver, experiment, live, locks, plan, ranking, store
+from sweeper import (
+    bundle,
+    driver,
+    experiment,
+    live,
+    locks,
+    plan,
+    ranking,
+    store,
+    targets,
+)
 from sweeper.commands import sweeps as naming
 from sweeper.errors import SweeperError
 from sweeper.paths import SweepPaths, builtin_conf
-from sweeper.worker import load_target
 from tests.helpers import make_experiment
 from tests.test_leaderboard import make_sweep, make_trial
 
@@ -129,8 +138,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A primary config that is not there": _plan(
         SPACE + OBJECTIVE + "config: conf/trian.yaml\n"
     ),
-    "A target that cannot be imported": lambda _: load_target("my_projct.train:main"),
-    "A target without the function": lambda _: load_target("json:dunp"),
+    "A target that cannot be imported": lambda _: targets.load("my_projct.train:main"),
+    "A target without the function": lambda _: targets.load("json:dunp"),
     "A sweep of another name": _missing_sweep,
     "A trial of another id": _trial_of_no_sweep,
     "No value yet": _no_value,

@@ -91,9 +91,10 @@ def test_control_characters_of_a_user_move_no_cursor(
 
 def test_a_wide_terminal_has_one_line_a_row(tmp_path: Path) -> None:
     text = _text(live.leaderboard_view(_sweep(tmp_path)), 200)
-    *table, verdict = text.splitlines()
+    *table, verdict, chance = text.splitlines()
     assert len(table) == 5  # header and four suggestions
     assert verdict.startswith("no winner: each ran with one seed")
+    assert chance.startswith("by chance alone the best of 3")
     assert "learning_rate" in text
     assert "model.learning_rate" not in text
 

@@ -37,6 +37,7 @@ class History:
         value: float | None,
         metrics: Mapping[str, float],
         busy_seconds: float,
+        usage: Mapping[str, float],
     ) -> Decision:
         self.metrics[epoch] = dict(metrics)
         return self.decide(epoch)
