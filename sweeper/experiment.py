@@ -79,7 +79,12 @@ class Experiment(Frozen):
     oom: Oom = Field(default=Oom(), examples=["{shrink_batch: true}"])
     price: Prices = Field(default_factory=dict, examples=["{T4: 0.35}"])
     estimate: Estimate = Field(default=Estimate(), examples=["{examples: 6300}"])
-    wandb: Annotated[WandbSettings, BeforeValidator(short_wandb)] = Field(
+    wandb: Annotated[
+        WandbSettings,
+        BeforeValidator(
+            short_wandb, json_schema_input_type=WandbSettings | str | bool | None
+        ),
+    ] = Field(
         default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
     )
     checkpoint: CheckpointTimes = Field(

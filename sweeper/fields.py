@@ -112,19 +112,27 @@ Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
 Target: TypeAlias = Annotated[str, AfterValidator(_check_target)]
 Plugin: TypeAlias = Annotated[
-    str | Mapping[str, object], BeforeValidator(_none), AfterValidator(_check_plugin)
+    str | Mapping[str, object],
+    BeforeValidator(_none, json_schema_input_type=str | Mapping[str, object] | None),
+    AfterValidator(_check_plugin),
 ]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds: TypeAlias = Annotated[
-    tuple[Seed, ...], BeforeValidator(_single), AfterValidator(_check_seeds)
+    tuple[Seed, ...],
+    BeforeValidator(_single, json_schema_input_type=tuple[Seed, ...] | Seed),
+    AfterValidator(_check_seeds),
 ]
 Gpus: TypeAlias = Annotated[float | Literal["auto"], AfterValidator(_check_gpus)]
 Cpus: TypeAlias = Annotated[float, Field(gt=0)] | Literal["auto"]
 Prices: TypeAlias = Mapping[str, Annotated[float, Field(ge=0)]]
 Disk: TypeAlias = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_bytes)]
 Env: TypeAlias = Annotated[
-    Mapping[str, str], BeforeValidator(_words), AfterValidator(_check_env)
+    Mapping[str, str],
+    BeforeValidator(_words, json_schema_input_type=Mapping[str, str | int]),
+    AfterValidator(_check_env),
 ]
 Duration: TypeAlias = Annotated[
-    float, BeforeValidator(_seconds), AfterValidator(_check_seconds)
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=float | str),
+    AfterValidator(_check_seconds),
 ]
