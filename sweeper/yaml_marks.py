@@ -19,6 +19,7 @@ from sweeper.errors import ExperimentError
 
 Location: TypeAlias = tuple[str | int, ...]
 
+CARET_WIDTH = 100  # columns of a wrong line that are shown
 MAX_BYTES = 128 * 1024  # PyYAML reads about 200 KB a second
 MAX_DEPTH = 32
 MAX_VALUES = 50_000  # counted after aliases are followed
@@ -148,10 +149,24 @@ def parse(text: str, path: Path) -> Document:
             path, line, f"character {error.character:#x} is not allowed in YAML"
         ) from error
     except yaml.MarkedYAMLError as error:
+        line = _problem_line(error, text)
         raise ExperimentError(
-            path, _problem_line(error, text), f"not YAML: {_problem(error)}"
+            path, line, f"not YAML: {_problem(error)}{_caret(error, text, line)}"
         ) from error
     return Document(data, builder.lines)
+
+
+def _caret(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
+    """The line with a caret below its column; "" where the mark is elsewhere."""
+    marks = (error.problem_mark, error.context_mark)
+    columns = [mark.column for mark in marks if mark and mark.line + 1 == line]
+    lines = text.splitlines()
+    if not columns or line > len(lines) or not lines[line - 1].isprintable():
+        return ""
+    shown = lines[line - 1][:CARET_WIDTH]
+    if columns[0] > len(shown):
+        return ""
+    return f"\n    {shown}\n    {' ' * columns[0]}^"
 
 
 def _problem_line(error: yaml.MarkedYAMLError, text: str) -> int:

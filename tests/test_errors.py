@@ -1,0 +1,166 @@
+"""docs/errors.md: each message of the catalogue is the one that is printed."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeper import bundle, driver, experiment, live, locks, plan, ranking, store
+from sweeper.commands import sweeps as naming
+from sweeper.errors import SweeperError
+from sweeper.paths import SweepPaths, builtin_conf
+from sweeper.worker import load_target
+from tests.helpers import make_experiment
+from tests.test_leaderboard import make_sweep, make_trial
+
+PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+SECTION = re.compile(r"^### (.+?)\n+```\n(.+?)\n```\n+(.+?)(?=\n#|\Z)", re.M | re.S)
+SPACE = "search_space:\n  model.learning_rate: 1e-3, 3e-3\n"
+OBJECTIVE = "objective: {metric: val/acc_top1, mode: max}\n"
+
+
+def _plan(text: str) -> Callable[[Path], object]:
+    """Make the plan of an experiment file beside sweeper's own conf."""
+
+    def run(folder: Path) -> object:
+        (folder / "pyproject.toml").touch()
+        (folder / "conf").symlink_to(builtin_conf())
+        path = folder / "exp.yaml"
+        path.write_text(text)
+        return plan.make_plan(path, (), sweeps=folder / "sweeps")
+
+    return run
+
+
+def _missing_sweep(folder: Path) -> object:
+    SweepPaths(folder / "sweeps" / "lr_sweep").experiment.parent.mkdir(parents=True)
+    (folder / "sweeps" / "lr_sweep" / "experiment.yaml").touch()
+    return store.load_sweep(folder / "sweeps" / "lr_swep")
+
+
+def _trial_of_no_sweep(folder: Path) -> object:
+    trials = [make_trial(i, {"x": i}, 0.5) for i in range(2)]
+    return naming.find_trial(make_sweep(folder, *trials), "zzz")
+
+
+def _no_value(folder: Path) -> object:
+    return naming.find_trial(make_sweep(folder), "best")
+
+
+def _damaged(folder: Path) -> object:
+    loaded = make_experiment(folder)
+    paths = SweepPaths(folder / "sweeps" / "toy")
+    paths.folder.mkdir(parents=True)
+    paths.journal.write_text('{"op_code": 0\n{}\n')
+    return store.storage(loaded, paths)
+
+
+def _changed(folder: Path) -> object:
+    before = make_experiment(folder)
+    paths = SweepPaths(folder / "sweeps" / "toy")
+    driver.admit(before, paths)
+    text = (folder / "toy.yaml").read_text().replace("max", "min")
+    (folder / "toy.yaml").write_text(text)
+    driver.admit(experiment.load(folder / "toy.yaml"), paths)
+    return None
+
+
+def _two_objectives(folder: Path) -> object:
+    made = []
+    for name, mode in (("phase_12", "max"), ("phase_13", "min")):
+        (folder / name).mkdir()
+        objective = {"metric": "val/loss", "mode": mode}
+        made.append(make_sweep(folder / name, name=name, objective=objective))
+    return ranking.rank_all(made)
+
+
+def _no_checkpoint(folder: Path) -> object:
+    sweep = make_sweep(folder, make_trial(0, {"x": 1}, 0.5))
+    return bundle.copy(sweep, sweep.trials[0], folder / "out")
+
+
+def _not_empty(folder: Path) -> object:
+    sweep = make_sweep(folder, make_trial(0, {"x": 1}, 0.5))
+    paths = sweep.paths.trial(sweep.trials[0].id)
+    paths.checkpoints.mkdir(parents=True)
+    paths.best.touch()
+    return bundle.copy(sweep, sweep.trials[0], folder)
+
+
+def _held(folder: Path) -> object:
+    made = _plan(SPACE + OBJECTIVE + "name: lr_sweep\n")(folder)
+    assert isinstance(made, plan.Plan)
+    SweepPaths(made.folder).folder.mkdir(parents=True)
+    with locks.hold(SweepPaths(made.folder).lock):
+        return driver.drive(
+            made, cluster=driver.ClusterOptions(), display=live.Silence()
+        )
+
+
+CASES: dict[str, Callable[[Path], object]] = {
+    "A file that is no YAML": _plan("search_space: {x: [1, 2}\n"),
+    "A key twice": _plan(SPACE + OBJECTIVE + OBJECTIVE),
+    "An unknown key": _plan(SPACE + OBJECTIVE + "sceduler: asha\n"),
+    "A missing key": _plan(SPACE),
+    "A value of another kind": _plan(SPACE + OBJECTIVE + "seeds: many\n"),
+    "An unknown search": _plan(SPACE + OBJECTIVE + "search: tpee\n"),
+    "An unknown scheduler": _plan(SPACE + OBJECTIVE + "scheduler: ahsa\n"),
+    "A grid over an interval": _plan(
+        "search_space: {model.learning_rate: 'interval(1e-5, 1e-2)'}\n" + OBJECTIVE
+    ),
+    "A search without an end": _plan(
+        "search_space: {model.learning_rate: 'interval(1e-5, 1e-2)'}\n"
+        + OBJECTIVE
+        + "search: random\n"
+    ),
+    "A key that the config lacks": _plan(
+        "search_space: {model.learning_rat: [1e-3]}\n" + OBJECTIVE
+    ),
+    "A group that has no such option": _plan(
+        "search_space: {model: 'resnet18, resnet51'}\n" + OBJECTIVE
+    ),
+    "A condition that names no parameter": _plan(
+        SPACE + OBJECTIVE + "where: learning_rate < 1\n"
+    ),
+    "A baseline outside of the space": _plan(
+        SPACE + OBJECTIVE + "baseline: {model.learning_rate: 5}\n"
+    ),
+    "A primary config that is not there": _plan(
+        SPACE + OBJECTIVE + "config: conf/trian.yaml\n"
+    ),
+    "A target that cannot be imported": lambda _: load_target("my_projct.train:main"),
+    "A target without the function": lambda _: load_target("json:dunp"),
+    "A sweep of another name": _missing_sweep,
+    "A trial of another id": _trial_of_no_sweep,
+    "No value yet": _no_value,
+    "A damaged journal": _damaged,
+    "A sweep that runs already": _held,
+    "A file that describes another sweep": _changed,
+    "Sweeps that cannot be compared": _two_objectives,
+    "A trial without a checkpoint": _no_checkpoint,
+    "A folder that is not empty": _not_empty,
+}
+
+
+def message(case: str, folder: Path) -> str:
+    """What is printed, with places below `folder` as they would be in a project."""
+    with pytest.raises(SweeperError) as caught:
+        CASES[case](folder)
+    text = str(caught.value).replace(f"{folder}/", "").replace(str(folder), "out")
+    text = re.sub(r"process \d+ on \S+", "process 4711 on gpu-3", text)
+    text = re.sub(r"since [^;]+;", "since 2026-11-24T12:00:00+00:00;", text)
+    return re.sub(r"kill \d+", "kill 4711", text)
+
+
+def _catalogue() -> dict[str, str]:
+    return {name: text for name, text, _ in SECTION.findall(PAGE.read_text())}
+
+
+def test_the_catalogue_has_every_case() -> None:
+    assert list(_catalogue()) == list(CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_message_is_the_one_of_the_catalogue(case: str, tmp_path: Path) -> None:
+    assert message(case, tmp_path) == _catalogue()[case]
