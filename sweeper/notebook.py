@@ -122,7 +122,8 @@ def run(
     from sweeper import plan as planning
 
     plan = planning.make_plan(Path(file), overrides, sweeps=Path(sweeps))
-    console = Console(highlight=False, soft_wrap=True)
+    # in a notebook, too, one plain line an event: a cell keeps what it printed
+    console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
     with live.display(console, quiet=quiet, total=plan.num_trials or 0) as display:
         options = driver.ClusterOptions(address=address)
         sweep, _ = session.run(plan, cluster=options, display=display)

@@ -28,13 +28,15 @@ SCRIPT = "<script>document.title='run'</script>"
 MODELS = ("resnet18", "resnet50", SCRIPT)
 
 
-def make_trials(count: int, *, epochs: int = 12) -> tuple[Trial, ...]:
+def make_trials(
+    count: int, *, epochs: int = 12, models: tuple[str, ...] = MODELS
+) -> tuple[Trial, ...]:
     """Trials over model, rate and batch size; some are cut, some are pruned."""
     rng = np.random.default_rng(0)
     trials = []
     for number in range(count):
         params: Params = {
-            "model": MODELS[number % 3],
+            "model": models[number % len(models)],
             "model.learning_rate": float(f"{10 ** rng.uniform(-5, -2):.7g}"),
             "data.batch_size": int(rng.choice([32, 64, 128])),
         }
@@ -74,12 +76,16 @@ def _trial(
 
 def make_sweep(folder: Path, trials: tuple[Trial, ...], **keys: object) -> Sweep:
     """A sweep of these trials."""
-    loaded = make_experiment(
-        folder,
-        notes=f"Does the big model need a smaller rate? {SCRIPT}",
-        search_space={"model": [1], "model.learning_rate": [1], "data.batch_size": [1]},
-        **{"objective": {"metric": "val/acc_top1", "mode": "max"}, **keys},
-    )
+    content: dict[str, object] = {
+        "notes": f"Does the big model need a smaller rate? {SCRIPT}",
+        "search_space": {
+            "model": [1],
+            "model.learning_rate": [1],
+            "data.batch_size": [1],
+        },
+        "objective": {"metric": "val/acc_top1", "mode": "max"},
+    }
+    loaded = make_experiment(folder, **{**content, **keys})
     return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")
 
 

@@ -20,7 +20,7 @@ from tests.helpers import open_journal
 from tests.test_leaderboard import make_sweep, make_trial
 
 
-def _journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Journal:
+def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Journal:
     """The journal of a sweep on disk, all of whose trials have ended."""
     journal = open_journal(folder)
     for value in values:
@@ -43,7 +43,7 @@ def test_public_names_are_those_of_all() -> None:
 
 
 def test_a_sweep_is_loaded_by_name_and_by_folder(tmp_path: Path) -> None:
-    _journaled(tmp_path)
+    journaled(tmp_path)
     view = sweeper.load_sweep("toy", sweeps=tmp_path / "sweeps")
     assert view.name == "toy"
     assert view.best is not None
@@ -56,7 +56,7 @@ def test_a_sweep_is_loaded_by_name_and_by_folder(tmp_path: Path) -> None:
 
 
 def test_the_leaderboard_is_a_data_frame(tmp_path: Path) -> None:
-    _journaled(tmp_path)
+    journaled(tmp_path)
     board = sweeper.load_sweep("toy", sweeps=tmp_path / "sweeps").leaderboard
     assert list(board.index) == [1, 2, 3]
     assert list(board["x"]) == [2, 3, 1]
@@ -105,7 +105,7 @@ def test_a_table_of_mixed_types_survives_parquet(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
 def test_export_writes_each_format(tmp_path: Path, form: str) -> None:
-    _journaled(tmp_path)
+    journaled(tmp_path)
     file = tmp_path / f"out.{form}"
     words = ["export", "toy", "--format", form, "--output", str(file)]
     assert cli.main([*words, "--sweeps", str(tmp_path / "sweeps")]) == 0
@@ -121,7 +121,7 @@ def test_export_writes_each_format(tmp_path: Path, form: str) -> None:
 def test_parquet_is_not_written_to_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _journaled(tmp_path)
+    journaled(tmp_path)
     words = ["export", "toy", "--format", "parquet"]
     assert cli.main([*words, "--sweeps", str(tmp_path / "sweeps")]) == 2
     assert "--output FILE" in capsys.readouterr().err
@@ -154,7 +154,7 @@ def test_a_trial_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None:
 def test_diff_shows_what_differs_and_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _journaled(tmp_path)
+    journaled(tmp_path)
     sweep = store.load_sweep(tmp_path / "sweeps" / "toy")
     for trial in sweep.trials:
         text = f"model: {{x: {trial.params['x']}, same: 1}}\nseed: 42\n"
