@@ -74,6 +74,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert (tmp_path / "sweeps" / "notebook" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_optuna_dashboard_opens_the_journal(tmp_path: Path) -> None:
     journaled(tmp_path)
     journal = store.SweepPaths(tmp_path / "sweeps" / "toy").journal
