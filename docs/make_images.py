@@ -29,7 +29,7 @@ clip-path="url(#{unique_id}-clip-terminal)">{backgrounds}<g class="{unique_id}-m
 def main(folder: Path) -> None:
     """Draw what `sweeper status` prints of the sweep in `folder`."""
     console = Console(record=True, width=90, file=io.StringIO())
-    console.print(status_view(load_sweep(folder)))
+    console.print(status_view(load_sweep(folder).sweep))
     IMAGES.mkdir(exist_ok=True)
     console.save_svg(
         str(IMAGES / "leaderboard.svg"),
