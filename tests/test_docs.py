@@ -19,21 +19,7 @@ from tests.helpers import make_experiment
 from tests.test_notebook import journaled
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
-LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 SECONDS = 120
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text()):
-        assert (page.parent / target).exists(), target
-
-
-def test_every_page_stands_in_the_menu() -> None:
-    menu = (ROOT / "mkdocs.yml").read_text()
-    for page in PAGES:
-        assert str(page.relative_to(ROOT / "docs")) in menu, "add it to mkdocs.yml"
 
 
 @pytest.mark.slow
@@ -48,6 +34,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    menu = (tmp_path / "site" / "index.html").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").with_suffix("")
+        assert name.name == "index" or f'href="{name}/"' in menu
     reference = (tmp_path / "site" / "reference" / "index.html").read_text()
     assert "sweeper.notebook.load_sweep" in reference
     fetched = re.findall(
