@@ -56,7 +56,7 @@ def last_epoch(sweep: Sweep) -> int:
     seen = max((e for t in complete for e in t.values), default=0)
     asked = [
         override.removeprefix(EPOCHS_KEY)
-        for override in sweep.experiment.overrides
+        for override in reversed(sweep.experiment.overrides)
         if override.startswith(EPOCHS_KEY)
     ]
     return seen or next((int(text) for text in asked if text.isdecimal()), 0)
