@@ -173,3 +173,42 @@ def test_a_config_of_any_form_can_be_compared(tmp_path: Path, text: str) -> None
     paths = sweep.paths.trial(sweep.trials[0].id)
     write_text(paths.config, text)
     assert configs.differences(configs.config(paths), {}) is not None
+
+
+def test_report_writes_a_page_and_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journaled(tmp_path)
+    words = ["report", "toy", "--open", "no", "--sweeps", str(tmp_path / "sweeps")]
+    assert cli.main(words) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page == tmp_path / "sweeps" / "toy" / "report.html"
+    assert "<title>toy</title>" in page.read_text()
+
+
+def test_report_of_several_sweeps_is_one_ranking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journaled(tmp_path)
+    words = ["report", "toy", str(tmp_path / "sweeps" / "toy")]
+    words += ["--sweeps", str(tmp_path / "sweeps")]
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[1:]] == [
+        value for value in ("0.75", "0.5", "0.25") for _ in range(2)
+    ]
+    assert cli.main([*words, "--md"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("# toy\n") == 2
+    assert text.count("## Findings") == 2
+    assert "| rank | sweep |" in text
+    assert not (tmp_path / "sweeps" / "toy" / "report.html").exists()
+
+
+def test_watch_of_a_sweep_that_has_ended_prints_it_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journaled(tmp_path)
+    words = ["status", "toy", "--watch", "--sweeps", str(tmp_path / "sweeps")]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.count("toy: finished") == 1
