@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 HERE := experiments/lr_sweep.yaml
 
-.PHONY: venv demo check test lint types browser clean
+.PHONY: venv demo bench check test lint types browser clean
 
 venv: $(STAMP)
 
@@ -51,3 +51,9 @@ test: $(STAMP) browser
 
 clean:
 	rm -rf .venv sweeps data
+
+# Peers that sweeper itself never sees; the tables of docs/performance.md.
+bench: $(STAMP)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q
+	$(BIN)/python -m pip install --quiet --no-deps --target bench/.peers -r bench/constraints.txt
+	$(BIN)/python -m bench

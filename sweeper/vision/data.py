@@ -77,7 +77,7 @@ class ImageData(LightningDataModule, ABC):
     def _dataset(self, split: Split, rows: tuple[Row, ...]) -> CropDataset:
         labels = annotations.encode(rows, self.class_names)
         images = self.images(split, rows)
-        if self.config.cache_images and not isinstance(images, Tensor):
+        if self.config.cache_images is True and not isinstance(images, Tensor):
             images = cached(images)
         return CropDataset(
             rows,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sweeper.vision.annotations import Row
+from sweeper.vision.batched import Batched
 from sweeper.vision.images import (
     UNREADABLE,
     DataError,
@@ -99,6 +100,7 @@ class CropDataset(Dataset[Item]):
         self.images = images
         self._labels_N = torch.tensor(self.labels, dtype=torch.long)
         self._augmentations = tuple(augmentations)
+        self._is_batched = all(isinstance(a, Batched) for a in self._augmentations)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,8 +116,10 @@ class CropDataset(Dataset[Item]):
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch: torch's fetcher calls this where it is there."""
         indices_B = torch.tensor(indices, dtype=torch.long)
-        if isinstance(self.images, Tensor) and not self._augmentations:
+        if isinstance(self.images, Tensor) and self._is_batched:
             images_BCHW = self.images[indices_B]
+            for augment in self._augmentations:
+                images_BCHW = augment(images_BCHW)
         else:
             images_BCHW = torch.stack([self._augmented(index) for index in indices])
         return {

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sweeper.vision import annotations
+from sweeper.vision import annotations, cache
 from sweeper.vision.annotations import Row
 from sweeper.vision.data import ImageData, Split
 from sweeper.vision.dataset import ImageFiles, Images
@@ -32,8 +32,13 @@ class JerseyData(ImageData):
         return annotations.read_split(self.root / split)
 
     def images(self, split: Split, rows: tuple[Row, ...]) -> Images | Tensor:
-        """Files that are read each time."""
-        return ImageFiles(rows, image_size=self.config.image_size)
+        """Files that are read each time, or were decoded once for all trainings."""
+        size = self.config.image_size
+        if self.config.cache_images == "map":
+            mapped = cache.decoded(rows, image_size=size, folder=self.root)
+            if mapped is not None:
+                return mapped
+        return ImageFiles(rows, image_size=size)
 
 
 class SyntheticJerseyData(JerseyData):

@@ -28,7 +28,8 @@ class DataConfig(BaseModel):
         image_size: side of the square that each image is fitted into, in pixels.
         pin_memory: "auto" where there is a GPU.
         weighted_sampler: draw every class equally often, with replacement.
-        cache_images: decode every image once and keep it, 3 * image_size^2 bytes each.
+        cache_images: true: decode every image once and keep it, 3 * image_size^2 bytes
+            each; "map": in a file beside the data that all trainings of a node share.
         augmentations: modules on uint8 images (3, H, W), for the train split only.
     """
 
@@ -42,7 +43,7 @@ class DataConfig(BaseModel):
     pin_memory: StrictBool | Literal["auto"] = "auto"
     persistent_workers: StrictBool = False
     weighted_sampler: StrictBool = False
-    cache_images: StrictBool = False
+    cache_images: StrictBool | Literal["map"] = False
     augmentations: tuple[nn.Module, ...] = ()
 
 
@@ -66,7 +67,7 @@ class SyntheticConfig(DataConfig):
     num_images: Count = 6300
     render_seed: NonNegative = 0
     image_size: Count = 32
-    cache_images: StrictBool = True
+    cache_images: StrictBool | Literal["map"] = True
 
 
 class DigitsConfig(DataConfig):
