@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper import algorithms, experiment, memory_key, space
+from sweeper import algorithms, check, experiment, memory_key, space
 from sweeper.compose import Composer, to_plain
 from sweeper.errors import ConfigError
 from sweeper.experiment import Experiment
@@ -54,7 +54,8 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
         raise loaded.error(("config",), f"config: {error}") from error
     parsed = space.parse(loaded, composer.groups())
     composer.check(loaded, parsed)
-    config = composer.compose(loaded.overrides)
+    first = check.representatives(parsed)[0]  # there may be no group without it
+    config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
     plain = to_plain(config)
     algorithms.search(loaded)
     algorithms.scheduler(loaded)
