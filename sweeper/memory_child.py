@@ -94,7 +94,7 @@ def _run(request: Mapping[str, Any], overrides: Sequence[str], way: Way) -> Seen
         if way.has_gpu:
             memory_run.pretend_gpu()
         target = memory_guess.fit if way.is_guess else targets.load(request["target"])
-        return memory_run.run(target, config, is_fake=way.is_fake)
+        return memory_run.run(target, config, folder=Path(folder), is_fake=way.is_fake)
 
 
 def _flat(seen: Seen) -> dict[str, Any]:

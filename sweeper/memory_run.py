@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,11 +68,16 @@ class _Watch:
 
 
 def run(
-    target: Callable[[DictConfig], object], config: DictConfig, *, is_fake: bool
+    target: Callable[[DictConfig], object],
+    config: DictConfig,
+    *,
+    folder: Path,
+    is_fake: bool,
 ) -> Seen:
     """Call a target and follow its first training step.
 
     Args:
+        folder: where the target may write.
         is_fake: follow it on tensors without storage; else on real ones with a
             batch of 2 and of 4, and fit a line through the two.
 
@@ -81,7 +87,7 @@ def run(
     """
     watch = _Watch()
     _intercept(watch, is_fake=is_fake)
-    callbacks.activate(_without_trainer())
+    callbacks.activate(_without_trainer(folder))
     try:
         target(config)
     except Reached as reached:
@@ -112,13 +118,13 @@ class _Loop(ActiveTrial):
         raise Reached("a loop without a Lightning Trainer")
 
 
-def _without_trainer() -> ActiveTrial:
+def _without_trainer(folder: Path) -> ActiveTrial:
     """A trial of which only that it runs is true."""
     names = inspect.signature(TrialSpec).parameters
     blank: dict[str, Any] = {
         name: "" for name, p in names.items() if p.default is inspect.Parameter.empty
     }
-    spec = TrialSpec(**{**blank, "overrides": (), "params": {}})
+    spec = TrialSpec(**{**blank, "overrides": (), "params": {}, "folder": str(folder)})
 
     def send(**_: object) -> Decision:
         raise Reached
