@@ -9,6 +9,7 @@ from sweeper.experiment import Experiment
 from sweeper.journal import Journal
 from sweeper.trial import Demand, Launch
 
+STORAGE: str | None = None  # of experiments that do not name one
 LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
 
@@ -18,6 +19,7 @@ def make_experiment(folder: Path, **keys: object) -> Experiment:
         "name": "toy",
         "search_space": {"x": [1, 2, 3]},
         "objective": {"metric": "acc", "mode": "max"},
+        "storage": STORAGE,
         **keys,
     }
     path = folder / "toy.yaml"

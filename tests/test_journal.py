@@ -1,11 +1,13 @@
 """The journal's answers are a function of what it has written."""
 
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sweeper import store
+from sweeper import space, store
 from sweeper.experiment import load
 from sweeper.journal import Journal
 from sweeper.trial import (
@@ -17,7 +19,24 @@ from sweeper.trial import (
     Sweep,
     Trial,
 )
-from tests.helpers import make_experiment, open_journal
+from tests import helpers
+from tests.helpers import LAUNCH, make_experiment, open_journal
+
+STORAGES = [
+    pytest.param(None, id="file"),
+    pytest.param("sqlite:///journal.db", id="sqlite", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(autouse=True, params=STORAGES)
+def storage(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> str | None:
+    """Each test runs on the journal's file and on a database."""
+    monkeypatch.setattr(helpers, "STORAGE", request.param)
+    chosen: str | None = request.param
+    return chosen
+
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")
 LOST = Failure(kind=FailureKind.LOST, message="gone")
@@ -244,9 +263,6 @@ def test_wall_hours_count_over_all_starts(tmp_path: Path) -> None:
         loaded = make_experiment(tmp_path, budget={"wall_hours": 2.0})
         journal = open_journal(tmp_path, budget={"wall_hours": 2.0})
         del journal
-        from sweeper import space
-        from tests.helpers import LAUNCH
-
         parsed = space.parse(loaded, {})
         folder = tmp_path / "sweeps" / "toy"
         return Journal(loaded, parsed, folder, LAUNCH, clock=lambda: now[0])
@@ -285,3 +301,46 @@ def test_finalists_run_again_on_fresh_seeds_once_all_have_ended(tmp_path: Path) 
     assert journal.is_finished()
     assert [x for x, _ in points] == [2, 3, 2, 3]
     assert len({seed for _, seed in points} | {1}) == 3
+
+
+@pytest.mark.parametrize("name", ["toy", "renamed"])
+@pytest.mark.parametrize("move", [shutil.copytree, shutil.move])
+def test_a_folder_that_is_moved_renamed_or_copied_goes_on(
+    tmp_path: Path, name: str, move: Callable[[Path, Path], object]
+) -> None:
+    journal = open_journal(tmp_path)
+    done = _start(journal)
+    _report(journal, 0.5)
+    journal.finish("a")
+    old = tmp_path / "sweeps" / "toy"
+    new = tmp_path / "elsewhere" / name
+    new.parent.mkdir()
+    move(old, new)
+    loaded = make_experiment(tmp_path, name=name)
+    again = Journal(loaded, space.parse(loaded, {}), new, LAUNCH)
+    ids = []
+    while again.claim("a") is not None:
+        spec = again.start("a")
+        assert Path(spec.folder).is_relative_to(new)
+        ids.append(spec.id)
+        _report(again, 0.5)
+        again.finish("a")
+    assert len(ids) == 2
+    assert done not in ids
+    trials = store.Reader(loaded, new).sweep().trials
+    assert {trial.id for trial in trials} == {done, *ids}
+    assert not old.exists() or _sweep(tmp_path).trials == trials[:1]
+
+
+def test_a_value_added_to_a_parameter_runs_alone(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path, search_space={"x": [1, 2]})
+    for _ in range(2):
+        _start(journal)
+        _report(journal, 0.5)
+        journal.finish("a")
+    again = open_journal(tmp_path, search_space={"x": [3, 2, 1]})
+    assert _start(again) not in {t.id for t in _sweep(tmp_path).trials[:2]}
+    _report(again, 0.75)
+    again.finish("a")
+    assert again.claim("a") is None
+    assert [t.params["x"] for t in _sweep(tmp_path).trials] == [1, 2, 3]
