@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeper import (
+    code,
     disk,
     events,
     export,
@@ -99,7 +100,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
             raise ExperimentChangedError(
                 f"{experiment.path}: not the experiment that {paths.folder} holds:\n"
                 + "\n".join(f"  {line}" for line in differences)
-                + "\nundo the change, or start a new sweep (name: ... in the file)"
+                + "\nundo the change, or start a new sweep: --fork NAME"
             )
     write_text(paths.experiment, dump(experiment))
     spec.relocate(paths, experiment)
@@ -131,6 +132,7 @@ def _drive_locked(
                 demand=demand,
                 slots=cluster.count_slots(demand),
                 seed_key=plan.seed_key,
+                code=code.version(plan.experiment.project),
                 wandb_mode=wandb.mode(plan.experiment.wandb.mode),
             )
             journal = remote.start_journal(

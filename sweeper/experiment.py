@@ -6,7 +6,7 @@ checked by the modules that know them, which raise through `Experiment.error`.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +41,9 @@ from sweeper.settings import (
     short_wandb,
 )
 from sweeper.yaml_marks import Location
+
+# Last part of an override that says for how many epochs a trial trains.
+EPOCHS = ("max_epochs", "num_epochs", "n_epochs", "epochs")
 
 
 class Experiment(Frozen):
@@ -224,18 +227,49 @@ def identity(experiment: Experiment) -> Mapping[str, object]:
     }
 
 
+def epochs(experiment: Experiment) -> dict[str, int]:
+    """How long trials train, by the key of the override that says so.
+
+    >>> _epochs_of(("trainer.max_epochs=3", "lr=0.1"))
+    {'trainer.max_epochs': 3}
+    """
+    return _epochs_of(experiment.overrides)
+
+
+def _epochs_of(overrides: Sequence[str]) -> dict[str, int]:
+    pairs = (override.lstrip("+").partition("=")[::2] for override in overrides)
+    return {
+        key: int(value)
+        for key, value in pairs
+        if key.rpartition(".")[2] in EPOCHS and value.isdecimal()
+    }
+
+
 def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
-    """One line for each difference of the two identities; () where they are one."""
+    """One line for each difference of the two identities; () where they are one.
+
+    More epochs are no difference: trials go on from where they are.
+    """
     before, after = identity(old), identity(new)
     lines = [
         f"{key}: {before[key]!r} -> {after[key]!r}"
         for key in before
         if key != "overrides" and before[key] != after[key]
     ]
-    removed = [o for o in old.overrides if o not in new.overrides]
-    added = [o for o in new.overrides if o not in old.overrides]
+    grown = {
+        key
+        for key, count in epochs(new).items()
+        if count >= epochs(old).get(key, count + 1)
+    }
+    was, now = _without(old.overrides, grown), _without(new.overrides, grown)
+    removed = [o for o in was if o not in now]
+    added = [o for o in now if o not in was]
     lines += [f"overrides: - {override}" for override in removed]
     lines += [f"overrides: + {override}" for override in added]
-    if old.overrides != new.overrides and not removed and not added:
-        lines.append(f"overrides: {old.overrides} -> {new.overrides}")
+    if was != now and not removed and not added:
+        lines.append(f"overrides: {was} -> {now}")
     return tuple(lines)
+
+
+def _without(overrides: Sequence[str], keys: Collection[str]) -> list[str]:
+    return [o for o in overrides if o.lstrip("+").partition("=")[0] not in keys]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from sweeper import agenda, algorithms, policy, result, store, warm
+from sweeper import agenda, algorithms, extension, policy, result, store, warm
 from sweeper.backlog import Backlog
-from sweeper.experiment import Experiment
+from sweeper.experiment import Experiment, epochs
 from sweeper.halt import Halt
 from sweeper.paths import SweepPaths
 from sweeper.rows import Rows
@@ -74,12 +74,26 @@ class Journal:
         self._is_exhausted = False
         self._halt = Halt(experiment, self._study, clock=clock)
         self._recover()
+        self._extend()
 
     def _recover(self) -> None:
         """Put trials that a dead driver left running back in the queue."""
         for frozen in self._rows.all():
             if frozen.state is TrialState.RUNNING:
                 self._rows.move(frozen.user_attrs["id"], TrialState.WAITING)
+
+    def _extend(self) -> None:
+        """Bring the rows up to the file, which may have been edited since."""
+        hidden = extension.removed(
+            self._rows.all(),
+            experiment=self._experiment,
+            space=self._space,
+            seeds_before=self._rows.remember_seeds(self._experiment.seeds),
+        )
+        self._rows.hide(hidden)
+        now = epochs(self._experiment)
+        for row in extension.outgrown(self._rows.listed(), epochs=now):
+            self._rows.put_again(row)
 
     # ---- handing out
 
@@ -114,11 +128,17 @@ class Journal:
         identity = self._slots[slot]
         frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-        attempt = {"slot": slot, "at": _now(), "busy_before": busy}
+        attempt = {
+            "slot": slot,
+            "at": _now(),
+            "busy_before": busy,
+            "code": self._launch.code,
+        }
         with self._rows.together():
             self._rows.note(
                 identity,
                 attempts=[*frozen.user_attrs.get("attempts", ()), attempt],
+                epochs=epochs(self._experiment),
                 demand=asdict(self._launch.demand),
                 busy_before=busy,
             )
@@ -133,7 +153,11 @@ class Journal:
         """Write the row of the next trial that the sweep owes; its id."""
         if self._is_exhausted:
             return None
-        owed = self._backlog.next(self._rows.all())
+        limit = self._experiment.budget.trials
+        if limit is not None and self._rows.num_spent() >= limit:
+            self._is_exhausted = True
+            return None
+        owed = self._backlog.next(self._rows.listed())
         self._is_exhausted = owed is None
         return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None
 

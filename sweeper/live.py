@@ -140,6 +140,7 @@ def status_json(sweep: Sweep) -> dict[str, object]:
         "folder": str(sweep.folder),
         "objective": sweep.experiment.objective.model_dump(),
         "trials": [_trial_json(sweep, trial) for trial in sweep.trials],
+        "hidden": [trial.id for trial in sweep.hidden],
     }
 
 
@@ -156,6 +157,7 @@ def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
         "epochs": {str(e): _number(v) for e, v in trial.values.items()},
         "metrics": {k: _number(v) for k, v in trial.metrics.items()},
         "starts": trial.starts,
+        "code": trial.attempts[-1].code if trial.attempts else "",
         "busy_seconds": trial.busy_seconds,
         "failures": [
             {"kind": str(f.kind), "message": f.message, "step": f.step}

@@ -27,6 +27,7 @@ class Rows:
 
     def __init__(self, study: Study) -> None:
         self._study = study
+        self._hidden: frozenset[str] = frozenset()
         self._storage = study._storage
         found = self._storage.get_all_trials(study._study_id, deepcopy=False)
         self._newest = store.newest(found)
@@ -61,6 +62,38 @@ class Rows:
         """Makes one write of all records of a block; they count from its end on."""
         return store.together(self._storage)
 
+    def listed(self) -> Sequence[FrozenTrial]:
+        """Every row that is not hidden, by number."""
+        if not self._hidden:
+            return self.all()
+        return [row for row in self.all() if row.user_attrs["id"] not in self._hidden]
+
+    def num_spent(self) -> int:
+        """Trials that count in the budget: a hidden one does if it ever started."""
+        if not self._hidden:
+            return len(self._newest)
+        return sum(
+            row.user_attrs["id"] not in self._hidden or "attempts" in row.user_attrs
+            for row in self.all()
+        )
+
+    def hide(self, ids: Collection[str]) -> None:
+        """Hide these trials, and no others, from views and from decisions."""
+        self._hidden = frozenset(ids)
+        gone = {self._places[identity] for identity in ids}
+        self._waiting = [place for place in self._waiting if place not in gone]
+        self._set_of_study(store.HIDDEN, sorted(ids))
+
+    def remember_seeds(self, seeds: Collection[int]) -> list[int]:
+        """Every seed that the file has had under `seeds`, these included."""
+        known = sorted({*self._study.user_attrs.get("seeds", ()), *seeds})
+        self._set_of_study("seeds", known)
+        return known
+
+    def _set_of_study(self, key: str, value: Sequence[object]) -> None:
+        if self._study.user_attrs.get(key, []) != value:
+            self._study.set_user_attr(key, value)
+
     def get(self, identity: str) -> FrozenTrial:
         """The row of a trial, as it is now."""
         return self._storage.get_trial(self._row_id(identity))
@@ -94,6 +127,13 @@ class Rows:
         self._places[owed.id] = place
         self._waiting.append(place)
         return owed.id
+
+    def put_again(self, row: FrozenTrial) -> None:
+        """Write a new WAITING row for a trial that has ended."""
+        row_id = self._storage.create_new_trial(self._study._study_id, again(row))
+        place = self._places[row.user_attrs["id"]]
+        self._newest[place] = self._storage.get_trial(row_id)
+        bisect.insort(self._waiting, place)
 
     def note(self, identity: str, **attributes: Any) -> None:  # JSON
         """Write attributes of a trial, each in a record of its own."""

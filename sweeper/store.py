@@ -4,7 +4,7 @@ It never decides anything and adds no trial; `journal` is the only writer.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths, drop_torn_tail
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
 
+HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 STATES: Mapping[TrialState, State] = {
     TrialState.WAITING: State.WAITING,
     TrialState.RUNNING: State.RUNNING,
@@ -105,30 +106,32 @@ class Reader:
 
     def sweep(self) -> Sweep:
         """The sweep as it stands now."""
+        trials, hidden = self._trials()
         return Sweep(
             experiment=self._experiment,
-            trials=tuple(self._trials()),
+            trials=tuple(t for t in trials if t.id not in hidden),
+            hidden=tuple(t for t in trials if t.id in hidden),
             folder=self._paths.folder,
             is_running=locks.is_held(self._paths.lock),
         )
 
-    def _trials(self) -> list[Trial]:
+    def _trials(self) -> tuple[list[Trial], Collection[str]]:
+        """All trials, and the ids of those that are hidden."""
         if self._storage is None:
             file = self._paths.journal
             if self._experiment.storage is not None:
                 file = database.file(self._experiment.storage, self._paths.folder)
             if not file.exists():
-                return []
+                return [], ()
             self._storage = storage(self._experiment, self._paths)
         name = study_name(self._experiment, self._paths, self._storage)
         try:
             study_id = self._storage.get_study_id_from_name(name)
         except KeyError:
-            return []
-        return [
-            self._trial(frozen)
-            for frozen in newest(self._storage.get_all_trials(study_id, deepcopy=False))
-        ]
+            return [], ()
+        rows = newest(self._storage.get_all_trials(study_id, deepcopy=False))
+        hidden = self._storage.get_study_user_attrs(study_id).get(HIDDEN, ())
+        return [self._trial(frozen) for frozen in rows], set(hidden)
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         known = self._known.get(frozen.number)
@@ -183,6 +186,7 @@ def to_attempt(data: Mapping[str, Any]) -> Attempt:
         slot=data["slot"],
         started_at=datetime.fromisoformat(data["at"]),
         busy_before=data["busy_before"],
+        code=data.get("code", ""),
     )
 
 

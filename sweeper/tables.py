@@ -61,7 +61,20 @@ def status_view(
         tables = [_running_table(sweep, shown, is_wide=w) for w in (True, False)]
         parts += [_Fitting(tables), *_hidden(len(running) - len(shown))]
     parts.append(leaderboard_view(sweep, max_rows=max_rows))
+    parts += [Text(plain(line), style="dim") for line in remarks(sweep)]
     return Group(*parts)
+
+
+def remarks(sweep: Sweep) -> list[str]:
+    """What a reader of the leaderboard should know about how it came to be."""
+    lines = []
+    codes = Counter(t.attempts[-1].code for t in sweep.trials if t.attempts)
+    if len(codes) > 1:
+        parts = [f"{n} trials with {code or 'no commit'}" for code, n in codes.items()]
+        lines.append("the project's code has changed: " + ", ".join(parts))
+    if sweep.hidden:
+        lines.append(f"{len(sweep.hidden)} trials hidden: not in the file any more")
+    return lines
 
 
 def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:

@@ -79,11 +79,13 @@ class Attempt:
     Attributes:
         slot: who ran it; slots of two drivers never share a name.
         busy_before: seconds that earlier attempts had trained by then.
+        code: version of the project's code, "" where it is in no repository.
     """
 
     slot: str
     started_at: datetime
     busy_before: float = 0.0
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +208,14 @@ class Sweep:
 
     Attributes:
         trials: in order of their number.
+        hidden: trials whose point or seed is no longer in the file.
         is_running: whether a driver holds the sweep now.
     """
 
     experiment: Experiment
     trials: tuple[Trial, ...]
     folder: Path
+    hidden: tuple[Trial, ...] = ()
     is_running: bool = False
 
     @property
@@ -269,12 +273,14 @@ class Launch:
         slots: trials that the cluster holds at once.
         seed_key: config key that takes the trial's seed, "" where it has none.
         wandb_mode: "online", "offline" or "none".
+        code: version of the project's code, "" where it is in no repository.
     """
 
     demand: Demand
     slots: int
     seed_key: str
     wandb_mode: str
+    code: str = ""
 
 
 class StopReason(StrEnum):

@@ -14,6 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="key=value: a key of the file, else a Hydra override for every trial",
     )
+    parser.add_argument(
+        "--fork", default="", metavar="NAME", help="start a new sweep of that name"
+    )
     parser.add_argument("--address", default="", help="a running Ray cluster, or auto")
     parser.add_argument("--num-cpus", type=int, help="logical cores of a local Ray")
     parser.add_argument("--num-gpus", type=int, help="logical GPUs of a local Ray")
@@ -30,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from sweeper import plan as planning
 
     console = Console(highlight=False, soft_wrap=True, quiet=args.json)
-    plan = planning.make_plan(args.file, args.overrides, sweeps=args.sweeps)
+    overrides = [*args.overrides, *([f"name={args.fork}"] if args.fork else [])]
+    plan = planning.make_plan(args.file, overrides, sweeps=args.sweeps)
     console.print(planning.headline(plan), markup=False)
     if args.json:
         live.write_json_line("plan", **planning.summary(plan))
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     ) as display:
         sweep, stop = session.run(plan, cluster=options, display=display)
     console.print(live.leaderboard_view(sweep))
-    resume = closing.resume_command(args.file, args.overrides, sweeps=args.sweeps)
+    resume = closing.resume_command(args.file, overrides, sweeps=args.sweeps)
     console.print(closing.closing(sweep, stop, resume=resume), markup=False)
     code = closing.exit_code(sweep, stop)
     if args.json:

@@ -70,7 +70,7 @@ def find_trial(sweep: "Sweep", name: str) -> "Trial":
         return trial
     found = [
         trial
-        for trial in sweep.trials
+        for trial in (*sweep.trials, *sweep.hidden)
         if name == str(trial.number) or (name and trial.id.startswith(name))
     ]
     exact = [trial for trial in found if name in (trial.id, str(trial.number))]
