@@ -19,7 +19,7 @@ def make_experiment(folder: Path, **keys: object) -> Experiment:
         "name": "toy",
         "search_space": {"x": [1, 2, 3]},
         "objective": {"metric": "acc", "mode": "max"},
-        "storage": STORAGE,
+        **({"storage": STORAGE} if STORAGE else {}),
         **keys,
     }
     path = folder / "toy.yaml"
