@@ -111,6 +111,11 @@ class SweepPaths:
         return self.folder / "driver.lock"
 
     @property
+    def journal_lock(self) -> Path:
+        """Held by the process that writes the journal."""
+        return self.folder / ".journal.lock"
+
+    @property
     def log(self) -> Path:
         """One line an event of all drivers of this sweep."""
         return self.folder / "driver.log"

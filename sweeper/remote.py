@@ -27,7 +27,7 @@ class _JournalActor(Journal):
         self, experiment: Experiment, space: Space, folder: Path, launch: Launch
     ) -> None:
         self._held = ExitStack()
-        path = SweepPaths(folder).folder / ".journal.lock"
+        path = SweepPaths(folder).journal_lock
         lock = locks.hold(path, wait_seconds=JOURNAL_WAIT_SECONDS)
         other = self._held.enter_context(lock)
         if other is not None:

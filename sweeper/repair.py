@@ -9,8 +9,8 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from sweeper import database, locks, records, result, store
-from sweeper.errors import JournalError, LockedError
+from sweeper import database, records, result, store
+from sweeper.errors import JournalError
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths, TrialPaths, atomic_write
 from sweeper.rows import QUEUED_AFTER, Rows
@@ -44,12 +44,7 @@ def repair(experiment: Experiment, paths: SweepPaths) -> Repair:
         LockedError: a driver holds the sweep.
         JournalError: the storage is a server's database.
     """
-    with locks.hold(paths.lock) as other:
-        if other is not None:
-            raise LockedError(
-                f"{paths.folder}: process {other.pid} on {other.host} drives this "
-                "sweep; stop it first"
-            )
+    with store.alone(paths):
         if experiment.storage is None:
             damage, num_lost, kept = _cut(paths)
         else:

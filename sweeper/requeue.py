@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from sweeper import locks, store
-from sweeper.errors import LockedError, SweepNotFoundError, nearest
+from sweeper import store
+from sweeper.errors import SweepNotFoundError, nearest
 from sweeper.rows import again
 from sweeper.trial import State, Sweep
 
@@ -30,12 +30,7 @@ def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
                 f"{nearest(identity, failed)}"
             )
     wanted = set(ids) or failed
-    with locks.hold(sweep.paths.lock) as other:
-        if other is not None:
-            raise LockedError(
-                f"{sweep.folder}: process {other.pid} on {other.host} drives this "
-                "sweep; stop it first"
-            )
+    with store.alone(sweep.paths):
         study = store.open_study(sweep.experiment, sweep.paths)
         rows = store.newest(study.get_trials(deepcopy=False))
         wanted_rows = [row for row in rows if row.user_attrs["id"] in wanted]

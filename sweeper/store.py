@@ -4,7 +4,7 @@ It never decides anything and adds no trial; `journal` is the only writer.
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -17,11 +17,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import database, examples, experiment, locks, records
-from sweeper.errors import SweepNotFoundError, nearest
+from sweeper.errors import LockedError, SweepNotFoundError, nearest
 from sweeper.experiment import Experiment
 from sweeper.paths import SweepPaths, drop_torn_tail
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
 
+WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
 HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 STATES: Mapping[TrialState, State] = {
     TrialState.WAITING: State.WAITING,
@@ -71,6 +72,26 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
         direction="maximize" if sweep.objective.mode == "max" else "minimize",
         load_if_exists=True,
     )
+
+
+@contextlib.contextmanager
+def alone(paths: SweepPaths) -> Iterator[None]:
+    """Keep drivers, and a journal that outlived its own, from writing in a block.
+
+    Raises:
+        LockedError: one of them holds the sweep.
+    """
+    with (
+        locks.hold(paths.lock) as driver,
+        locks.hold(paths.journal_lock, wait_seconds=WRITER_SECONDS) as writer,
+    ):
+        other = driver or writer
+        if other is not None:
+            raise LockedError(
+                f"{paths.folder}: process {other.pid} on {other.host} drives this "
+                "sweep; stop it first"
+            )
+        yield
 
 
 def together(found: BaseStorage) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from typing import Any
 from sweeper import fragments, leaderboard
 from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
-from sweeper.export import FIGURES, state_text
+from sweeper.export import FIGURES, state_text, tie_text
 from sweeper.redaction import redacted
 from sweeper.trial import Stop, StopReason, Sweep
 
@@ -79,7 +79,11 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         [
             row.rank or None,
             *(row.params.get(name) for name in names),
-            *map(_number, (row.mean, row.std, row.low, row.high, row.delta)),
+            *map(_number, (row.mean, row.std, row.low, row.high)),
+            len(row.values),
+            _number(row.p),
+            tie_text(row),
+            *map(_number, (row.delta, row.delta_low, row.delta_high)),
             row.best_epoch or None,
             state_text(row.states),
             " ".join(map(str, row.seeds)),

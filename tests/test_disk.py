@@ -27,20 +27,25 @@ def _mount(*arguments: object) -> None:
     subprocess.run([MOUNT, *map(str, arguments)], check=True)
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of half a mebibyte."""
-    folder = tmp_path / "small"
+@contextmanager
+def mounted(folder: Path, *, size: int = DISK_BYTES) -> Iterator[Path]:
+    """A file system of so many bytes, while the block runs."""
     folder.mkdir()
-    options = f"size={DISK_BYTES}"
-    _mount("-t", "tmpfs", "-o", options, "tmpfs", folder)
+    _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
     try:
         yield folder
     finally:
         subprocess.run([UMOUNT, "-l", folder], check=True)
 
 
-def _fill(folder: Path, *, but: int = 0) -> Path:
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a mebibyte."""
+    with mounted(tmp_path / "small") as folder:
+        yield folder
+
+
+def fill(folder: Path, *, but: int = 0) -> Path:
     """Use all the space of a disk but `but` bytes; the file that does."""
     filler = folder / "filler"
     found = os.statvfs(folder)
@@ -71,7 +76,7 @@ def _waits(
 @as_root
 def test_a_full_disk_is_told_from_one_with_space(small: Path) -> None:
     assert disk.problem(small) == ""
-    filler = _fill(small)
+    filler = fill(small)
     assert disk.problem(small) == "No space left on device"
     assert disk.may_be_full(small)
     filler.unlink()
@@ -85,7 +90,7 @@ def test_a_line_waits_for_space_and_is_whole(
 ) -> None:
     path = small / "lines"
     disk.append(path, b"first\n")
-    filler = _fill(small, but=4096)  # a part of the line would fit
+    filler = fill(small, but=4096)  # a part of the line would fit
     line = b"x" * 10_000 + b"\n"
     with _waits(caplog, lambda: disk.append(path, line)):
         assert path.read_bytes() == b"first\n"
@@ -99,7 +104,7 @@ def test_a_file_waits_for_space_and_the_old_one_stays(
 ) -> None:
     path = small / "checkpoint"
     path.write_bytes(b"old")
-    filler = _fill(small, but=100 * 1024)
+    filler = fill(small, but=100 * 1024)
     content = os.urandom(200 * 1024)
 
     def write(temporary: Path) -> None:
@@ -130,7 +135,7 @@ def test_a_journal_waits_for_its_disk_and_loses_nothing(
     identity = journal.start("a").id
     _report(journal, epoch=1)
     if obstacle == "full":
-        filler = _fill(small, but=4096)
+        filler = fill(small, but=4096)
     else:
         _mount("-o", "remount,ro", small)
     text = (small / "toy.yaml").read_text()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sweeper import strays
@@ -50,7 +50,13 @@ def results(name: str, sweeps: Path) -> dict[str, dict[str, float]]:
 class Driver:
     """A `sweeper run` in the background."""
 
-    def __init__(self, *arguments: object, output: Path, cwd: Path = ROOT) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        output: Path,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.output = output
         with output.open("a") as file:
             self.process = subprocess.Popen(
@@ -58,6 +64,7 @@ class Driver:
                 cwd=cwd,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                env=env,
                 start_new_session=True,
             )
         self.scratch = strays.scratch_folder(self.process.pid)
@@ -109,6 +116,14 @@ class Driver:
         children = {p for p in found if _parent(p) in found}
         return sorted(children - set(self.trial_processes()))
 
+    def raylets(self) -> list[int]:
+        """Ray's process of the node."""
+        return self._named("/raylet/raylet")
+
+    def everything(self) -> list[int]:
+        """The driver and all that it has started."""
+        return [self.process.pid, *self.processes()]
+
     def _named(self, text: str) -> list[int]:
         return [pid for pid, line in self.processes().items() if text in line]
 
@@ -130,9 +145,14 @@ def _parent(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def driver(*arguments: object, output: Path, cwd: Path = ROOT) -> Iterator[Driver]:
+def driver(
+    *arguments: object,
+    output: Path,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Driver]:
     """A driver that does not outlive the block, nor anything that it starts."""
-    started = Driver(*arguments, output=output, cwd=cwd)
+    started = Driver(*arguments, output=output, cwd=cwd, env=env)
     try:
         yield started
     finally:

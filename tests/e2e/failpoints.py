@@ -1,0 +1,121 @@
+"""Kills everything of a sweep at a chosen moment, in the processes of the sweep.
+
+`install` puts a copy of this file on PYTHONPATH as `sitecustomize`, which Python
+imports by itself: each process of a sweep gets an audit hook, to which Python tells of
+every file that is opened or renamed and of every process that is started, before it
+happens. `FAILPOINT` names the moment. Nothing of sweeper knows of it.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+POINT, _, COUNT = os.environ.get("FAILPOINT", "").partition(":")
+TRIALS, EPOCHS = json.loads(os.environ.get("FAILPOINT_SWEEP", "[0, 0]"))
+POINTS = (
+    *("lock", "admit", "template", "ray", "append", "torn append"),
+    *("checkpoint", "rename", "last finish", "result"),
+)
+seen = 0
+
+
+def install(folder: Path, *, point: str, trials: int, epochs: int) -> dict[str, str]:
+    """The environment of a driver that has the failpoint.
+
+    Args:
+        folder: takes the copy.
+        point: one of `POINTS`; "append:7" is the seventh time in one process.
+        trials: of the whole sweep, for "last finish".
+        epochs: of each trial.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(__file__, folder / "sitecustomize.py")
+    others = os.environ.get("PYTHONPATH", "")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), others])),
+        "FAILPOINT": point,
+        "FAILPOINT_SWEEP": json.dumps([trials, epochs]),
+    }
+
+
+def kill_everything() -> None:
+    """SIGKILL the driver, all that it has started, and this process last."""
+    scratch = os.environ.get("SWEEPER_SCRATCH", "")
+    pids = {int(scratch.rpartition("-")[2])} if scratch else set()
+    mark = f"SWEEPER_SCRATCH={scratch}".encode()
+    for entry in Path("/proc").iterdir():
+        if scratch and entry.name.isdigit():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    pids.add(int(entry.name))
+            except OSError:
+                continue
+    for pid in pids - {os.getpid()}:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tear(path: str) -> None:
+    """Leave the first half of a file, as a disk may that lost power."""
+    with open(path, "rb+") as file:
+        file.truncate(os.path.getsize(path) // 2)
+
+
+def is_last_finish(journal: str) -> bool:
+    """Whether what is written next ends the last trial."""
+    lines = Path(journal).read_bytes().splitlines()
+    records = [json.loads(line) for line in lines]
+    ended = sum(r["op_code"] == 6 and r["state"] == 1 for r in records)
+    reported = sum(r["op_code"] == 7 and r["step"] == EPOCHS for r in records)
+    return ended == TRIALS - 1 and reported >= TRIALS and records[-1]["op_code"] == 7
+
+
+def is_now(event: str, arguments: tuple) -> bool:
+    """Whether the chosen moment is before this event."""
+    first = arguments[0] if arguments else ""
+    path = os.fsdecode(first) if isinstance(first, str | bytes) else ""
+    target = str(arguments[1]) if len(arguments) > 1 else ""
+    mode = target.replace("b", "") if event == "open" else ""
+    is_append = path.endswith("journal.jsonl") and mode == "a"
+    moments = {
+        "lock": mode != "" and path.endswith("driver.lock"),
+        "admit": event == "os.rename" and target.endswith("experiment.yaml"),
+        "template": event == "subprocess.Popen" and "sweeper.template" in target,
+        "ray": event == "import" and path == "ray",
+        "append": is_append,
+        "torn append": is_append,
+        "checkpoint": ".ckpt." in path and mode == "r+",
+        "rename": event == "os.rename" and target.endswith("last.ckpt"),
+        "last finish": is_append and TRIALS > 0 and is_last_finish(path),
+        "result": event == "os.rename" and target.endswith("result.json"),
+    }
+    return moments[POINT]
+
+
+def hook(event: str, arguments: tuple) -> None:
+    """Count the moments and act at the chosen one."""
+    global seen
+    if event not in ("open", "os.rename", "subprocess.Popen", "import"):
+        return
+    if not is_now(event, arguments):
+        return
+    seen += 1
+    if seen != int(COUNT or 1):
+        return  # too early, or done by this hook itself
+    if POINT == "checkpoint":
+        tear(os.fsdecode(arguments[0]))
+    if POINT == "torn append":
+        with open(arguments[0], "a") as file:
+            file.write('{"op_code":8,"worker_id":"torn')
+    kill_everything()
+
+
+if POINT:
+    sys.addaudithook(hook)
