@@ -62,8 +62,7 @@ class Failure:
         kind: what ended it.
         message: one line, the exception's type first.
         step: epochs reported before it, 0 for none.
-        traceback: digest of where it was raised; equal for equal tracebacks, "" for
-            a failure without one.
+        traceback: digest of where it was raised, "" for none.
     """
 
     kind: FailureKind
