@@ -70,11 +70,12 @@ def tear(path: str) -> None:
 
 def is_last_finish(journal: str) -> bool:
     """Whether what is written next ends the last trial."""
-    lines = Path(journal).read_bytes().splitlines()
+    file = Path(journal)
+    lines = file.read_bytes().splitlines() if file.exists() else []
     records = [json.loads(line) for line in lines]
     ended = sum(r["op_code"] == 6 and r["state"] == 1 for r in records)
-    reported = sum(r["op_code"] == 7 and r["step"] == EPOCHS for r in records)
-    return ended == TRIALS - 1 and reported >= TRIALS and records[-1]["op_code"] == 7
+    last = {r["trial_id"] for r in records if r["op_code"] == 7 and r["step"] == EPOCHS}
+    return ended == TRIALS - 1 and len(last) == TRIALS
 
 
 def is_now(event: str, arguments: tuple) -> bool:
@@ -93,7 +94,7 @@ def is_now(event: str, arguments: tuple) -> bool:
         "torn append": is_append,
         "checkpoint": ".ckpt." in path and mode == "r+",
         "rename": event == "os.rename" and target.endswith("last.ckpt"),
-        "last finish": is_append and TRIALS > 0 and is_last_finish(path),
+        "last finish": POINT == "last finish" and is_append and is_last_finish(path),
         "result": event == "os.rename" and target.endswith("result.json"),
     }
     return moments[POINT]
