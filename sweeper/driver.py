@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeper import (
+    code,
     disk,
     events,
     export,
