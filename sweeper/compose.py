@@ -15,6 +15,7 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, OverrideParseException
@@ -22,10 +23,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper import check, grammar
+from sweeper import check, grammar, targets
 from sweeper.config_keys import updated
 from sweeper.errors import ConfigError, nearest
 from sweeper.experiment import Experiment
+from sweeper.sources import mentions, reached
 from sweeper.space import VARIANT, Space
 from sweeper.trial import Params, Value
 
@@ -51,14 +53,20 @@ class Composer:
     """Composes the configs of one project.
 
     Args:
-        config: the primary config, a file or `pkg://package.conf/name`.
+        config: the primary config, a file, `pkg://package.conf/name`, or the name of
+            a structured config that the target registers.
         project: the folder that packages are looked for in.
+        target: imported where the configs need what it registers.
 
     Raises:
         ConfigError: there is no such config.
     """
 
-    def __init__(self, config: Path, project: Path, *, job_name: str = "app") -> None:
+    def __init__(
+        self, config: Path, project: Path, *, job_name: str = "app", target: str = ""
+    ) -> None:
+        if target and mentions(reached(target, project), "ConfigStore"):
+            targets.register(target, project)
         folder, self._name = _locate(config, project)
         self._config = config
         version.setbase(VERSION_BASE)
@@ -175,6 +183,7 @@ def compose_trial(
     output_dir: Path,
     job_name: str,
     project: Path | None = None,
+    target: str = "",
 ) -> DictConfig:
     """The config that a trial's target is called with, as `@hydra.main` would make it.
 
@@ -184,7 +193,7 @@ def compose_trial(
     Raises:
         ConfigError: with Hydra's own message, in one line.
     """
-    composer = Composer(config, project or Path.cwd(), job_name=job_name)
+    composer = Composer(config, project or Path.cwd(), job_name=job_name, target=target)
     composed = composer.compose_with_hydra(overrides)
     with read_write(composed.hydra), open_dict(composed.hydra):
         composed.hydra.mode = RunMode.RUN
@@ -248,8 +257,8 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def _locate(config: Path, project: Path) -> tuple[str, str]:
-    """Hydra's search path and the name of the primary config in it."""
+def _locate(config: Path, project: Path) -> tuple[str | None, str]:
+    """Hydra's search path, if it has one, and the name of the primary config in it."""
     _, is_package, rest = config.as_posix().partition("pkg:/")
     if is_package:
         package, _, name = rest.strip("/").rpartition("/")
@@ -257,8 +266,10 @@ def _locate(config: Path, project: Path) -> tuple[str, str]:
         if not folder.is_dir():
             return f"pkg://{package}", name
         config = folder / name
-    if not config.is_file() and config.suffix != ".yaml":
+    if not config.is_file() and config.suffix not in (".yaml", ".yml"):
         config = config.with_name(f"{config.name}.yaml")
+    if not config.is_file() and _is_registered(config.stem):
+        return str(config.parent) if config.parent != project else None, config.stem
     if not config.is_file():
         beside = sorted(path.name for path in config.parent.glob("*.yaml"))
         raise ConfigError(
@@ -266,3 +277,8 @@ def _locate(config: Path, project: Path) -> tuple[str, str]:
             "config: to the project's primary config"
         )
     return str(config.parent.absolute()), config.stem
+
+
+def _is_registered(name: str) -> bool:
+    """Whether Hydra's ConfigStore has a primary config of that name."""
+    return f"{name}.yaml" in ConfigStore.instance().repo

@@ -4,12 +4,14 @@ A validator here sees one value, never another key and never a file.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from sweeper.redaction import is_secret
+from sweeper.sources import is_program
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,9 +36,18 @@ def _check_name(name: str) -> str:
 
 
 def _check_target(target: str) -> str:
-    if not _TARGET.fullmatch(target):
-        raise ValueError("module:function")
+    if not _TARGET.fullmatch(target) and not is_program(target):
+        raise ValueError("module:function, or a program such as [python, train.py]")
     return target
+
+
+def _program(target: object) -> object:
+    is_words = isinstance(target, list | tuple) and all(map(_is_word, target))
+    return shlex.join(map(str, target)) if is_words else target  # type: ignore[call-overload]  # of words
+
+
+def _is_word(word: object) -> bool:
+    return isinstance(word, str) and bool(word)
 
 
 def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -110,7 +121,9 @@ def _bytes(size: object) -> object:
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
-Target: TypeAlias = Annotated[str, AfterValidator(_check_target)]
+Target: TypeAlias = Annotated[
+    str, BeforeValidator(_program), AfterValidator(_check_target)
+]
 Plugin: TypeAlias = Annotated[
     str | Mapping[str, object],
     BeforeValidator(_none, json_schema_input_type=str | Mapping[str, object] | None),

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper import memory_guess, memory_run, worker
+from sweeper import memory_guess, memory_run, targets
 from sweeper.compose import compose_trial
 from sweeper.memory_run import Seen, StepError
 
@@ -93,9 +93,7 @@ def _run(request: Mapping[str, Any], overrides: Sequence[str], way: Way) -> Seen
         )
         if way.has_gpu:
             memory_run.pretend_gpu()
-        target = (
-            memory_guess.fit if way.is_guess else worker.load_target(request["target"])
-        )
+        target = memory_guess.fit if way.is_guess else targets.load(request["target"])
         return memory_run.run(target, config, is_fake=way.is_fake)
 
 

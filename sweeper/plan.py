@@ -1,5 +1,6 @@
 """What a run will do, checked before anything starts."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,11 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
         SweeperError: the first thing that would not run, with its place.
     """
     loaded = experiment.load(file, overrides)
+    os.environ.update(loaded.env)  # of this process and all that it starts
     try:
-        composer = Composer(loaded.project / loaded.config, loaded.project)
+        composer = Composer(
+            loaded.project / loaded.config, loaded.project, target=loaded.target
+        )
     except ConfigError as error:
         raise loaded.error(("config",), f"config: {error}") from error
     parsed = space.parse(loaded, composer.groups())

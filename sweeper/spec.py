@@ -103,7 +103,9 @@ def stored_command(path: Path) -> str:
 
 def command(spec: TrialSpec) -> str:
     """The shell command that trains the same trial alone, in this terminal."""
-    words = ["python", "-m", "sweeper", "train", *spec.overrides]
+    env = [f"{name}={value}" for name, value in spec.env.items()]
+    words = [*(["env", *env] if env else []), "python", "-m", "sweeper", "train"]
+    words += spec.overrides
     if spec.target != defaults.TARGET:
         words += ["--target", spec.target]
     config = Path(spec.config)

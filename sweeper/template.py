@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweeper import leaving, strays
+from sweeper.sources import is_program
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -189,10 +190,11 @@ class Template:
 
 def preload(modules: Sequence[str], target: str) -> None:
     """Import what every trial needs; what fails here fails again in the trial."""
-    for name in (*modules, target.partition(":")[0]):
+    module = () if is_program(target) else (target.partition(":")[0],)
+    for name in (*modules, *module):
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:  # the project's; the trial meets and reports it
             print(f"template: {name} is not preloaded: {error}", file=sys.stderr)
 
 

@@ -3,8 +3,6 @@
 It knows nothing of Ray or of the sweep; reports go out through a channel.
 """
 
-import importlib
-import inspect
 import logging
 import os
 import random
@@ -12,20 +10,32 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper import callbacks, disk, failures, locks, metrics_file, redaction
+from sweeper import (
+    callbacks,
+    disk,
+    failures,
+    locks,
+    metrics_file,
+    program,
+    redaction,
+    sources,
+    targets,
+)
 from sweeper.callbacks import ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.compose import compose_trial, to_resolved
-from sweeper.errors import SweeperError, TargetError, nearest
+from sweeper.errors import SweeperError
 from sweeper.paths import (
     TrialPaths,
     drop_torn_tail,
@@ -208,43 +218,40 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
 
 def _call_target(trial: ActiveTrial) -> None:
     spec = trial.spec
-    target = load_target(spec.target)
-    trial.run = wandb.start(spec)
+    is_program = sources.is_program(spec.target)
+    target = None if is_program else targets.load(spec.target)
     config = compose_trial(
         Path(spec.config),
         spec.overrides,
         output_dir=Path(spec.folder),
         job_name=spec.sweep,
+        project=Path(spec.project),
+        target=spec.target if is_program else "",
     )
     resolved = save_config(config, trial.paths)
-    if trial.run is not None:
-        trial.run.describe(wandb.description(spec, resolved))
-    target(config)
-
-
-def load_target(name: str) -> Callable[[DictConfig], object]:
-    """The function that "module:function" names.
-
-    Raises:
-        TargetError: no such module or function, or it takes no config.
-    """
-    module_name, _, function = name.partition(":")
+    if target is not None:
+        _open_run(trial, resolved)
+        _become_job()
+        target(config)
+        return
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise TargetError(
-            f"target: {name!r}: cannot import {error.name!r}; the module must be "
-            "importable from the project's folder; set target: module:function"
-        ) from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        functions = [n for n, _ in inspect.getmembers(module, inspect.isfunction)]
-        raise TargetError(
-            f"target: {name!r}: {module_name} has no function {function!r}; "
-            f"{nearest(function, functions)}"
-        )
-    target: Callable[[DictConfig], object] = found
-    return target
+        program.run(trial)  # opens the run in its own process, if at all
+    finally:
+        _open_run(trial, resolved)
+
+
+def _become_job() -> None:
+    """Do what Hydra does before it calls a job: its logging, its working directory."""
+    hydra: Any = HydraConfig.get()
+    configure_log(hydra.job_logging, hydra.verbose)
+    if hydra.job.chdir:
+        os.chdir(hydra.runtime.output_dir)
+
+
+def _open_run(trial: ActiveTrial, config: Mapping[str, object]) -> None:
+    trial.run = wandb.start(trial.spec)
+    if trial.run is not None:
+        trial.run.describe(wandb.description(trial.spec, config))
 
 
 def save_config(config: DictConfig, paths: TrialPaths) -> dict[str, object]:

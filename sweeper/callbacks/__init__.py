@@ -4,6 +4,7 @@ Outside a trial nothing happens: the factory returns no callback, and importing 
 module imports neither torch nor lightning.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,22 @@ class Reporting(Protocol):
         """Report `epoch` (1-based); `value` is None where it was not measured."""
 
 
-@dataclass(slots=True)
+# What a program that a trial starts finds its trial by.
+CHANNEL = "SWEEPER_CHANNEL"  # descriptor of an inherited socket
+FOLDER = "SWEEPER_TRIAL_DIR"
+
+
+def _nowhere(
+    *, epoch: int, value: float | None, metrics: Mapping[str, float]
+) -> Decision:
+    return Decision.CONTINUE
+
+
+def _nothing(epoch: int, metrics: Mapping[str, float]) -> None:
+    return
+
+
+@dataclass
 class ActiveTrial:
     """The trial that this process runs.
 
@@ -41,8 +57,8 @@ class ActiveTrial:
     """
 
     spec: TrialSpec
-    send: Reporting
-    on_metrics: Callable[[int, Mapping[str, float]], None]
+    send: Reporting = _nowhere
+    on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
     decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
     run: "TrialRun | None" = None
@@ -76,7 +92,7 @@ class ActiveTrial:
         value = metrics.get(self.spec.metric)
         if value is None and metrics:
             raise MetricError(unknown_metric(self.spec.metric, metrics))
-        placed = metrics if step is None or not metrics else {**metrics, STEP: step}
+        placed = self.placed(metrics, step)
         self.on_metrics(epoch, placed)
         if value is not None and correct:
             found = examples.Examples(
@@ -87,6 +103,16 @@ class ActiveTrial:
             self.run.report(epoch, placed)
         self.decision = self.send(epoch=epoch, value=value, metrics=metrics)
         return self.decision
+
+    def placed(
+        self, metrics: Mapping[str, float], step: int | None
+    ) -> Mapping[str, float]:
+        """Metrics with the step that they belong to, where there are any."""
+        return metrics if step is None or not metrics else {**metrics, STEP: step}
+
+    def use_trainer(self) -> None:
+        """Say that a Lightning Trainer takes care of pauses."""
+        self.has_trainer = True
 
 
 _active: ActiveTrial | None = None
@@ -100,6 +126,11 @@ def activate(trial: ActiveTrial | None) -> None:
 
 def active() -> ActiveTrial | None:
     """The trial that this process runs, None outside of one."""
+    global _active
+    if _active is None and CHANNEL in os.environ:
+        from sweeper.callbacks import attach  # torch: only in a trial
+
+        _active = attach.from_environment()
     return _active
 
 
@@ -168,7 +199,9 @@ def _callbacks(package: str) -> "list[Callback]":
     trial = active()
     if trial is None:
         return []
-    from sweeper.callbacks import checkpoint, reporter  # torch: only in a trial
+    # torch: only in a trial
+    from sweeper.callbacks import checkpoint, own_folder, reporter
 
-    trial.has_trainer = True
+    trial.use_trainer()
+    own_folder.keep_loggers_inside(package)
     return [reporter.make(package, trial), checkpoint.make(package, trial)]

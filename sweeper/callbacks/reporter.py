@@ -4,7 +4,7 @@ It saves nothing; `checkpoint` does, after the report of the same epoch.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import ActiveTrial
 from sweeper.callbacks.answers import Answers
@@ -34,6 +34,7 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
         def __init__(self) -> None:
             self._is_validated = False
             self._answers = Answers()
+            self._stepped: int | None = None  # the loggers' step that a fit resumes at
 
         def on_validation_start(self, trainer: "Trainer", _: "LightningModule") -> None:
             self._answers = Answers()
@@ -50,13 +51,41 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             if trainer.world_size == 1 and dataloader_idx == 0:
                 self._answers.add(outputs)
 
+        def on_load_checkpoint(
+            self, trainer: "Trainer", _: "LightningModule", checkpoint: dict[str, Any]
+        ) -> None:
+            fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
+            batches = fit_loop.get("epoch_loop.batch_progress", {}).get("current", {})
+            if trainer.state.fn == "fit" and batches.get("ready") == 0:
+                state = fit_loop["epoch_loop.state_dict"]
+                self._stepped = state["_batches_that_stepped"]
+
+        def on_train_epoch_start(
+            self, trainer: "Trainer", _: "LightningModule"
+        ) -> None:
+            # Where an epoch ends with a validation, the first round of the resumed one
+            # runs no batch, and counts (Lightning 2.6).
+            fit_loop: Any = trainer.fit_loop
+            loop = fit_loop.epoch_loop
+            if self._stepped is not None and loop.restarting:
+                is_counted = loop._should_check_val_fx(fit_loop._data_fetcher)
+                loop._batches_that_stepped = self._stepped - is_counted
+
+        def on_train_batch_start(
+            self, trainer: "Trainer", _: "LightningModule", batch: Any, batch_idx: int
+        ) -> None:
+            if self._stepped is not None:
+                trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
+                self._stepped = None
+
         def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
             if trial.run is not None and stage == "fit":
                 names = {type(logger).__name__ for logger in trainer.loggers}
                 trial.run.use_trainer(has_logger="WandbLogger" in names)
 
         def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
-            self._is_validated = not trainer.sanity_checking
+            is_fitting = trainer.state.fn == "fit"
+            self._is_validated = is_fitting and not trainer.sanity_checking
 
         def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
             epoch = trainer.current_epoch + 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweeper import fragments, metrics_file, redaction
+from sweeper import fragments, metrics_file, redaction, strays
 from sweeper.callbacks.wandb_run import TrialRun
 from sweeper.trial import TrialSpec, trial_id
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SERVER = "https://api.wandb.ai"
 PROBE_SECONDS = 3.0
+FLUSH_SECONDS = 4.0  # in which the writer of a killed start brings its rows to disk
 INIT_SECONDS = 30.0
 RETRIES = 8  # of one request; more would hold up the end of a trial in an outage
 
@@ -74,6 +75,8 @@ def start(spec: TrialSpec) -> TrialRun | None:
     os.environ.update(environment(spec))
     warnings.filterwarnings("ignore", message="There is a wandb run already in")
     folder = Path(spec.folder)
+    if (folder / "wandb").exists():
+        strays.await_wandb(folder, wait_seconds=FLUSH_SECONDS)
     earlier = fragments.find(folder)
     opened = TrialRun(
         spec,

@@ -42,9 +42,7 @@ class TrialRun:
         self._log = run.log
         self._finish = run._finish
         self._join()
-        first = max(self._held.next_step, run.step)
-        if first > 0:
-            self._log({}, step=first, commit=False)
+        self._first: int | None = max(self._held.next_step, run.step) or None
         run.define_metric(self._objective, summary=self._summary_kinds)
         run.summary.update({"status": "running", "stop_reason": ""})
 
@@ -68,7 +66,7 @@ class TrialRun:
             self._is_logged_by_project = True
             new = self._held.new(data, step=step)
             if new or not data:
-                self._log(new, step=step, commit=commit)
+                self._write(new, step=step, commit=commit)
 
         def init(*_: object, **arguments: Any) -> Any:
             self._run.config.update(
@@ -79,6 +77,19 @@ class TrialRun:
         self._run.log = log
         self._run._finish = lambda exit_code=None: None
         vars(wandb).update(log=log, init=init)
+
+    def _write(
+        self,
+        row: Mapping[str, object],
+        *,
+        step: int | None = None,
+        commit: bool | None = None,
+    ) -> None:
+        """Log a row; the first one behind the last step of earlier fragments."""
+        if step is None and self._first is not None:
+            step, commit = self._first, commit is not False
+        self._first = None
+        self._log(row, step=step, commit=commit)
 
     def describe(self, config: Mapping[str, object]) -> None:
         """Give the run its config."""
@@ -118,13 +129,14 @@ class TrialRun:
 
     def _flush(self, epochs: Iterable[int]) -> None:
         """Log waiting epochs where the run does not hold them."""
-        if not self._has_trainer and not self._is_logged_by_project:
-            self._plot_over("epoch")
         for epoch in list(epochs):
             self._log_epoch(epoch, self._waiting.pop(epoch))
 
     def _log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         row: dict[str, object] = {"epoch": epoch, **metrics}
+        metric = self._spec.metric
+        if metric in row and metric not in self._held.new(row):
+            return  # the whole epoch is there
         if self._is_logged_by_project:
             # Only what a kill has lost; Lightning's loggers count epochs from 0.
             if GLOBAL_STEP not in metrics or epoch not in self._lost:
@@ -134,8 +146,14 @@ class TrialRun:
             row["epoch"] = epoch - 1
         new = self._held.new(row)
         if new:
-            self._log(new)
+            if not self._has_trainer and GLOBAL_STEP not in new:
+                self._plot_over("epoch")
+            self._write(new)
             self._held.add(new)
+
+    def leave(self) -> None:
+        """Hand over what waits, at the end of a program; its trial closes the run."""
+        self._flush(self._waiting)
 
     def close(
         self,

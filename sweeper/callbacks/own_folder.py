@@ -1,0 +1,66 @@
+"""What a project's loggers write relative to the working directory, moved to the trial.
+
+All trials share one working directory: with a relative `save_dir` two of them at a
+time would write the same `version_0`.
+"""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeper import callbacks
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+FOLDERS = ("_root_dir", "_save_dir")  # of Lightning's loggers that write files
+
+
+def keep_loggers_inside(package: str) -> None:
+    """Have every Trainer of this process move its loggers' folders.
+
+    Args:
+        package: "lightning.pytorch" or "pytorch_lightning".
+    """
+    connector = importlib.import_module(
+        f"{package}.trainer.connectors.logger_connector.logger_connector"
+    )._LoggerConnector
+    if hasattr(connector, "_sweeper_original"):
+        return
+    original = connector.configure_logger
+
+    def configure(self: Any, logger: Any) -> None:
+        original(self, logger)
+        trial = callbacks.active()
+        if trial is not None:
+            for made in self.trainer.loggers:
+                move(made, trial.paths.folder)
+
+    connector._sweeper_original = original
+    connector.configure_logger = configure
+
+
+def move(logger: "Logger", folder: Path) -> None:
+    """Point a logger that writes elsewhere into `folder`, before it has written."""
+    held = vars(logger)
+    for name in FOLDERS:
+        given = held.get(name)
+        if isinstance(given, str | Path) and "://" not in str(given):
+            held[name] = str(inside(Path(given), folder))
+
+
+def inside(path: Path, folder: Path) -> Path:
+    """The same path below `folder`; a path that is there already stays.
+
+    >>> inside(Path("logs/csv"), Path("/sweeps/a"))
+    PosixPath('/sweeps/a/logs/csv')
+    >>> inside(Path("/home/me/logs"), Path("/sweeps/a"))
+    PosixPath('/sweeps/a/logs')
+    """
+    absolute = path.absolute()
+    if absolute == folder or folder in absolute.parents:
+        return path
+    if path.is_absolute():
+        below = absolute == Path.cwd() or Path.cwd() in absolute.parents
+        path = absolute.relative_to(Path.cwd()) if below else Path(absolute.name)
+    return folder.joinpath(*(part for part in path.parts if part != ".."))

@@ -1,0 +1,92 @@
+"""The source files of a project that a target is made of; read, never imported."""
+
+import ast
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_FILES = 500
+
+
+def is_program(target: str) -> bool:
+    """Whether a target is a program with its arguments, not module:function.
+
+    >>> is_program("python train.py"), is_program("my_project.train:main")
+    (True, False)
+    """
+    return len(shlex.split(target)) > 1
+
+
+def entry(target: str, project: Path) -> Path | None:
+    """The file that a target starts in; None where the project has none."""
+    if not is_program(target):
+        return _module_file(target.partition(":")[0], project)
+    words = shlex.split(target)
+    if "-m" in words[:-1]:
+        return _module_file(words[words.index("-m") + 1], project)
+    script = next((word for word in words if word.endswith(".py")), "")
+    return project / script if script and (project / script).is_file() else None
+
+
+def reached(target: str, project: Path) -> dict[Path, ast.Module]:
+    """The target's file and all that it imports of the project, parsed.
+
+    A file that is no Python of this version is left out.
+    """
+    first = entry(target, project)
+    found: dict[Path, ast.Module] = {}
+    waiting = [first] if first is not None else []
+    while waiting and len(found) < MAX_FILES:
+        file = waiting.pop()
+        if file in found:
+            continue
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError, OSError):
+            continue
+        found[file] = tree
+        for name in _imported(tree, file, project):
+            # A name that is imported may be a module or something in it.
+            for part in (name, name.rpartition(".")[0]):
+                waiting += [
+                    imported
+                    for root in (project, file.parent)
+                    if (imported := _module_file(part, root)) is not None
+                ]
+    return found
+
+
+def mentions(trees: dict[Path, ast.Module], name: str) -> bool:
+    """Whether one of the files uses a name."""
+    return any(
+        (isinstance(node, ast.Name) and node.id == name)
+        or (isinstance(node, ast.Attribute) and node.attr == name)
+        for tree in trees.values()
+        for node in ast.walk(tree)
+    )
+
+
+def _module_file(name: str, root: Path) -> Path | None:
+    if not name:
+        return None
+    base = root / name.replace(".", "/")
+    for file in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+        if file.is_file():
+            return file.resolve()
+    return None
+
+
+def _imported(tree: ast.Module, file: Path, project: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ""
+            if node.level:
+                folder = file.parents[node.level - 1]
+                if not folder.is_relative_to(project.resolve()):
+                    continue
+                package = ".".join(folder.relative_to(project.resolve()).parts)
+            parent = ".".join(part for part in (package, node.module) if part)
+            yield parent
+            yield from (f"{parent}.{alias.name}" for alias in node.names)

@@ -1,0 +1,156 @@
+"""Projects of others, no line edited: swept, killed, resumed and ranked."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweeper import fragments
+from tests.e2e.harness import ROOT, Driver, driver, status, sweeper
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+STRANGERS = ROOT / "tests" / "strangers"
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """What an experiment file says of a project."""
+
+    target: str | tuple[str, ...]
+    config: str
+    space: dict[str, str]
+    metric: str
+    mode: str
+    env: tuple[tuple[str, str], ...] = ()
+    logs_itself: bool = False
+
+
+PROJECTS = {
+    "functions": Stranger(
+        "train:main",
+        "conf/config.yaml",
+        {"model": "linear, deep"},
+        "val/acc",
+        "max",
+        (("FUNCTIONS_HOME", "somewhere"),),
+        logs_itself=True,
+    ),
+    "structured": Stranger(
+        "fit:run", "main_config", {"optim": "adam, sgd"}, "accuracy", "max"
+    ),
+    "classic": Stranger(
+        "run:main",
+        "configs/main.yaml",
+        {"net": "small, large"},
+        "val_loss",
+        "min",
+        (("PROJECT_ROOT", str(STRANGERS / "classic")),),
+    ),
+    "plainloop": Stranger(
+        "loop:train", "conf/loop.yaml", {"lr": "0.01, 0.1"}, "loss", "min"
+    ),
+    "script": Stranger(
+        ("python", "train.py", "--tanh"),
+        "conf/config.yaml",
+        {"model": "narrow, wide"},
+        "acc/val",
+        "max",
+    ),
+}
+
+
+def write(name: str, folder: Path, *, epochs: int) -> Path:
+    """An experiment file for a project; its path."""
+    stranger = PROJECTS[name]
+    limit = "trainer.max_epochs" if name == "classic" else "epochs"
+    path = folder / f"{name}.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "project": str(STRANGERS / name),
+                "target": stranger.target
+                if isinstance(stranger.target, str)
+                else list(stranger.target),
+                "config": stranger.config,
+                "overrides": [f"{limit}={epochs}"],
+                "search_space": stranger.space,
+                "objective": {"metric": stranger.metric, "mode": stranger.mode},
+                "resources": {"gpus": 0, "cpus": 0.5},
+                "wandb": "offline",
+                "env": dict(stranger.env),
+            }
+        )
+    )
+    return path
+
+
+def files(folder: Path) -> set[Path]:
+    return {p for p in folder.rglob("*") if "__pycache__" not in p.parts}
+
+
+def kill_a_trial(started: Driver) -> None:
+    """Kill the process of the first trial that has reported an epoch."""
+    while not (pids := started.trial_processes()):
+        time.sleep(0.02)
+    for pid in pids[:1]:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", sorted(PROJECTS))
+def test_a_project_is_swept_killed_resumed_and_ranked(
+    name: str, tmp_path: Path
+) -> None:
+    stranger = PROJECTS[name]
+    sweeps = tmp_path / "sweeps"
+    before = files(STRANGERS / name)
+    epochs = 12 if name == "plainloop" else 6
+    run = (write(name, tmp_path, epochs=epochs), "--sweeps", sweeps, "--num-cpus", 2)
+    with driver(*run, output=tmp_path / "out") as started:
+        started.wait_for("epoch 2")
+        kill_a_trial(started)
+        assert started.wait() == 0, started.output.read_text()
+    trials = status(name, sweeps)["trials"]
+    assert {t["state"] for t in trials} == {"complete"}
+    expected = [str(epoch) for epoch in range(1, epochs + 1)]
+    assert all(list(t["epochs"]) == expected for t in trials), trials
+    assert sum(t["starts"] for t in trials) == 3, started.output.read_text()
+    best = json.loads(sweeper("best", name, "--json", "--sweeps", sweeps).stdout)
+    pick = max if stranger.mode == "max" else min
+    assert best["value"] == pick(t["value"] for t in trials)
+    assert Path(best["checkpoint"] or best["folder"]).exists()
+    assert files(STRANGERS / name) == before
+    _assert_wandb(sweeps / name, name, epochs)
+    _assert_sync(sweeps, name)
+
+
+def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
+    """Every run is in the group, and holds each epoch once."""
+    trials = list((folder / "trials").iterdir())
+    for trial in trials:
+        found = fragments.find(trial)
+        assert {f.run["run_id"] for f in found} == {trial.name}
+        assert {f.run["run_group"] for f in found} == {name}
+        rows = [row for fragment in found for row in fragment.rows]
+        steps = [row["_step"] for row in rows]
+        assert steps == sorted(set(steps))
+        measured = [row for row in rows if PROJECTS[name].metric in row]
+        assert len(measured) == epochs, rows
+    (of_sweep,) = fragments.find(folder)
+    assert of_sweep.run["job_type"] == "sweep"
+    assert of_sweep.run["run_group"] == name
+
+
+def _assert_sync(sweeps: Path, name: str) -> None:
+    """`sync` names every fragment, and ends with one message without a server."""
+    os.environ |= {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    done = sweeper("sync", name, "--sweeps", sweeps)
+    assert done.returncode == 2
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stdout.splitlines()) >= 4  # two trials, a resumed one, the sweep

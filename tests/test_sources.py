@@ -1,0 +1,92 @@
+"""The files that a target is made of, and structured configs that they register."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper import sources
+from sweeper.errors import ExperimentError, TargetError
+from sweeper.targets import load
+from tests.helpers import make_experiment
+
+ROOT = Path(__file__).parents[1]
+STRANGERS = ROOT / "tests" / "strangers"
+
+
+@pytest.mark.parametrize(
+    ("target", "file"),
+    [
+        ("fit:run", "fit.py"),
+        ("settings.schema:register", "settings/schema.py"),
+        ("settings:x", "settings/__init__.py"),
+        ("python fit.py --x", "fit.py"),
+        ("python -m settings.schema", "settings/schema.py"),
+        ("elsewhere:run", None),
+        ("bash run.sh", None),
+    ],
+)
+def test_a_target_starts_in_a_file(target: str, file: str | None) -> None:
+    project = STRANGERS / "structured"
+    expected = None if file is None else project / file
+    assert sources.entry(target, project) == expected
+
+
+def test_what_a_target_imports_of_the_project_is_reached() -> None:
+    project = STRANGERS / "structured"
+    found = sources.reached("fit:run", project)
+    names = {str(file.relative_to(project)) for file in found}
+    assert names == {"fit.py", "settings/__init__.py", "settings/schema.py"}
+    assert sources.mentions(found, "ConfigStore")
+
+
+def test_sweepers_own_target_needs_no_import_before_it_is_composed() -> None:
+    found = sources.reached("sweeper.vision.train:train", ROOT)
+    assert found
+    assert not sources.mentions(found, "ConfigStore")
+
+
+def test_relative_imports_are_followed(tmp_path: Path) -> None:
+    package = tmp_path / "pack"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__.py", "inner/__init__.py", "base.py"):
+        (package / name).touch()
+    (package / "inner" / "train.py").write_text("from ..base import x\n")
+    found = sources.reached("pack.inner.train:main", tmp_path)
+    assert package / "base.py" in found
+
+
+def test_a_program_is_a_target(tmp_path: Path) -> None:
+    loaded = make_experiment(tmp_path, target=["python", "my train.py"])
+    assert loaded.target == "python 'my train.py'"
+    with pytest.raises(ExperimentError, match="module:function, or a program"):
+        make_experiment(tmp_path, target="train")
+
+
+def test_a_secret_in_env_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="no secret such as 'WANDB_API_KEY'"):
+        make_experiment(tmp_path, env={"WANDB_API_KEY": "x"})
+
+
+def test_a_missing_target_names_the_nearest() -> None:
+    with pytest.raises(TargetError, match="did you mean 'load'"):
+        load("sweeper.targets:laod")
+
+
+@pytest.mark.slow
+def test_a_structured_config_is_planned_with_its_groups(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        f"project: {STRANGERS / 'structured'}\ntarget: fit:run\nconfig: main_config\n"
+        "search_space: {optim: 'adam, sdg'}\nobjective: {metric: accuracy}\n"
+    )
+    done = subprocess.run(  # the project's modules are not this process's
+        [sys.executable, "-m", "sweeper", "run", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "s.yaml:4: search_space: group 'optim' has no option 'sdg'" in done.stderr
