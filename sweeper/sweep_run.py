@@ -15,12 +15,14 @@ from sweeper import fragments, leaderboard
 from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
 from sweeper.export import FIGURES, state_text, tie_text
+from sweeper.export import state_text
 from sweeper.redaction import redacted
 from sweeper.trial import Stop, StopReason, Sweep
 
 log = logging.getLogger(__name__)
 
 JOB_TYPE = "sweep"
+FIGURES = ("value", "std", "low", "high", "delta", "best_epoch", "states", "seeds")
 
 
 def record(sweep: Sweep, stop: Stop) -> None:
@@ -54,7 +56,7 @@ def record(sweep: Sweep, stop: Stop) -> None:
         run.finish(exit_code=0)
         if settings.sweep_page and mode == "online":
             _attach(sweep, client)
-    except (client.Error, OSError) as error:
+    except (client.Error, OSError, ValueError) as error:
         log.warning("W&B: no run of the sweep: %s", str(error).splitlines()[0])
     finally:
         os.environ.clear()
@@ -91,7 +93,7 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         ]
         for row in leaderboard.rank(sweep)
     ]
-    return ["rank", *names, *FIGURES], rows
+    return ["rank", *names, *FIGURES, "ids"], rows
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:

@@ -204,4 +204,5 @@ def _callbacks(package: str) -> "list[Callback]":
 
     trial.use_trainer()
     own_folder.keep_loggers_inside(package)
+    own_folder.trust_own_checkpoints(package)
     return [reporter.make(package, trial), checkpoint.make(package, trial)]

@@ -1,7 +1,8 @@
-"""What a project's loggers write relative to the working directory, moved to the trial.
+"""A trial's folder as the place of the project's own files.
 
 All trials share one working directory: with a relative `save_dir` two of them at a
-time would write the same `version_0`.
+time would write the same `version_0`. What lies in the folder is the trial's own, so
+it is loaded with all that it holds.
 """
 
 import importlib
@@ -38,6 +39,33 @@ def keep_loggers_inside(package: str) -> None:
 
     connector._sweeper_original = original
     connector.configure_logger = configure
+
+
+def trust_own_checkpoints(package: str) -> None:
+    """Have every Trainer of this process load the trial's own checkpoints whole.
+
+    torch 2.6 and later refuse a module among the hyperparameters, which would fail
+    `trainer.test(ckpt_path="best")`. Files from elsewhere stay refused.
+    """
+    connector = importlib.import_module(
+        f"{package}.trainer.connectors.checkpoint_connector"
+    )._CheckpointConnector
+    if hasattr(connector, "_sweeper_resume_start"):
+        return
+    original = connector.resume_start
+
+    def resume_start(
+        self: Any, checkpoint_path: Any = None, weights_only: bool | None = None
+    ) -> None:
+        trial = callbacks.active()
+        if weights_only is None and trial is not None and checkpoint_path:
+            folder = trial.paths.folder
+            if folder in Path(str(checkpoint_path)).absolute().parents:
+                weights_only = False
+        original(self, checkpoint_path, weights_only=weights_only)
+
+    connector._sweeper_resume_start = original
+    connector.resume_start = resume_start
 
 
 def move(logger: "Logger", folder: Path) -> None:

@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> float:
         enable_model_summary=False,
     )
     trainer.fit(net, train, val, ckpt_path="last")
-    trainer.test(net, val, ckpt_path="best", weights_only=False)
+    trainer.test(net, val, ckpt_path="best")
     wandb.finish()
     return trainer.callback_metrics["test/acc"].item()
 

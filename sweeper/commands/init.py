@@ -1,0 +1,84 @@
+"""Write a first experiment file for a project that you have."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper import exits
+from sweeper.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sweeper.survey import Survey
+
+EXAMPLE = "sweeper init ../my_project -o experiments/first.yaml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("project", type=Path, help="folder of a Hydra project")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("experiments/first.yaml"),
+        help="the file to write (default: experiments/first.yaml)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look through the project, write the file, say what to do next."""
+    from sweeper.survey import survey
+
+    if not args.project.is_dir():
+        raise ConfigError(f"{args.project}: no such folder; give that of a project")
+    if args.output.exists():
+        raise ConfigError(f"{args.output}: exists; choose another with --output")
+    found = survey(args.project)
+    if not found.config:
+        raise ConfigError(
+            f"{args.project}: no Hydra config was found; there must be a function "
+            "under @hydra.main, or a YAML file with `defaults:` under conf/"
+        )
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(first_experiment(args.project, found), encoding="utf-8")
+    print(f"wrote {args.output}; read it, then: sweeper plan {args.output}")
+    return exits.FINISHED
+
+
+def first_experiment(project: Path, found: "Survey") -> str:
+    """The text of the file, with what was found in comments."""
+    from sweeper.survey import BATCHES, EPOCHS, MODELS, RATES
+
+    lines = [
+        f"# A first sweep of {project.absolute().name}; written by `sweeper init`.",
+        f"project: {project.absolute()}",
+        f"target: {found.target or 'my_module:main'}",
+        f"config: {found.config}",
+    ]
+    epochs = found.first(EPOCHS, int)
+    lines.append(f"overrides: [{f'{epochs}=3' if epochs else ''}]  # short, at first")
+    lines.append("search_space:")
+    start = len(lines)
+    for group in MODELS:
+        options = found.groups.get(group, ())
+        if len(options) > 1:
+            lines.append(f"  {group}: {', '.join(options[:3])}")
+            break
+    rate = found.first(RATES, (int, float))
+    if rate:
+        value = float(str(found.keys[rate]))
+        lines.append(f"  {rate}: [{value / 3:.1g}, {value:.3g}, {value * 3:.1g}]")
+    batch = found.first(BATCHES, int)
+    if batch:
+        size = int(str(found.keys[batch]))
+        lines.append(f"  {batch}: [{max(size // 2, 1)}, {size}]")
+    if len(lines) == start:
+        lines.append("  seed: [1, 2]  # nothing was found: name a key of the config")
+    metric, mode = found.objective
+    lines.append(f"objective: {{metric: {metric or 'val/loss'}, mode: {mode}}}")
+    if found.metrics:
+        lines.append(f"# logged: {', '.join(sorted(found.metrics)[:20])}")
+    lines += ["search: grid", "scheduler: none"]
+    known = [f"{name} ({', '.join(o[:6])})" for name, o in found.groups.items()]
+    lines += [f"# group {text}" for text in known[:12]]
+    return "\n".join(lines) + "\n"

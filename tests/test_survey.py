@@ -1,0 +1,73 @@
+"""`sweeper init`: a first experiment file for a project that nobody has described."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper import cli, experiment, space
+from sweeper.compose import Composer
+from sweeper.survey import survey
+
+ROOT = Path(__file__).parents[1]
+STRANGERS = ROOT / "tests" / "strangers"
+
+
+@pytest.mark.parametrize(
+    ("project", "target", "config", "objective", "rate", "batch"),
+    [
+        ("functions", "train:main", "conf/config.yaml", ("val/acc", "max"), "lr", ""),
+        ("classic", "run:main", "configs/main.yaml", ("val_loss", "min"), "lr", "size"),
+        ("script", "train:main", "conf/config.yaml", ("acc/val", "max"), "lr", ""),
+    ],
+)
+def test_a_project_is_surveyed(
+    project: str,
+    target: str,
+    config: str,
+    objective: tuple[str, str],
+    rate: str,
+    batch: str,
+) -> None:
+    found = survey(STRANGERS / project)
+    assert found.target == target
+    assert found.config == config
+    assert found.objective == objective
+    assert found.first(["lr"], (int, float)).endswith(rate)
+    assert found.first(["batch_size"], int).endswith(batch)
+
+
+def test_sweepers_own_project_is_surveyed() -> None:
+    found = survey(ROOT)
+    assert found.target == "sweeper.vision.train:main"
+    assert found.objective == ("val/acc_top1", "max")
+    assert "resnet18" in found.groups["model"]
+    assert found.keys["model.learning_rate"] == 1e-4
+
+
+def test_the_written_file_is_an_experiment_of_that_project(tmp_path: Path) -> None:
+    output = tmp_path / "first.yaml"
+    project = STRANGERS / "classic"
+    assert cli.main(["init", str(project), "-o", str(output)]) == 0
+    loaded = experiment.load(output)
+    composer = Composer(loaded.project / loaded.config, loaded.project)
+    parsed = space.parse(loaded, composer.groups())
+    composer.check(loaded, parsed)
+    assert parsed.size == 2 * 3 * 2
+
+
+def test_an_existing_file_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "first.yaml"
+    output.write_text("mine")
+    assert cli.main(["init", str(STRANGERS / "classic"), "-o", str(output)]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+
+
+def test_a_folder_without_hydra_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "first.yaml"
+    assert cli.main(["init", str(tmp_path), "-o", str(output)]) == 2
+    assert "@hydra.main" in capsys.readouterr().err
