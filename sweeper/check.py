@@ -58,7 +58,7 @@ def check(composer: Composes, experiment: Experiment, space: Space) -> None:
     """
     composer.compose([])
     _check_options(composer, experiment, space)
-    points = _representatives(space)
+    points = representatives(space)
     for point in points:
         entries = _entries(experiment, space, point)
         try:
@@ -95,7 +95,7 @@ def _no_option(group: str, choice: object, options: Sequence[str]) -> str:
     return f"group {group!r} has no option {choice!r}; {known}"
 
 
-def _representatives(space: Space) -> list[Params]:
+def representatives(space: Space) -> list[Params]:
     """A point for each choice of groups and variant, as far as `where` allows it."""
     names = [p.name for p in space.parameters if p.is_group or p.name == VARIANT]
     total = math.prod(len(p.texts) or math.inf for p in space.parameters)

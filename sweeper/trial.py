@@ -161,6 +161,7 @@ class TrialSpec:
         memory_fraction: enforced share of one device's memory, 1.0 for none.
         checkpoint_steps: optimizer steps between two saves within an epoch, 0: none.
         checkpoint_minutes: the same in minutes.
+        max_batches: of each loader, in a preflight; 0 for all.
         wandb: settings of the W&B run: mode, project, entity, group, name, tags, notes.
     """
 
@@ -183,6 +184,7 @@ class TrialSpec:
     memory_fraction: float = 1.0
     checkpoint_steps: int = 0
     checkpoint_minutes: float = 0.0
+    max_batches: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     wandb: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 

@@ -79,6 +79,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                 self._stepped = None
 
         def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
+            if trial.spec.max_batches:
+                limit_batches(trainer, trial.spec.max_batches)
             if trial.run is not None and stage == "fit":
                 names = {type(logger).__name__ for logger in trainer.loggers}
                 trial.run.use_trainer(has_logger="WandbLogger" in names)
@@ -108,6 +110,15 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                     trainer.should_stop = True
 
     return Reporter()
+
+
+def limit_batches(trainer: "Trainer", number: int) -> None:
+    """Have each epoch take `number` batches of each loader, validation included."""
+    for split in ("train", "val", "test", "predict"):
+        setattr(trainer, f"limit_{split}_batches", number)
+    trainer.num_sanity_val_steps = 0
+    trainer.val_check_interval = 1.0
+    trainer.check_val_every_n_epoch = 1
 
 
 def _is_logged_in_training(trainer: "Trainer", metric: str) -> bool:

@@ -3,8 +3,12 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper import exits
+
+if TYPE_CHECKING:
+    from sweeper.plan import Plan
 
 EXAMPLE = "sweeper plan experiments/jersey_t4.yaml --cards 4"
 
@@ -24,6 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--examples", type=int, default=0, help="in the training split")
     parser.add_argument("--epochs", type=int, default=0, help="of a whole trial")
+    parser.add_argument(
+        "--preflight", action="store_true", help="train one batch of each choice"
+    )
     parser.add_argument("--no-memory", action="store_true", help="predict nothing")
 
 
@@ -35,8 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from sweeper import plan as planning
     from sweeper.estimate import Given
 
+    plan = planning.make_plan(args.file, args.overrides, sweeps=args.sweeps)
+    if args.preflight:
+        return _preflight(plan)
     found = dry_run.preview(
-        planning.make_plan(args.file, args.overrides, sweeps=args.sweeps),
+        plan,
         machines=dry_run.Machines(
             cards=args.cards, card=args.card, cpus_per_card=args.cpus_per_card
         ),
@@ -50,3 +60,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         Console(highlight=False, soft_wrap=True).print(plan_view.view(found))
     return exits.FINISHED
+
+
+def _preflight(plan: "Plan") -> int:
+    """Print each finding as it comes; 2 where one is not fine."""
+    from sweeper import preflight
+    from sweeper.errors import SweeperError
+
+    is_fine = True
+    for finding in preflight.preflight(plan):
+        print(finding, flush=True)
+        is_fine = is_fine and finding.is_fine
+    return exits.FINISHED if is_fine else SweeperError.exit_code
