@@ -1,0 +1,69 @@
+"""`sweeper plan --preflight`: what the cloud would meet is met here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper import preflight
+from sweeper.plan import make_plan
+
+ROOT = Path(__file__).parents[1]
+CLASSIC = ROOT / "tests" / "strangers" / "classic"
+
+
+def _write(folder: Path, metric: str) -> Path:
+    path = folder / "classic.yaml"
+    path.write_text(
+        f"project: {CLASSIC}\ntarget: run:main\nconfig: configs/main.yaml\n"
+        f"env: {{PROJECT_ROOT: {CLASSIC}}}\n"
+        "search_space: {net: 'small, large', net.lr: [0.1, 0.2]}\n"
+        f"objective: {{metric: {metric}, mode: min}}\n"
+    )
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metric", "code", "message"),
+    [
+        ("val_loss", 0, "trains, validates, logs val_loss"),
+        ("val_los", 2, "did you mean 'val_loss'?"),
+    ],
+)
+def test_one_batch_of_each_choice_is_trained(
+    tmp_path: Path, metric: str, code: int, message: str
+) -> None:
+    command = [sys.executable, "-m", "sweeper", "plan", str(_write(tmp_path, metric))]
+    done = subprocess.run(
+        [*command, "--preflight", "--sweeps", str(tmp_path / "sweeps")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if " net=" in line]
+    assert len(lines) == 2  # one a choice of groups, not one a point
+    assert all(message in line for line in lines), lines
+    assert not (tmp_path / "sweeps").exists()
+
+
+def test_a_missing_login_and_a_silent_server_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
+    assert "wandb login" in preflight.login(plan).message
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    assert "go on offline" in preflight.login(plan).message
+    assert not preflight.login(plan).is_fine
+
+
+def test_space_on_disk_is_told(tmp_path: Path) -> None:
+    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path / "new")
+    assert "GiB free" in preflight.disk(plan).message
