@@ -56,7 +56,6 @@ def check(composer: Composes, experiment: Experiment, space: Space) -> None:
         ExperimentError: at the line of the first one, with the nearest known key.
         ConfigError: the config does not even compose alone.
     """
-    composer.compose([])
     _check_options(composer, experiment, space)
     points = representatives(space)
     for point in points:
@@ -64,6 +63,7 @@ def check(composer: Composes, experiment: Experiment, space: Space) -> None:
         try:
             config = composer.compose([entry.text for entry in entries])
         except ConfigError as error:
+            composer.compose([])  # it is the config's own fault, or a word's
             blame = _Blame(composer, experiment, space, points)
             raise blame.error(entries, point, error) from error
         if point is points[0]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper import algorithms, experiment, space
+from sweeper import algorithms, check, experiment, space
 from sweeper.compose import Composer
 from sweeper.errors import ConfigError
 from sweeper.experiment import Experiment
@@ -46,7 +46,8 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
         raise loaded.error(("config",), f"config: {error}") from error
     parsed = space.parse(loaded, composer.groups())
     composer.check(loaded, parsed)
-    config = composer.compose(loaded.overrides)
+    first = check.representatives(parsed)[0]  # there may be no group without it
+    config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
     algorithms.search(loaded)
     algorithms.scheduler(loaded)
     return Plan(

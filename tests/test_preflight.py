@@ -67,3 +67,17 @@ def test_a_missing_login_and_a_silent_server_are_told(
 def test_space_on_disk_is_told(tmp_path: Path) -> None:
     plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path / "new")
     assert "GiB free" in preflight.disk(plan).message
+
+
+def test_a_config_that_demands_its_groups_is_planned(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    (conf / "net").mkdir(parents=True)
+    (conf / "main.yaml").write_text("defaults:\n  - _self_\n  - net: ???\nseed: 1\n")
+    for name in ("a", "b"):
+        (conf / "net" / f"{name}.yaml").write_text("width: 1\n")
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        f"project: {tmp_path}\ntarget: train:main\nconfig: conf/main.yaml\n"
+        "search_space: {net: 'a, b'}\nobjective: {metric: x}\n"
+    )
+    assert make_plan(path, [], sweeps=tmp_path).seed_key == "seed"
