@@ -10,7 +10,7 @@ from sweeper import bundle, driver, experiment, live, locks, plan, ranking, stor
 from sweeper.commands import sweeps as naming
 from sweeper.errors import SweeperError
 from sweeper.paths import SweepPaths, builtin_conf
-from sweeper.worker import load_target
+from sweeper.targets import load as load_target
 from tests.helpers import make_experiment
 from tests.test_leaderboard import make_sweep, make_trial
 
