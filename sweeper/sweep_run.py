@@ -15,14 +15,12 @@ from sweeper import fragments, leaderboard
 from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
 from sweeper.export import FIGURES, state_text, tie_text
-from sweeper.export import state_text
 from sweeper.redaction import redacted
 from sweeper.trial import Stop, StopReason, Sweep
 
 log = logging.getLogger(__name__)
 
 JOB_TYPE = "sweep"
-FIGURES = ("value", "std", "low", "high", "delta", "best_epoch", "states", "seeds")
 
 
 def record(sweep: Sweep, stop: Stop) -> None:
@@ -56,7 +54,7 @@ def record(sweep: Sweep, stop: Stop) -> None:
         run.finish(exit_code=0)
         if settings.sweep_page and mode == "online":
             _attach(sweep, client)
-    except (client.Error, OSError, ValueError) as error:
+    except (client.Error, OSError) as error:
         log.warning("W&B: no run of the sweep: %s", str(error).splitlines()[0])
     finally:
         os.environ.clear()
@@ -93,7 +91,7 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         ]
         for row in leaderboard.rank(sweep)
     ]
-    return ["rank", *names, *FIGURES, "ids"], rows
+    return ["rank", *names, *FIGURES], rows
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:

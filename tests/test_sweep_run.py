@@ -24,34 +24,3 @@ def test_the_table_has_the_columns_and_ranks_of_the_csv(tmp_path: Path) -> None:
     assert {len(row) for row in rows} == {len(columns)}
     assert [str(row[0]) for row in rows] == [line[0] for line in lines]
     assert [str(row[-1]) for row in rows] == [line[-1] for line in lines]
-"""The W&B run of a sweep: its table and its summary."""
-
-from pathlib import Path
-
-from sweeper import store, sweep_run
-from sweeper.experiment import dump
-from sweeper.paths import SweepPaths, write_text
-from sweeper.trial import Stop, StopReason
-from tests.helpers import make_experiment, open_journal
-
-
-def test_table_and_summary_say_where_the_sweep_stands(tmp_path: Path) -> None:
-    journal = open_journal(tmp_path, search_space={"x": [1, 2]})
-    for slot, value in (("a", 0.5), ("b", 0.7)):
-        journal.claim(slot)
-        journal.start(slot)
-        journal.report(slot, epoch=1, value=value, metrics={}, busy_seconds=1)
-        journal.finish(slot)
-    folder = tmp_path / "sweeps" / "toy"
-    loaded = make_experiment(tmp_path, search_space={"x": [1, 2]})
-    write_text(SweepPaths(folder).experiment, dump(loaded))
-    sweep = store.load_sweep(folder)
-    columns, rows = sweep_run.table(sweep)
-    assert columns[:3] == ["rank", "x", "value"]
-    assert {len(row) for row in rows} == {len(columns)}
-    assert [row[:3] for row in rows] == [[1, 2, 0.7], [2, 1, 0.5]]
-    found = sweep_run.summary(sweep, Stop(reason=StopReason.BUDGET, message="hours"))
-    assert found["best/acc"] == 0.7
-    assert found["trials/complete"] == 2
-    assert found["stop_reason"] == "budget: hours"
-    assert sweep_run.summary(sweep, Stop())["stop_reason"] == ""
