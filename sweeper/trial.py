@@ -151,17 +151,15 @@ class TrialSpec:
     """All that crosses to the process of a trial, as JSON.
 
     Attributes:
-        target: "module:function".
+        target: "module:function", or a program with its arguments.
         config: absolute path of the primary Hydra config.
-        overrides: Hydra overrides, the experiment's and the trial's.
-        folder: absolute path of the trial's folder.
         project: absolute path put on sys.path; working directory unless `chdir`.
         threads: torch's intra-op threads; a part of bit-equality.
         timeout_seconds: longest time without a report, None for no limit.
         memory_fraction: enforced share of one device's memory, 1.0 for none.
         checkpoint_steps: optimizer steps between two saves within an epoch, 0: none.
         checkpoint_minutes: the same in minutes.
-        max_batches: of each loader, in a preflight; 0 for all.
+        max_batches: of each loader in a preflight, 0: all.
         wandb: settings of the W&B run: mode, project, entity, group, name, tags, notes.
     """
 
