@@ -13,7 +13,10 @@ import yaml
 
 from sweeper import sources
 
-SKIPPED = {"site-packages", "node_modules", "outputs", "multirun", "wandb", "tests"}
+SKIPPED = {
+    *("site-packages", "node_modules", "outputs", "multirun", "wandb"),
+    *("tests", "bench", "benchmarks", "examples", "docs"),
+}
 MAX_PYTHON_FILES = 2000
 RATES = ("lr", "learning_rate", "base_lr", "max_lr")
 BATCHES = ("batch_size", "train_batch_size", "bs")
