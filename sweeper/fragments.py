@@ -35,11 +35,12 @@ class Fragment:
     @property
     def started(self) -> str:
         """When it began, in a form that sorts."""
-        return str(self.run.get("start_time", "")) or self.file.parent.name
+        folder = self.file.parent.name.removeprefix("offline-")  # run-DATE_TIME-ID
+        return f"{folder} {self.run.get('start_time', '')}"
 
 
 def find(folder: Path) -> list[Fragment]:
-    """Fragments below `folder`/wandb that hold a run, in order of their start."""
+    """Fragments below `folder`/wandb, in order of their start."""
     files = [
         file for name in NAMES for file in folder.glob(f"wandb/{name}/run-*.wandb")
     ]

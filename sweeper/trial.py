@@ -157,10 +157,8 @@ class TrialSpec:
     """All that crosses to the process of a trial, as JSON.
 
     Attributes:
-        target: "module:function".
+        target: "module:function", or a program with its arguments.
         config: absolute path of the primary Hydra config.
-        overrides: Hydra overrides, the experiment's and the trial's.
-        folder: absolute path of the trial's folder.
         project: absolute path put on sys.path; working directory unless `chdir`.
         threads: torch's intra-op threads; a part of bit-equality.
         timeout_seconds: longest time without a report, None for no limit.

@@ -6,6 +6,7 @@
 import argparse
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from pathlib import Path
 from sweeper import worker
 from sweeper.trial import Decision, TrialSpec
 
+EMPTY_BYTES = 7  # of a fragment without a record
+
 
 @dataclass(frozen=True)
 class Channel:
     """Answers CONTINUE but where it is told otherwise."""
 
+    folder: Path
     kill_at: int
     stop_at: int
     pause_at: int
@@ -33,10 +37,20 @@ class Channel:
     ) -> Decision:
         """Take one epoch, or die."""
         if epoch == self.kill_at:
+            self.await_wandb()
             os.kill(os.getpid(), signal.SIGKILL)
         if epoch == self.stop_at:
             return Decision.STOP
         return Decision.PAUSE if epoch == self.pause_at else Decision.CONTINUE
+
+    def await_wandb(self) -> None:
+        """Wait for the first rows on disk: W&B's writer brings them every second."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            files = self.folder.glob("wandb/*/run-*.wandb")
+            if any(file.stat().st_size > EMPTY_BYTES for file in files):
+                return
+            time.sleep(0.05)
 
 
 def main() -> None:
@@ -46,8 +60,9 @@ def main() -> None:
     for name in ("kill", "stop", "pause"):
         parser.add_argument(f"--{name}-at", type=int, default=0)
     args = parser.parse_args()
-    channel = Channel(args.kill_at, args.stop_at, args.pause_at)
-    outcome = worker.run_trial(TrialSpec.from_json(args.spec.read_text()), channel)
+    spec = TrialSpec.from_json(args.spec.read_text())
+    channel = Channel(Path(spec.folder), args.kill_at, args.stop_at, args.pause_at)
+    outcome = worker.run_trial(spec, channel)
     print(f"{outcome.event} {outcome.kind} {outcome.message}")
 
 

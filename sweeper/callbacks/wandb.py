@@ -143,7 +143,7 @@ def environment(spec: TrialSpec) -> dict[str, str]:
     """The variables from which W&B in a process of the project's own takes the run."""
     tags = ",".join(spec.wandb["tags"])
     return {
-        **({"WANDB_TAGS": tags} if tags else {}),
+        **({"WANDB_TAGS": tags} if tags else {}),  # W&B refuses an empty one
         "WANDB_RUN_ID": spec.id,
         "WANDB_RUN_GROUP": str(spec.wandb["group"]),
         "WANDB_JOB_TYPE": "trial",
@@ -152,7 +152,6 @@ def environment(spec: TrialSpec) -> dict[str, str]:
         "WANDB_DIR": spec.folder,
         "WANDB_RESUME": "allow",
         "WANDB_SILENT": "true",
-        **({"WANDB_TAGS": ",".join(tags)} if tags else {}),  # W&B refuses an empty one
     }
 
 
