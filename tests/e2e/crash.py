@@ -62,6 +62,7 @@ class Kind:
     trials: int
     epochs: int
     arguments: tuple[str, ...] = ()
+    has_checkpoints: bool = False  # of Lightning; a plain loop saves in its own way
 
 
 def _loop(name: str, more: str, *, space: str, arguments: tuple[str, ...]) -> Kind:
@@ -86,6 +87,7 @@ KINDS = (
         text=DIGITS_FILE.format(project=LOOP.parents[2]),
         trials=4,
         epochs=3,
+        has_checkpoints=True,
     ),
 )
 
@@ -125,7 +127,14 @@ CUTS: dict[str, Callable[[Driver], bool]] = {
     "SIGINT twice": _signals(signal.SIGINT, 2),
     "SIGTERM": _signals(signal.SIGTERM, 1),
 }
+CHECKPOINTS = {"checkpoint", "rename"}
 GOES_ON = {"kill trial", "kill Ray worker", "kill template"}
+
+
+def _lines(sweeps: Path) -> int:
+    """How many lines the drivers of a folder have printed."""
+    output = sweeps / "output"
+    return output.read_text().count("\n") if output.exists() else 0
 
 
 class Crash:
@@ -133,7 +142,7 @@ class Crash:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seconds: dict[str, float] = {}
+        self._lines: dict[str, int] = {}  # that each uncut sweep printed
         self.counts: Counter[str] = Counter()
 
     def round(self, number: int, *, seed: int, kinds: Sequence[Kind]) -> str:
@@ -145,23 +154,37 @@ class Crash:
         done = []
         for attempt in range(stream.randint(1, 3)):
             if stream.random() < 0.35:
-                point = f"{stream.choice(failpoints.POINTS)}:{stream.randint(1, 6)}"
+                points = [
+                    p
+                    for p in failpoints.POINTS
+                    if kind.has_checkpoints or p not in CHECKPOINTS
+                ]
+                point = f"{stream.choice(points)}:{stream.randint(1, 6)}"
                 done.append(self.cut_at(kind, sweeps, point=point))
             else:
                 name = stream.choice(list(CUTS))
-                moment = stream.uniform(0, self._seconds[kind.name])
-                done.append(self.cut(kind, sweeps, name=name, moment=moment))
+                share, jitter = stream.random(), stream.uniform(0, 0.5)
+                num_lines = int(share * max(0, self._lines[kind.name] - _lines(sweeps)))
+                done.append(
+                    self.cut(kind, sweeps, name=name, lines=num_lines, jitter=jitter)
+                )
             assert attempt < 3
         self.finish(kind, sweeps)
         shutil.rmtree(sweeps)
         return f"{kind.name}: {', '.join(done)}"
 
-    def cut(self, kind: Kind, sweeps: Path, *, name: str, moment: float) -> str:
-        """Start the sweep and cut it `moment` seconds after; what was done."""
+    def cut(
+        self, kind: Kind, sweeps: Path, *, name: str, lines: int, jitter: float
+    ) -> str:
+        """Start the sweep and cut it `jitter` seconds after so many lines.
+
+        Lines, and not seconds: a busy machine would cut before or after the work.
+        """
+        before = _lines(sweeps)
         with self._driver(kind, sweeps) as running:
-            deadline = time.monotonic() + moment
-            while time.monotonic() < deadline and running.process.poll() is None:
+            while _lines(sweeps) < before + lines and running.process.poll() is None:
                 time.sleep(0.01)
+            time.sleep(jitter)
             is_hit = running.process.poll() is None and CUTS[name](running)
             if is_hit and name not in GOES_ON:
                 self._wait(running)
@@ -169,7 +192,7 @@ class Crash:
                 self._wait(running, is_whole=True)
         label = name if is_hit else f"{name} (too late)"
         self.counts[label] += 1
-        return f"{label} at {moment:.1f} s"
+        return f"{label} at line {lines}"
 
     def cut_at(self, kind: Kind, sweeps: Path, *, point: str) -> str:
         """Start the sweep and kill all of it at a failpoint; what was done."""
@@ -196,11 +219,11 @@ class Crash:
 
     def _run_uncut(self, kind: Kind) -> Path:
         sweeps = self._folder / "uncut"
-        if kind.name not in self._seconds:
-            begin = time.monotonic()
+        if kind.name not in self._lines:
+            before = _lines(sweeps)
             with self._driver(kind, sweeps) as running:
                 self._wait(running, is_whole=True)
-            self._seconds[kind.name] = time.monotonic() - begin
+            self._lines[kind.name] = _lines(sweeps) - before
         return sweeps
 
     @contextlib.contextmanager
