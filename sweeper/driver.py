@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 
 from sweeper import (
-    code,
     disk,
     events,
     export,
