@@ -5,6 +5,7 @@ each way keeps its promise: whatever it has answered is on disk.
 """
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -27,7 +28,8 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
     from sweeper.launch import Launch
     from sweeper.trial import Demand
 
-    points = {"x": list(range(count // 10)), "y": list(range(10))}
+    axes = round(math.log10(count))  # of ten values each: a space as people write it
+    points = {f"x{axis}": list(range(10)) for axis in range(axes)}
     drawn = {"x": "interval(0, 1)", "y": "interval(0, 1)"}
     content = {
         "name": "bench",

@@ -15,7 +15,7 @@ from sweeper import sources
 
 SKIPPED = {
     *("site-packages", "node_modules", "outputs", "multirun", "wandb"),
-    *("tests", "bench", "benchmarks"),
+    *("tests", "bench", "benchmarks", "examples", "docs"),
 }
 MAX_PYTHON_FILES = 2000
 RATES = ("lr", "learning_rate", "base_lr", "max_lr")

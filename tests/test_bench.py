@@ -82,5 +82,5 @@ def test_the_page_keeps_what_people_wrote() -> None:
 @pytest.mark.parametrize("way", ["sweeper, grid", "floor: synced lines"])
 def test_a_long_sweep_can_be_measured(way: str, tmp_path: Path) -> None:
     function, kind, _ = scheduling.WAYS[way]
-    row = function(tmp_path, 20, kind)
+    row = function(tmp_path, 10, kind)
     assert set(row) == {"ms_a_result", "resume_seconds", "bytes_a_trial", "peak_bytes"}

@@ -109,7 +109,8 @@ def test_a_project_is_swept_killed_resumed_and_ranked(
     stranger = PROJECTS[name]
     sweeps = tmp_path / "sweeps"
     before = files(STRANGERS / name)
-    epochs = 12 if name == "plainloop" else 6
+    # So many that the kill is in time, so few that no patience ends.
+    epochs = {"plainloop": 1000, "functions": 50}.get(name, 100)
     run = (write(name, tmp_path, epochs=epochs), "--sweeps", sweeps, "--num-cpus", 2)
     with driver(*run, output=tmp_path / "out") as started:
         started.wait_for("epoch 2")
@@ -133,7 +134,7 @@ def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
     """Every run is in the group, and holds each epoch once."""
     trials = list((folder / "trials").iterdir())
     for trial in trials:
-        found = fragments.find(trial)
+        found = [f for f in fragments.find(trial) if f.run]
         assert {f.run["run_id"] for f in found} == {trial.name}
         assert {f.run["run_group"] for f in found} == {name}
         rows = [row for fragment in found for row in fragment.rows]
