@@ -46,8 +46,14 @@ browser:
 		echo "make test needs Chromium and its driver: apt-get install chromium chromium-driver"; exit 1; \
 	fi
 
+# Whole sweeps in processes of their own mostly wait: the other tests run beside them.
+LOG := .tests.log
 test: $(STAMP) browser
-	$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -m "not e2e" --durations=10 > $(LOG) 2>&1 & rest=$$!; \
+	trap 'kill $$rest 2>/dev/null' INT TERM; \
+	$(BIN)/python -m pytest -q -m e2e --durations=10; e2e=$$?; \
+	wait $$rest; rest=$$?; cat $(LOG); \
+	exit $$((rest > e2e ? rest : e2e))
 
 clean:
 	rm -rf .venv sweeps data
