@@ -141,7 +141,7 @@ def test_a_training_killed_in_its_third_epoch_ends_bit_equal(
 
 
 def _last(folder: Path) -> dict:  # type: ignore[type-arg]
-    checkpoint = folder / "checkpoints" / "last.ckpt"
+    checkpoint = folder / "checkpoints" / "resume" / "last.ckpt"
     content: dict = torch.load(checkpoint, weights_only=True)  # type: ignore[type-arg]
     return content
 
