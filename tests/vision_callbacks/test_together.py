@@ -83,7 +83,7 @@ def test_weights_are_bit_equal_with_and_without_callbacks(tmp_path):
 
 @pytest.mark.slow
 def test_a_training_killed_after_its_last_epoch_leaves_every_picture(tmp_path):
-    light = (NO_ONNX, "+callbacks.model_checkpoint.save_last=true")
+    light = (NO_ONNX, "callbacks.model_checkpoint.save_last=true")
     fit(callbacks(tmp_path, *light), tmp_path, data=OrderedData())
     folder = tmp_path / "out" / "artifacts"
     for name in PICTURES - {"samples_train.png"}:
