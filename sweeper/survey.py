@@ -4,9 +4,11 @@ It guesses; the experiment file that `init` writes from it is for the user to re
 """
 
 import ast
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -109,16 +111,20 @@ def _survey(
 
 
 def _python_files(project: Path) -> Iterator[tuple[Path, ast.Module]]:
-    for count, path in enumerate(sorted(project.rglob("*.py"))):
-        parts = path.relative_to(project).parts
-        if count > MAX_PYTHON_FILES:
-            return
-        if SKIPPED & set(parts) or any(part.startswith(".") for part in parts):
-            continue
+    for path in islice(_files(project, ".py", SKIPPED), MAX_PYTHON_FILES):
         try:
             yield path, ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, ValueError):
             continue
+
+
+def _files(folder: Path, suffix: str, skipped: Collection[str] = ()) -> Iterator[Path]:
+    """Files by name; a virtual environment is not even walked through."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if name not in skipped and name[0] != "."
+        )
+        yield from (Path(root, name) for name in sorted(names) if name.endswith(suffix))
 
 
 def _mains(
@@ -155,7 +161,7 @@ def _main(path: Path, name: str, mark: ast.Call, project: Path) -> tuple[str, st
 
 def _groups(folder: Path) -> dict[str, tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in _files(folder, ".yaml"):
         *group, name = path.relative_to(folder).with_suffix("").parts
         if group and group[0] != "hydra":
             groups.setdefault("/".join(group), []).append(name)
@@ -204,7 +210,7 @@ def _number(value: object) -> object:
 def _monitors(folder: Path, trees: Iterable[ast.Module]) -> tuple[str, ...]:
     """What callbacks of the configs and of the code watch."""
     names: dict[str, None] = {}
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in _files(folder, ".yaml"):
         text = path.read_text(encoding="utf-8", errors="replace")
         names.update(dict.fromkeys(_MONITOR.findall(text)))
     for tree in trees:

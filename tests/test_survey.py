@@ -1,12 +1,13 @@
 """`sweeper init`: a first experiment file for a project that nobody has described."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sweeper import cli, experiment, space
 from sweeper.compose import Composer
-from sweeper.survey import survey
+from sweeper.survey import MAX_PYTHON_FILES, survey
 
 ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"
@@ -42,6 +43,16 @@ def test_sweepers_own_project_is_surveyed() -> None:
     assert found.objective == ("val/acc_top1", "max")
     assert "resnet18" in found.groups["model"]
     assert found.keys["model.learning_rate"] == 1e-4
+
+
+def test_a_virtual_environment_does_not_hide_the_project(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(STRANGERS / "functions", project)
+    packages = project / ".venv" / "lib"
+    packages.mkdir(parents=True)
+    for number in range(MAX_PYTHON_FILES + 1):
+        (packages / f"module{number}.py").touch()
+    assert survey(project) == survey(STRANGERS / "functions")
 
 
 def test_the_written_file_is_an_experiment_of_that_project(tmp_path: Path) -> None:
