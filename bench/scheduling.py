@@ -26,6 +26,7 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
     from sweeper import experiment, space
     from sweeper.journal import Journal
     from sweeper.launch import Launch
+    from sweeper.reports import Report
     from sweeper.trial import Demand
 
     axes = round(math.log10(count))  # of ten values each: a space as people write it
@@ -51,13 +52,13 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
         journal.start("slot")
         for epoch in range(1, REPORTS + 1):
             value = 0.5 + epoch / 100
-            journal.report(
-                "slot",
+            report = Report(
                 epoch=epoch,
-                value=value,
+                values=(value,),
                 metrics={"acc": value, "loss": 1 - value},
                 busy_seconds=float(epoch),
             )
+            journal.report("slot", report)
         journal.finish("slot")
         done += 1
     spent = time.process_time() - begin

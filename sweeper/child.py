@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sweeper import worker
 from sweeper.paths import TrialPaths
+from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 
 
@@ -44,26 +45,9 @@ class SocketChannel:
         message: Mapping[str, str] = json.loads(line) if line else {}
         return message
 
-    def report(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float],
-    ) -> Decision:
+    def report(self, report: Report) -> Decision:
         """Journal one epoch; the decision."""
-        self.send(
-            {
-                "event": "report",
-                "epoch": epoch,
-                "value": value,
-                "metrics": dict(metrics),
-                "busy_seconds": busy_seconds,
-                "usage": dict(usage),
-            }
-        )
+        self.send({"event": "report", "report": report.to_json()})
         decision = Decision(self.receive()["decision"])
         self.watch(self._limit_seconds)
         return decision

@@ -6,7 +6,7 @@ It holds no state that a restart would miss, but for which slot runs which trial
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,8 @@ from sweeper.halt import Halt
 from sweeper.ladder import Rung
 from sweeper.launch import Launch
 from sweeper.paths import SweepPaths
+from sweeper.reports import Report
 from sweeper.rows import Rows
-from sweeper.slot import NO_USAGE
 from sweeper.space import Space
 from sweeper.spec import make_spec
 from sweeper.trial import (
@@ -147,39 +147,26 @@ class Journal:
 
     # ---- what becomes of it
 
-    def report(
-        self,
-        slot: str,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float] = NO_USAGE,
-    ) -> Decision:
+    def report(self, slot: str, report: Report) -> Decision:
         """Record one epoch, then say whether the trial goes on.
 
         Args:
             slot: whose trial reports.
-            epoch: 1-based and absolute; a second report of one epoch replaces it.
-            value: the objective; None in an epoch that did not measure it.
-            metrics: every scalar that was logged.
-            busy_seconds: age of the trial's process.
-            usage: what it measured of its device: peak_bytes, rate in steps a second.
+            report: what it reports.
         """
         identity = self._desk.trial(slot)
         frozen = self._rows.get(identity)
         before = frozen.user_attrs.get("busy_before", 0.0)
         progress = {
-            "metrics": dict(metrics),
-            "busy_seconds": before + busy_seconds,
-            **self._desk.learn(slot, frozen, usage),
+            "metrics": dict(report.metrics),
+            "busy_seconds": before + report.busy_seconds,
+            **self._desk.learn(slot, frozen, report.usage),
         }
         with self._rows.together():
             self._rows.note(identity, progress=progress)
-            if value is not None:
-                self._rows.report(identity, epoch=epoch, value=value)
-        if value is not None and self._is_pruned(identity):
+            if report.values:
+                self._rows.report(identity, epoch=report.epoch, value=report.values[0])
+        if report.values and self._is_pruned(identity):
             return Decision.STOP
         self._halt.watch_budget(self._rows.all)
         return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE

@@ -22,6 +22,7 @@ from sweeper import callbacks, memory_step
 from sweeper.callbacks import ActiveTrial
 from sweeper.memory_guess import is_average_class
 from sweeper.memory_step import Step
+from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
@@ -106,15 +107,7 @@ def run(
 class _Loop(ActiveTrial):
     """Ends a training loop without a Trainer at its first report."""
 
-    def report(
-        self,
-        epoch: int,
-        metrics: Mapping[str, float],
-        *,
-        step: int | None = None,
-        correct: str = "",
-        order: str = "",
-    ) -> Decision:
+    def report(self, measured: Measured) -> Decision:
         raise Reached("a loop without a Lightning Trainer")
 
 
@@ -126,10 +119,7 @@ def _without_trainer(folder: Path) -> ActiveTrial:
     }
     spec = TrialSpec(**{**blank, "overrides": (), "params": {}, "folder": str(folder)})
 
-    def send(**_: object) -> Decision:
-        raise Reached
-
-    return _Loop(spec=spec, send=send, on_metrics=lambda epoch, metrics: None)
+    return _Loop(spec=spec)
 
 
 def pretend_gpu() -> None:

@@ -8,12 +8,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeper import child, leaving, worker
 from sweeper.paths import TrialPaths
+from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 
 LIMIT_SECONDS = 180
@@ -25,16 +26,8 @@ class _Once:
 
     num_reports: int = 0
 
-    def report(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float],
-    ) -> Decision:
-        self.num_reports += value is not None
+    def report(self, report: Report) -> Decision:
+        self.num_reports += bool(report.values)
         return Decision.STOP
 
 

@@ -20,6 +20,7 @@ from sweeper import grammar
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError, TargetError
+from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 
 POLL_SECONDS = 0.5
@@ -118,7 +119,7 @@ class _Relay:
 
     def _answer(self, arguments: dict[str, Any]) -> None:
         try:
-            answer = {"decision": str(self._trial.report(**arguments))}
+            answer = {"decision": str(self._trial.report(Measured(**arguments)))}
         except MetricError as error:
             self.fatal = str(error)
             answer = {"error": self.fatal}

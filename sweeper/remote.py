@@ -1,6 +1,5 @@
 """The journal in a process of its own, reached through Ray from every node."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from sweeper.experiment import Experiment
 from sweeper.journal import Journal
 from sweeper.launch import Launch
 from sweeper.paths import SweepPaths
-from sweeper.slot import NO_USAGE
+from sweeper.reports import Report
 from sweeper.space import Space
 from sweeper.trial import Decision, Demand, Failure, State, Stop, TrialSpec
 
@@ -61,8 +60,8 @@ class RemoteJournal:
         """The journal of the sweep of that name on this cluster."""
         return RemoteJournal(ray.get_actor(actor_name(sweep), namespace=NAMESPACE))
 
-    def _call(self, method: str, *args: object, **kwargs: object) -> Any:
-        return ray.get(getattr(self._handle, method).remote(*args, **kwargs))
+    def _call(self, method: str, *args: object) -> Any:
+        return ray.get(getattr(self._handle, method).remote(*args))
 
     def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
         """Reserve the next trial."""
@@ -79,26 +78,9 @@ class RemoteJournal:
         spec: TrialSpec = self._call("start", slot)
         return spec
 
-    def report(
-        self,
-        slot: str,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float] = NO_USAGE,
-    ) -> Decision:
+    def report(self, slot: str, report: Report) -> Decision:
         """Record one epoch."""
-        decision: Decision = self._call(
-            "report",
-            slot,
-            epoch=epoch,
-            value=value,
-            metrics=metrics,
-            busy_seconds=busy_seconds,
-            usage=dict(usage),
-        )
+        decision: Decision = self._call("report", slot, report)
         return decision
 
     def finish(self, slot: str) -> State:

@@ -20,6 +20,7 @@ from sweeper.journal import Journal
 from sweeper.launch import Launch
 from sweeper.memory_key import memory_key
 from sweeper.packing import Node, Place, Room, memory_fraction
+from sweeper.reports import Report
 from sweeper.space import Space
 from sweeper.trial import Decision, Demand, Failure, FailureKind, TrialSpec, derive
 
@@ -267,14 +268,13 @@ class Simulator:
             "peak_bytes": float(trial.model.peak_bytes),
             "rate": 1.0 / (self.now - trial.epoch_began),
         }
-        return self.journal.report(
-            name,
+        report = Report(
             epoch=trial.epoch,
-            value=self._learn(trial.spec, trial.epoch),
-            metrics={},
+            values=(self._learn(trial.spec, trial.epoch),),
             busy_seconds=self.now - trial.began,
             usage=usage if self._is_measuring and trial.demand.gpus else {},
         )
+        return self.journal.report(name, report)
 
     def _account(self, trial: _Running) -> None:
         result, seconds = self.result, trial.model.epoch_seconds

@@ -10,13 +10,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from sweeper import disk
+from sweeper.reports import Report
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
-NO_USAGE: Mapping[str, float] = MappingProxyType({})
 EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
@@ -30,16 +29,7 @@ class JournalClient(Protocol):
     def start(self, slot: str) -> TrialSpec:
         """Mark it as running."""
 
-    def report(
-        self,
-        slot: str,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float] = NO_USAGE,
-    ) -> Decision:
+    def report(self, slot: str, report: Report) -> Decision:
         """Record one epoch."""
 
     def finish(self, slot: str) -> State:
@@ -99,9 +89,9 @@ def _run_one(
         talk.send({"spec": spec.to_json(), "env": json.dumps(dict(env))})
         for message in talk.messages():
             if message["event"] == "report":
-                del message["event"]
-                decision = journal.report(slot, **message)
-                step = message["epoch"]
+                report = Report.from_json(message["report"])
+                decision = journal.report(slot, report)
+                step = report.epoch
                 talk.send({"decision": decision})
             elif message["event"] == "exit":
                 code = message["code"]

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -12,6 +12,7 @@ from sweeper import defaults, metrics_file, worker
 from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError
 from sweeper.paths import TrialPaths, project_root
+from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec, trial_id
 
 SWEEP = "train"
@@ -23,15 +24,7 @@ class TerminalChannel:
 
     is_pausing: bool = False
 
-    def report(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float],
-    ) -> Decision:
+    def report(self, report: Report) -> Decision:
         """Take one epoch; PAUSE once Ctrl-C was pressed."""
         return Decision.PAUSE if self.is_pausing else Decision.CONTINUE
 

@@ -42,6 +42,7 @@ from sweeper.paths import (
     remove_stale_temporaries,
     write_text,
 )
+from sweeper.reports import Measured, Report
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
 
 log = logging.getLogger(__name__)
@@ -70,15 +71,7 @@ class Outcome:
 class Channel(Protocol):
     """Where a trial's process reports to."""
 
-    def report(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float],
-    ) -> Decision:
+    def report(self, report: Report) -> Decision:
         """Journal one epoch; the decision."""
 
 
@@ -100,20 +93,15 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
     started = time.monotonic()
     meter = usage.Meter()
 
-    def send(
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        step: int | None,
-    ) -> Decision:
-        return channel.report(
-            epoch=epoch,
-            value=value,
-            metrics=metrics,
+    def send(measured: Measured, values: tuple[float, ...]) -> Decision:
+        report = Report(
+            epoch=measured.epoch,
+            values=values,
+            metrics=measured.metrics,
             busy_seconds=time.monotonic() - started,
-            usage=meter.read(step),
+            usage=meter.read(measured.step),
         )
+        return channel.report(report)
 
     def on_metrics(epoch: int, metrics: Mapping[str, float]) -> None:
         if metrics:

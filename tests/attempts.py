@@ -7,11 +7,11 @@ import argparse
 import os
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper import worker
+from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 
 EMPTY_BYTES = 7  # of a fragment without a record
@@ -26,22 +26,14 @@ class Channel:
     stop_at: int
     pause_at: int
 
-    def report(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float],
-    ) -> Decision:
+    def report(self, report: Report) -> Decision:
         """Take one epoch, or die."""
-        if epoch == self.kill_at:
+        if report.epoch == self.kill_at:
             self.await_wandb()
             os.kill(os.getpid(), signal.SIGKILL)
-        if epoch == self.stop_at:
+        if report.epoch == self.stop_at:
             return Decision.STOP
-        return Decision.PAUSE if epoch == self.pause_at else Decision.CONTINUE
+        return Decision.PAUSE if report.epoch == self.pause_at else Decision.CONTINUE
 
     def await_wandb(self) -> None:
         """Wait for the first rows on disk: W&B's writer brings them every second."""

@@ -19,7 +19,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from sweeper.trial import TrialSpec
+from sweeper.reports import Report
+from sweeper.trial import Decision, TrialSpec
 from tests.exact import running
 from tests.exact.cases import CASES
 from tests.exact.running import History, make_spec
@@ -36,8 +37,8 @@ def attempt(text: str, history_file: str) -> None:
     original = history.report
 
     class Channel(History):
-        def report(self, **keys):  # type: ignore[no-untyped-def]
-            decision = original(**keys)
+        def report(self, report: Report) -> Decision:
+            decision = original(report)
             write_history(Path(history_file), history)
             return decision
 

@@ -14,6 +14,7 @@ from sweeper.backlog import Backlog
 from sweeper.journal import Journal
 from sweeper.past import KEPT_BEST, Past
 from sweeper.paths import SweepPaths
+from sweeper.reports import Report
 from sweeper.rows import Rows
 from sweeper.trial import Failure, FailureKind
 from tests.helpers import make_experiment, open_journal
@@ -76,7 +77,7 @@ class _Watched:
                 self.journal.fail(slot, LOST)
             else:
                 self.journal.report(
-                    slot, epoch=1, value=value, metrics={}, busy_seconds=0.0
+                    slot, Report(epoch=1, values=(value,), busy_seconds=0.0)
                 )
                 self.journal.finish(slot)
 

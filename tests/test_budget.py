@@ -7,6 +7,7 @@ import pytest
 
 from sweeper import space
 from sweeper.journal import Journal
+from sweeper.reports import Report
 from sweeper.trial import Decision, Demand, Failure, FailureKind, StopReason
 from tests.helpers import LAUNCH, make_experiment
 
@@ -41,7 +42,7 @@ class _Sweep:
         self.journal.start("a")
         self.now += hours * 3600
         decision = self.journal.report(
-            "a", epoch=1, value=value, metrics={}, busy_seconds=hours * 3600
+            "a", Report(epoch=1, values=(value,), busy_seconds=hours * 3600)
         )
         if decision is Decision.PAUSE:
             self.journal.pause("a")
@@ -119,14 +120,14 @@ def test_hours_of_attempts_with_other_shares_add_up(tmp_path: Path) -> None:
     sweep = _Sweep(tmp_path, budget={"gpu_hours": 1.6})
     assert sweep.journal.claim("a") is not None
     sweep.journal.start("a")
-    report = {"epoch": 1, "value": 0.1, "metrics": {}, "busy_seconds": 3600.0}
-    assert sweep.journal.report("a", **report) is Decision.CONTINUE
+    report = Report(epoch=1, values=(0.1,), busy_seconds=3600.0)
+    assert sweep.journal.report("a", report) is Decision.CONTINUE
     sweep.journal.fail("a", Failure(kind=FailureKind.OOM, message="oom"))
     assert sweep.journal.claim("a") is not None
     sweep.journal.start("a")  # alone now: 0.5 h before, 1.1 h more
-    assert sweep.journal.report("a", **{**report, "busy_seconds": 3900.0}) is (
+    assert sweep.journal.report("a", replace(report, busy_seconds=3900.0)) is (
         Decision.CONTINUE
     )
-    assert sweep.journal.report("a", **{**report, "busy_seconds": 4000.0}) is (
+    assert sweep.journal.report("a", replace(report, busy_seconds=4000.0)) is (
         Decision.PAUSE
     )

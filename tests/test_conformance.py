@@ -12,6 +12,7 @@ from sweeper.errors import ExperimentError
 from sweeper.experiment import dump, load
 from sweeper.journal import Journal
 from sweeper.paths import builtin_conf
+from sweeper.reports import Report
 from sweeper.space import Space
 from sweeper.trial import Decision, Sweep, derive
 from tests.helpers import make_experiment, open_journal
@@ -74,7 +75,7 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
         while epoch <= EPOCHS:
             value = _value(spec.params, spec.seed, epoch)
             decision = journal.report(
-                "a", epoch=epoch, value=value, metrics={}, busy_seconds=1.0
+                "a", Report(epoch=epoch, values=(value,), busy_seconds=1.0)
             )
             again = cut()
             if again is not journal:  # killed before its checkpoint of this epoch
@@ -158,7 +159,7 @@ def _first(folder: Path, n: int, **keys: object) -> list[Mapping[str, object]]:
     for _ in range(n):
         assert journal.claim("a") is not None
         found.append(journal.start("a").params)
-        journal.report("a", epoch=1, value=0.5, metrics={}, busy_seconds=1.0)
+        journal.report("a", Report(epoch=1, values=(0.5,), busy_seconds=1.0))
         journal.finish("a")
     return found
 

@@ -16,6 +16,7 @@ from sweeper.ladder import BatchKeys
 from sweeper.launch import Launch
 from sweeper.packing import CARDS, GIB, share
 from sweeper.past import Past
+from sweeper.reports import Report
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep, Trial
 from tests.helpers import LAUNCH, make_experiment
 
@@ -59,7 +60,7 @@ def _report(
     journal: Journal, slot: str, usage: Mapping[str, float], *, epoch: int = 1
 ) -> Decision:
     return journal.report(
-        slot, epoch=epoch, value=0.5, metrics={}, busy_seconds=1.0, usage=usage
+        slot, Report(epoch=epoch, values=(0.5,), busy_seconds=1.0, usage=usage)
     )
 
 

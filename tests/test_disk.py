@@ -15,6 +15,7 @@ import pytest
 from sweeper import disk, store
 from sweeper.journal import Journal
 from sweeper.paths import atomic_write
+from sweeper.reports import Report
 from sweeper.trial import State
 from tests.helpers import open_journal
 
@@ -122,7 +123,9 @@ def test_a_file_waits_for_space_and_the_old_one_stays(
 
 def _report(journal: Journal, *, epoch: int, num_metrics: int = 1) -> None:
     metrics = {f"metric {i}": 0.5 for i in range(num_metrics)}
-    journal.report("a", epoch=epoch, value=0.5, metrics=metrics, busy_seconds=1.0)
+    journal.report(
+        "a", Report(epoch=epoch, values=(0.5,), metrics=metrics, busy_seconds=1.0)
+    )
 
 
 @as_root

@@ -9,6 +9,7 @@ import pytest
 from sweeper import code, leaderboard, space, store
 from sweeper.experiment import changes, load
 from sweeper.journal import Journal
+from sweeper.reports import Report
 from sweeper.tables import remarks
 from sweeper.trial import Failure, FailureKind, State, StopReason, Sweep
 from tests import helpers
@@ -32,7 +33,7 @@ def _run_all(journal: Journal, *, epochs: int = 1) -> list[tuple[dict, int]]:  #
         first = journal._rows.get(spec.id).last_step or 0
         for epoch in range(first + 1, epochs + 1):
             value = epoch + spec.params["x"] / 10
-            journal.report("a", epoch=epoch, value=value, metrics={}, busy_seconds=1.0)
+            journal.report("a", Report(epoch=epoch, values=(value,), busy_seconds=1.0))
         journal.finish("a")
     return ran
 
@@ -134,7 +135,7 @@ def test_more_epochs_leave_stopped_and_failed_trials_alone(tmp_path: Path) -> No
         assert journal.claim("a") is not None
         spec = journal.start("a")
         value = 1 + spec.params["x"] / 10
-        journal.report("a", epoch=1, value=value, metrics={}, busy_seconds=1.0)
+        journal.report("a", Report(epoch=1, values=(value,), busy_seconds=1.0))
         failure = Failure(kind=FailureKind.ERROR, message="boom")
         journal.fail("a", failure) if number == 2 else journal.finish("a")
     again_ = open_journal(tmp_path, overrides=["max_epochs=2"], **keys)
@@ -232,7 +233,7 @@ def test_status_tells_that_the_code_has_changed(tmp_path: Path) -> None:
         journal = Journal(loaded, parsed, tmp_path / "sweeps" / "toy", launch)
         assert journal.claim("a") is not None
         journal.start("a")
-        journal.report("a", epoch=1, value=0.5, metrics={}, busy_seconds=1.0)
+        journal.report("a", Report(epoch=1, values=(0.5,), busy_seconds=1.0))
         journal.finish("a")
     (line,) = remarks(_sweep(tmp_path))
     assert "1 trials with 1111111111" in line

@@ -10,6 +10,7 @@ import pytest
 from sweeper import space, store
 from sweeper.experiment import load
 from sweeper.journal import Journal
+from sweeper.reports import Report
 from sweeper.trial import (
     Decision,
     Failure,
@@ -50,7 +51,8 @@ def _start(journal: Journal, slot: str = "a") -> str:
 
 def _report(journal: Journal, value: float, *, epoch: int = 1) -> Decision:
     return journal.report(
-        "a", epoch=epoch, value=value, metrics={"acc": value}, busy_seconds=1.0
+        "a",
+        Report(epoch=epoch, values=(value,), metrics={"acc": value}, busy_seconds=1.0),
     )
 
 
@@ -287,7 +289,9 @@ def test_finalists_run_again_on_fresh_seeds_once_all_have_ended(tmp_path: Path) 
     for slot, value in zip("abc", (0.2, 0.9, 0.5), strict=True):
         assert not journal.is_finished()
         metrics = {"acc": value}
-        journal.report(slot, epoch=1, value=value, metrics=metrics, busy_seconds=1.0)
+        journal.report(
+            slot, Report(epoch=1, values=(value,), metrics=metrics, busy_seconds=1.0)
+        )
         journal.finish(slot)
     points = []
     for number in range(4):

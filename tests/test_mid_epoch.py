@@ -7,7 +7,6 @@ import torch
 
 from sweeper.callbacks import ActiveTrial
 from sweeper.callbacks.saver import KEY, Saver
-from sweeper.trial import Decision
 from tests.exact import running
 from tests.exact.cases import CASES, MIDDLE
 from tests.exact.running import History, make_spec
@@ -73,11 +72,7 @@ def test_steps_between_two_saves_are_counted(tmp_path: Path) -> None:
 def test_minutes_between_two_saves_are_counted(tmp_path: Path) -> None:
     now = 0.0
     spec = make_spec(tmp_path, (), checkpoint_minutes=2.0)
-    trial = ActiveTrial(
-        spec=spec,
-        send=lambda **_: Decision.CONTINUE,
-        on_metrics=lambda epoch, metrics: None,
-    )
+    trial = ActiveTrial(spec=spec)
     saver = Saver(trial, clock=lambda: now)
     assert not saver.is_due(step=1000)
     now = 119.0

@@ -14,6 +14,7 @@ from sweeper.errors import SweeperError, SweepNotFoundError
 from sweeper.journal import Journal
 from sweeper.notebook import SweepView
 from sweeper.paths import write_text
+from sweeper.reports import Report
 from sweeper.trial import Sweep
 from tests import sweeps
 from tests.helpers import open_journal
@@ -27,7 +28,8 @@ def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Jo
         assert journal.claim("slot") is not None
         journal.start("slot")
         journal.report(
-            "slot", epoch=1, value=value, metrics={"acc": value}, busy_seconds=1.0
+            "slot",
+            Report(epoch=1, values=(value,), metrics={"acc": value}, busy_seconds=1.0),
         )
         journal.finish("slot")
     text = experiment.dump(experiment.load(folder / "toy.yaml"))

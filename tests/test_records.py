@@ -11,6 +11,7 @@ from sweeper.errors import JournalError
 from sweeper.experiment import load
 from sweeper.journal import Journal
 from sweeper.paths import SweepPaths
+from sweeper.reports import Report
 from sweeper.trial import Failure, FailureKind, State
 from tests.helpers import make_experiment, open_journal
 
@@ -22,7 +23,10 @@ def _finish(journal: Journal, value: float, *, epochs: int = 1) -> str:
     identity = journal.start("a").id
     for epoch in range(1, epochs + 1):
         journal.report(
-            "a", epoch=epoch, value=value, metrics={"acc": value}, busy_seconds=1.0
+            "a",
+            Report(
+                epoch=epoch, values=(value,), metrics={"acc": value}, busy_seconds=1.0
+            ),
         )
     journal.finish("a")
     return identity
@@ -146,10 +150,12 @@ def test_a_journal_that_is_killed_while_it_writes_opens_again(tmp_path: Path) ->
             for epoch in range(1, 100_000):
                 journal.report(
                     "a",
-                    epoch=epoch,
-                    value=0.5,
-                    metrics={"acc": 0.5},
-                    busy_seconds=1.0,
+                    Report(
+                        epoch=epoch,
+                        values=(0.5,),
+                        metrics={"acc": 0.5},
+                        busy_seconds=1.0,
+                    ),
                 )
         path = _file(tmp_path)
         size = path.stat().st_size if path.exists() else 0

@@ -12,6 +12,7 @@ from sweeper.experiment import load
 from sweeper.journal import Journal
 from sweeper.paths import SweepPaths, write_text
 from sweeper.repair import Repair, repair
+from sweeper.reports import Report
 from sweeper.trial import Failure, FailureKind, State, Trial
 from tests.helpers import open_journal
 
@@ -32,7 +33,8 @@ def _start(journal: Journal) -> str:
 
 def _report(journal: Journal, identity: str, value: float, *, epoch: int) -> None:
     journal.report(
-        "a", epoch=epoch, value=value, metrics={"acc": value}, busy_seconds=1.0
+        "a",
+        Report(epoch=epoch, values=(value,), metrics={"acc": value}, busy_seconds=1.0),
     )
     paths = journal._paths.trial(identity)
     metrics_file.append(paths.metrics, epoch, {"acc": value})

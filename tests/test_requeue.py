@@ -7,6 +7,7 @@ import pytest
 from sweeper import locks, store
 from sweeper.cli import main
 from sweeper.paths import SweepPaths
+from sweeper.reports import Report
 from sweeper.trial import Failure, FailureKind, State
 from tests.helpers import open_journal
 
@@ -19,7 +20,7 @@ def failed(tmp_path: Path) -> list[str]:
     for number in range(3):
         assert journal.claim("a") is not None
         ids.append(journal.start("a").id)
-        journal.report("a", epoch=1, value=0.5, metrics={}, busy_seconds=1.0)
+        journal.report("a", Report(epoch=1, values=(0.5,), busy_seconds=1.0))
         if number == 2:
             journal.finish("a")
         else:

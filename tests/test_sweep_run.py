@@ -7,6 +7,7 @@ from pathlib import Path
 from sweeper import export, leaderboard, store, sweep_run
 from sweeper.experiment import dump, load
 from sweeper.paths import SweepPaths, write_text
+from sweeper.reports import Report
 from sweeper.trial import Stop, StopReason
 from tests.helpers import make_experiment, open_journal
 
@@ -16,7 +17,7 @@ def test_table_and_summary_say_where_the_sweep_stands(tmp_path: Path) -> None:
     for slot, value in (("a", 0.5), ("b", 0.7)):
         journal.claim(slot)
         journal.start(slot)
-        journal.report(slot, epoch=1, value=value, metrics={}, busy_seconds=1)
+        journal.report(slot, Report(epoch=1, values=(value,), busy_seconds=1))
         journal.finish(slot)
     folder = tmp_path / "sweeps" / "toy"
     loaded = make_experiment(tmp_path, search_space={"x": [1, 2]})
@@ -37,7 +38,9 @@ def test_the_table_has_the_columns_and_ranks_of_the_csv(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, seeds=[1, 2])
     while journal.claim("a") is not None:
         x = float(str(journal.start("a").params["x"]))
-        journal.report("a", epoch=1, value=x, metrics={"acc": x}, busy_seconds=1.0)
+        journal.report(
+            "a", Report(epoch=1, values=(x,), metrics={"acc": x}, busy_seconds=1.0)
+        )
         journal.finish("a")
     folder = tmp_path / "sweeps" / "toy"
     sweep = store.Reader(load(tmp_path / "toy.yaml"), folder).sweep()

@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from sweeper import examples
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
 from sweeper.paths import TrialPaths
+from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 
 if TYPE_CHECKING:
@@ -22,32 +23,15 @@ if TYPE_CHECKING:
     from sweeper.callbacks.wandb_run import TrialRun
 
 
-class Reporting(Protocol):
-    """Takes one epoch to the journal and brings the decision back."""
-
-    def __call__(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        step: int | None,
-    ) -> Decision:
-        """Report `epoch` (1-based); `value` is None where it was not measured."""
-
+# Takes an epoch and its objectives to the journal and brings the decision back.
+Sending: TypeAlias = Callable[[Measured, tuple[float, ...]], Decision]
 
 # What a program that a trial starts finds its trial by.
 CHANNEL = "SWEEPER_CHANNEL"  # descriptor of an inherited socket
 FOLDER = "SWEEPER_TRIAL_DIR"
 
 
-def _nowhere(
-    *,
-    epoch: int,
-    value: float | None,
-    metrics: Mapping[str, float],
-    step: int | None,
-) -> Decision:
+def _nowhere(measured: Measured, values: tuple[float, ...]) -> Decision:
     return Decision.CONTINUE
 
 
@@ -66,7 +50,7 @@ class ActiveTrial:
     """
 
     spec: TrialSpec
-    send: Reporting = _nowhere
+    send: Sending = _nowhere
     on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
     decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
@@ -77,51 +61,44 @@ class ActiveTrial:
         """The trial's files."""
         return TrialPaths(Path(self.spec.folder))
 
-    def report(
-        self,
-        epoch: int,
-        metrics: Mapping[str, float],
-        *,
-        step: int | None = None,
-        correct: str = "",
-        order: str = "",
-    ) -> Decision:
+    def report(self, measured: Measured) -> Decision:
         """Journal one epoch; what is to be done next.
-
-        Args:
-            epoch: 1-based.
-            metrics: scalars; {} where the epoch measured nothing.
-            step: the Trainer's global step, as its loggers have it.
-            correct: "1" or "0" for each validation example, "" where unknown.
-            order: a digest of their labels.
 
         Raises:
             MetricError: the metrics are there but the objective is not.
         """
+        epoch, metrics = measured.epoch, measured.metrics
         value = metrics.get(self.spec.metric)
         if value is None and metrics:
             raise MetricError(unknown_metric(self.spec.metric, metrics))
-        placed = self.placed(metrics, step)
-        self.on_metrics(epoch, placed)
-        if value is not None and correct:
+        self.on_metrics(epoch, placed(measured))
+        if value is not None and measured.correct:
             found = examples.Examples(
-                epoch=epoch, value=value, correct=correct, order=order
+                epoch=epoch,
+                value=value,
+                correct=measured.correct,
+                order=measured.order,
             )
             examples.record(self.paths.examples, found, mode=self.spec.mode)
-        if self.run is not None and metrics:
-            self.run.report(epoch, placed)
-        self.decision = self.send(epoch=epoch, value=value, metrics=metrics, step=step)
+        self.log(measured)
+        self.decision = self.send(measured, () if value is None else (value,))
         return self.decision
 
-    def placed(
-        self, metrics: Mapping[str, float], step: int | None
-    ) -> Mapping[str, float]:
-        """Metrics with the step that they belong to, where there are any."""
-        return metrics if step is None or not metrics else {**metrics, STEP: step}
+    def log(self, measured: Measured) -> None:
+        """Write the epoch to the trial's W&B run, if it has one."""
+        if self.run is not None and measured.metrics:
+            self.run.report(measured.epoch, placed(measured))
 
     def use_trainer(self) -> None:
         """Say that a Lightning Trainer takes care of pauses."""
         self.has_trainer = True
+
+
+def placed(measured: Measured) -> Mapping[str, float]:
+    """The metrics with the step that they belong to, where there are any."""
+    if measured.step is None or not measured.metrics:
+        return measured.metrics
+    return {**measured.metrics, STEP: measured.step}
 
 
 _active: ActiveTrial | None = None
@@ -165,9 +142,8 @@ def report(
     if trial is None:
         return Decision.CONTINUE
     bits = "".join("1" if right else "0" for right in correct)
-    return trial.report(
-        step, {name: float(v) for name, v in metrics.items()}, correct=bits
-    )
+    plain = {name: float(value) for name, value in metrics.items()}
+    return trial.report(Measured(epoch=step, metrics=plain, correct=bits))
 
 
 def trial_dir() -> Path:

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +21,7 @@ from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError
 from sweeper.paths import TrialPaths
+from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 
 
@@ -34,13 +36,13 @@ class Link:
         self._lines.write(json.dumps(message) + "\n")
         self._lines.flush()
 
-    def report(self, **arguments: object) -> Decision:
-        """Report an epoch: the arguments of `ActiveTrial.report`.
+    def report(self, measured: Measured) -> Decision:
+        """Report an epoch.
 
         Raises:
             MetricError: the objective is not among the metrics.
         """
-        self.tell(event="report", **arguments)
+        self.tell(event="report", **asdict(measured))
         answer: Mapping[str, str] = json.loads(self._lines.readline())
         if "error" in answer:
             raise MetricError(answer["error"])
@@ -52,25 +54,10 @@ class ProgramTrial(ActiveTrial):
 
     link: Link
 
-    def report(
-        self,
-        epoch: int,
-        metrics: Mapping[str, float],
-        *,
-        step: int | None = None,
-        correct: str = "",
-        order: str = "",
-    ) -> Decision:
+    def report(self, measured: Measured) -> Decision:
         """Report one epoch; what is to be done next."""
-        if self.run is not None and metrics:
-            self.run.report(epoch, self.placed(metrics, step))
-        self.decision = self.link.report(
-            epoch=epoch,
-            metrics=dict(metrics),
-            step=step,
-            correct=correct,
-            order=order,
-        )
+        self.log(measured)
+        self.decision = self.link.report(measured)
         return self.decision
 
     def use_trainer(self) -> None:

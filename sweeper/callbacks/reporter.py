@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import ActiveTrial
 from sweeper.callbacks.answers import Answers
+from sweeper.reports import Measured
 from sweeper.trial import Decision
 
 if TYPE_CHECKING:
@@ -99,13 +100,14 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                 # What Lightning's loggers call the step of this epoch's metrics.
                 step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
                 known = self._answers if metrics else Answers()
-                decision = trial.report(
-                    epoch,
-                    metrics,
+                measured = Measured(
+                    epoch=epoch,
+                    metrics=metrics,
                     step=step,
                     correct=known.correct(),
                     order=known.order(),
                 )
+                decision = trial.report(measured)
                 if decision is Decision.STOP:
                     trainer.should_stop = True
 

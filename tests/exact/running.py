@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sweeper import worker
+from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 from tests.exact import cutting
 from tests.exact.cutting import Cut
@@ -30,17 +31,9 @@ class History:
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     decide: Callable[[int], Decision] = lambda epoch: Decision.CONTINUE
 
-    def report(
-        self,
-        *,
-        epoch: int,
-        value: float | None,
-        metrics: Mapping[str, float],
-        busy_seconds: float,
-        usage: Mapping[str, float],
-    ) -> Decision:
-        self.metrics[epoch] = dict(metrics)
-        return self.decide(epoch)
+    def report(self, report: Report) -> Decision:
+        self.metrics[report.epoch] = dict(report.metrics)
+        return self.decide(report.epoch)
 
 
 def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
