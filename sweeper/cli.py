@@ -63,12 +63,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What the words say; options may stand between the overrides.
+
+    argparse itself takes positional words in one run only, and has its way around
+    that for no parser with subcommands: so the command's own parser reads the rest.
+    """
+    parser = build_parser()
+    (group,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    command = group.choices.get(words[0]) if words else None
+    if command is None or all(a.dest != "overrides" for a in command._actions):
+        return parser.parse_args(words)
+    return command.parse_intermixed_args(words[1:])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code.
 
     A `SweeperError` is one message on standard error; a traceback is a bug of ours.
     """
-    args = build_parser().parse_args(arguments)
+    args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = args.function(args)
     except SweeperError as error:

@@ -43,8 +43,30 @@ def test_a_command_has_help_and_an_example_that_parses(name: str) -> None:
     plain = re.sub(r"\$\(.*?\)", "inner", command.EXAMPLE)
     words = shlex.split(plain.partition(" > ")[0].partition(" | ")[0])
     assert words[:2] == ["sweeper", name]
-    args = cli.build_parser().parse_args(words[1:])
+    args = cli.parse(words[1:])
     assert args.function is command.run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "a=1", "--wandb", "none", "b=2"],
+        ["train", "--wandb", "none", "a=1", "b=2"],
+        ["train", "a=1", "b=2", "--wandb", "none"],
+    ],
+)
+def test_options_may_stand_between_overrides(words: list[str]) -> None:
+    args = cli.parse(words)
+    assert args.overrides == ["a=1", "b=2"]
+    assert args.wandb == "none"
+    assert args.function is COMMANDS["train"].run
+
+
+def test_a_file_may_follow_an_option_and_its_overrides_another() -> None:
+    args = cli.parse(["run", "-q", "e.yaml", "a=1", "--num-cpus", "2", "b=2"])
+    assert (args.file, args.overrides) == (Path("e.yaml"), ["a=1", "b=2"])
+    assert args.quiet
+    assert args.num_cpus == 2
 
 
 @pytest.mark.parametrize("name", COMMANDS)
