@@ -74,7 +74,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     command = group.choices.get(words[0]) if words else None
     if command is None or all(a.dest != "overrides" for a in command._actions):
         return parser.parse_args(words)
-    return command.parse_intermixed_args(words[1:])
+    args: argparse.Namespace = command.parse_intermixed_args(words[1:])
+    return args
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,10 +60,11 @@ class Journal:
         study: Study | None = None,
     ) -> None:
         self._experiment = experiment
-        self._launch = launch
         self._space = space
         self._paths = SweepPaths(folder)
         self._study = study or store.open_study(experiment, self._paths)
+        launch = replace(launch, uid=store.uid(self._study))
+        self._launch = launch
         self._rows = Rows(self._study)
         self._desk = Desk(
             experiment,

@@ -26,6 +26,7 @@ class Launch:
         batch: where the config has its batch size.
         workers: loader workers that the config asks for, by key.
         code: version of the project's code, "" where it is in no repository.
+        uid: tells the sweep from every other one, of the same name too.
     """
 
     demand: Demand
@@ -42,3 +43,4 @@ class Launch:
     batch: BatchKeys = field(default_factory=BatchKeys)
     workers: Mapping[str, int] = field(default_factory=dict)
     code: str = ""
+    uid: str = ""

@@ -64,7 +64,10 @@ def make_spec(
         checkpoint_steps=experiment.checkpoint.every_steps or 0,
         checkpoint_minutes=experiment.checkpoint.every_minutes or 0.0,
         env=dict(experiment.env),
-        wandb=_wandb(experiment, launch, params=params, seed=seed),
+        wandb={
+            "id": run_id(identity, launch.uid),
+            **_wandb(experiment, launch, params=params, seed=seed),
+        },
     )
 
 
@@ -92,6 +95,15 @@ def _wandb(
         "notes": experiment.notes,
         "tags": experiment.wandb.tags,
     }
+
+
+def run_id(trial: str, uid: str) -> str:
+    """The id of a trial's W&B run, which no trial of another sweep has.
+
+    >>> run_id("3f9a1c2b07", "5e1d0c9a")
+    '3f9a1c2b07-5e1d0c9a'
+    """
+    return f"{trial}-{uid}"
 
 
 def relocate(paths: SweepPaths, experiment: Experiment) -> None:

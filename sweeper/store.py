@@ -4,7 +4,8 @@ It never decides anything and adds no trial; `journal` is the only writer.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +25,7 @@ from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, T
 
 WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
 HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
+UID = "uid"  # the same: what tells this sweep from every other one
 STATES: Mapping[TrialState, State] = {
     TrialState.WAITING: State.WAITING,
     TrialState.RUNNING: State.RUNNING,
@@ -72,6 +74,17 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
         direction="maximize" if sweep.objective.mode == "max" else "minimize",
         load_if_exists=True,
     )
+
+
+def uid(study: Study) -> str:
+    """Eight hex digits that no other study has, whatever it is called.
+
+    They are drawn at its first start and stay with the study, wherever it is moved.
+    """
+    if UID not in study.user_attrs:
+        study.set_user_attr(UID, secrets.token_hex(4))
+    found: str = study.user_attrs[UID]
+    return found
 
 
 @contextlib.contextmanager
@@ -127,32 +140,34 @@ class Reader:
 
     def sweep(self) -> Sweep:
         """The sweep as it stands now."""
-        trials, hidden = self._trials()
+        trials, of_study = self._trials()
+        hidden = set(of_study.get(HIDDEN, ()))
         return Sweep(
             experiment=self._experiment,
             trials=tuple(t for t in trials if t.id not in hidden),
             hidden=tuple(t for t in trials if t.id in hidden),
             folder=self._paths.folder,
+            uid=of_study.get(UID, ""),
             is_running=locks.is_held(self._paths.lock),
         )
 
-    def _trials(self) -> tuple[list[Trial], Collection[str]]:
-        """All trials, and the ids of those that are hidden."""
+    def _trials(self) -> tuple[list[Trial], Mapping[str, Any]]:
+        """All trials, and the attributes of their study."""
         if self._storage is None:
             file = self._paths.journal
             if self._experiment.storage is not None:
                 file = database.file(self._experiment.storage, self._paths.folder)
             if not file.exists():
-                return [], ()
+                return [], {}
             self._storage = storage(self._experiment, self._paths)
         name = study_name(self._experiment, self._paths, self._storage)
         try:
             study_id = self._storage.get_study_id_from_name(name)
         except KeyError:
-            return [], ()
+            return [], {}
         rows = newest(self._storage.get_all_trials(study_id, deepcopy=False))
-        hidden = self._storage.get_study_user_attrs(study_id).get(HIDDEN, ())
-        return [self._trial(frozen) for frozen in rows], set(hidden)
+        of_study = self._storage.get_study_user_attrs(study_id)
+        return [self._trial(frozen) for frozen in rows], of_study
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         known = self._known.get(frozen.number)

@@ -16,6 +16,7 @@ from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
 from sweeper.export import FIGURES, state_text, tie_text
 from sweeper.redaction import redacted
+from sweeper.spec import run_id
 from sweeper.trial import Stop, StopReason, Sweep
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def record(sweep: Sweep, stop: Stop) -> None:
         run = wandb.open_run(
             sweep.folder,
             mode,
-            id=f"sweep-{sweep.experiment.name}",
+            id=run_id("sweep", sweep.uid),
             project=settings.project,
             entity=settings.entity or None,
             group=sweep.experiment.name,
@@ -143,6 +144,6 @@ def _attach(sweep: Sweep, client: Any) -> None:
         },
         entity=sweep.experiment.wandb.entity or None,
         project=sweep.experiment.wandb.project,
-        prior_runs=[trial.id for trial in sweep.trials],
+        prior_runs=[run_id(trial.id, sweep.uid) for trial in sweep.trials],
     )
     marker.write_text(f"{identity}\n", encoding="utf-8")

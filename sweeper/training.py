@@ -1,6 +1,7 @@
 """`train`: one trial in this process, in a folder fixed by what it trains."""
 
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError
 from sweeper.paths import TrialPaths, project_root
 from sweeper.reports import Report
+from sweeper.spec import run_id
 from sweeper.trial import Decision, TrialSpec, trial_id
 
 SWEEP = "train"
@@ -56,6 +58,7 @@ def make_spec(
     params = dict(override.partition("=")[::2] for override in overrides)
     seed = params.get("seed", "")
     identity = trial_id({**params, "config": str(config), "target": target}, seed=0)
+    folder = TrialPaths((sweeps / SWEEP / identity).absolute())
     project = project_root(config)
     return TrialSpec(
         id=identity,
@@ -66,12 +69,13 @@ def make_spec(
         overrides=(*overrides, *after),
         params=params,
         seed=int(seed) if seed.isdecimal() else defaults.SEED,
-        folder=str((sweeps / SWEEP / identity).absolute()),
+        folder=str(folder.folder),
         project=str(project),
         metric=metric,
         mode=mode,
         threads=os.cpu_count() or 1,
         wandb={
+            "id": _run_id(folder, identity),
             "mode": wandb.mode(wandb_mode),
             "project": "sweeper",
             "entity": "",
@@ -81,6 +85,14 @@ def make_spec(
             "tags": (),
         },
     )
+
+
+def _run_id(paths: TrialPaths, identity: str) -> str:
+    """The id of the folder's W&B run: no other folder's training has it."""
+    if paths.spec.exists():
+        known = TrialSpec.from_json(paths.spec.read_text(encoding="utf-8"))
+        return str(known.wandb["id"])
+    return run_id(identity, secrets.token_hex(4))
 
 
 def train(spec: TrialSpec) -> int:

@@ -108,7 +108,7 @@ class Trial:
 
     Attributes:
         number: position in the journal, 0-based.
-        id: `trial_id(params, seed)`; folder name and W&B run id.
+        id: `trial_id(params, seed)`; folder name and start of the W&B run's id.
         values: objective by epoch (1-based, absolute); NaN is kept.
         metrics: every logged scalar of the last reported epoch.
         examples: which validation examples its best epoch got right, None if unknown.
@@ -166,7 +166,8 @@ class TrialSpec:
         checkpoint_steps: optimizer steps between two saves within an epoch, 0: none.
         checkpoint_minutes: the same in minutes.
         max_batches: of each loader, in a preflight; 0 for all.
-        wandb: settings of the W&B run: mode, project, entity, group, name, tags, notes.
+        wandb: settings of the W&B run: id, mode, project, entity, group, name, tags,
+            notes.
     """
 
     id: str
@@ -214,6 +215,7 @@ class Sweep:
     Attributes:
         trials: in order of their number.
         hidden: trials whose point or seed is no longer in the file.
+        uid: tells it from every other sweep; "" before its first start.
         is_running: whether a driver holds the sweep now.
     """
 
@@ -221,6 +223,7 @@ class Sweep:
     trials: tuple[Trial, ...]
     folder: Path
     hidden: tuple[Trial, ...] = ()
+    uid: str = ""
     is_running: bool = False
 
     @property

@@ -38,6 +38,29 @@ def _run_all(journal: Journal, *, epochs: int = 1) -> list[tuple[dict, int]]:  #
     return ran
 
 
+def _first_run(journal: Journal) -> tuple[str, object]:
+    """Id of the journal's first trial, and that of its W&B run."""
+    assert journal.claim("a") is not None
+    spec = journal.start("a")
+    return spec.id, spec.wandb["id"]
+
+
+def test_a_run_of_wandb_is_of_one_sweep_over_kills_and_moves(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "fork"]
+    for folder in folders:
+        folder.mkdir()
+    (trial, run), (same, other) = [_first_run(open_journal(f)) for f in folders]
+    assert trial == same  # one point, one seed, two sweeps
+    assert run != other
+    assert str(run).startswith(trial)
+    assert _first_run(open_journal(folders[0])) == (trial, run)  # its driver died
+    moved = folders[0].rename(tmp_path / "moved")
+    assert _first_run(open_journal(moved)) == (trial, run)
+    loaded = make_experiment(moved)
+    uid = store.Reader(loaded, moved / "sweeps" / "toy").sweep().uid
+    assert run == f"{trial}-{uid}"
+
+
 def _sweep(folder: Path) -> Sweep:
     loaded = load(folder / "toy.yaml")
     return store.Reader(loaded, folder / "sweeps" / "toy").sweep()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.paths import TrialPaths, write_text
 from sweeper.training import make_spec
 from sweeper.trial import TrialSpec
 
@@ -31,6 +32,16 @@ def test_what_comes_after_a_training_does_not_make_it_another() -> None:
     plain, tested = spec("model=resnet50"), spec("model=resnet50", after=["test=true"])
     assert plain.folder == tested.folder
     assert tested.overrides == ("model=resnet50", "test=true")
+
+
+def test_another_folder_has_another_run_of_wandb_and_the_same_one_keeps_it(
+    tmp_path: Path,
+) -> None:
+    first, other = (spec("seed=1", sweeps=tmp_path / name) for name in "ab")
+    assert first.id == other.id
+    assert first.wandb["id"] != other.wandb["id"]
+    write_text(TrialPaths(Path(first.folder)).spec, first.to_json())
+    assert spec("seed=1", sweeps=tmp_path / "a") == first
 
 
 @pytest.mark.parametrize(

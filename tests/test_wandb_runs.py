@@ -39,6 +39,7 @@ def spec(tmp_path: Path) -> TrialSpec:
         mode="max",
         env={"FUNCTIONS_HOME": str(Path.home() / "data")},
         wandb={
+            "id": "0123456789-89abcdef",
             "mode": "offline",
             "project": "ours",
             "entity": "",
@@ -97,7 +98,7 @@ def test_a_killed_and_resumed_trial_is_one_run_with_each_epoch_once(
     found = fragments.find(folder)
     assert [f.is_ended for f in found] == [False, True]
     for fragment in found:
-        assert fragment.run["run_id"] == spec.id
+        assert fragment.run["run_id"] == spec.wandb["id"]
         assert fragment.run["run_group"] == "of-many"
         assert fragment.run["job_type"] == "trial"
         assert fragment.run["project"] == "ours"

@@ -83,7 +83,7 @@ def start(spec: TrialSpec) -> TrialRun | None:
         open_run(
             folder,
             chosen,
-            id=spec.id,
+            id=str(spec.wandb["id"]),
             project=str(spec.wandb["project"]),
             entity=str(spec.wandb["entity"]) or None,
             group=str(spec.wandb["group"]),
@@ -144,7 +144,7 @@ def environment(spec: TrialSpec) -> dict[str, str]:
     tags = ",".join(spec.wandb["tags"])
     return {
         **({"WANDB_TAGS": tags} if tags else {}),  # W&B refuses an empty one
-        "WANDB_RUN_ID": spec.id,
+        "WANDB_RUN_ID": str(spec.wandb["id"]),
         "WANDB_RUN_GROUP": str(spec.wandb["group"]),
         "WANDB_JOB_TYPE": "trial",
         "WANDB_NAME": str(spec.wandb["name"]),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper import fragments
+from sweeper import fragments, store
 from tests.e2e.harness import ROOT, Driver, driver, status, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -132,10 +132,11 @@ def test_a_project_is_swept_killed_resumed_and_ranked(
 
 def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
     """Every run is in the group, and holds each epoch once."""
+    uid = store.load_sweep(folder).uid
     trials = list((folder / "trials").iterdir())
     for trial in trials:
         found = [f for f in fragments.find(trial) if f.run]
-        assert {f.run["run_id"] for f in found} == {trial.name}
+        assert {f.run["run_id"] for f in found} == {f"{trial.name}-{uid}"}
         assert {f.run["run_group"] for f in found} == {name}
         rows = [row for fragment in found for row in fragment.rows]
         steps = [row["_step"] for row in rows]
@@ -143,6 +144,7 @@ def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
         measured = [row for row in rows if PROJECTS[name].metric in row]
         assert len(measured) == epochs, rows
     (of_sweep,) = fragments.find(folder)
+    assert of_sweep.run["run_id"] == f"sweep-{uid}"
     assert of_sweep.run["job_type"] == "sweep"
     assert of_sweep.run["run_group"] == name
 
