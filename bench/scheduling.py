@@ -23,10 +23,11 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
     """sweeper's journal: claim, start, report, finish; then a resume."""
     import yaml
 
-    from sweeper import experiment, space
-    from sweeper.journal import Journal
-    from sweeper.launch import Launch
+    from sweeper.definition import experiment
     from sweeper.reports import Report
+    from sweeper.scheduling.journal import Journal
+    from sweeper.scheduling.launch import Launch
+    from sweeper.search_space import space
     from sweeper.trial import Demand
 
     axes = round(math.log10(count))  # of ten values each: a space as people write it

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeper import load_sweep
-from sweeper.tables import status_view
+from sweeper.views.tables import status_view
 
 IMAGES = Path(__file__).parent / "images"
 # rich's own format fetches its font from the net; a page about offline work does not.

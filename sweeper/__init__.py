@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.callbacks import report, trial_dir
-    from sweeper.experiment import Experiment
-    from sweeper.notebook import SweepView, load_sweep, run, train
+    from sweeper.definition.experiment import Experiment
+    from sweeper.running.notebook import SweepView, load_sweep, run, train
     from sweeper.trial import Decision, State, Sweep, Trial
 
 __all__ = [
@@ -26,15 +26,15 @@ __all__ = [
 # Each name comes from its module at its first use: `sweeper --help` needs none.
 _HOMES = {
     "Decision": "trial",
-    "Experiment": "experiment",
+    "Experiment": "definition.experiment",
     "State": "trial",
     "Sweep": "trial",
-    "SweepView": "notebook",
+    "SweepView": "running.notebook",
     "Trial": "trial",
-    "load_sweep": "notebook",
+    "load_sweep": "running.notebook",
     "report": "callbacks",
-    "run": "notebook",
-    "train": "notebook",
+    "run": "running.notebook",
+    "train": "running.notebook",
     "trial_dir": "callbacks",
 }
 

@@ -1,7 +1,7 @@
 """`python -m sweeper`, and the command `sweeper`."""
 
-from sweeper import leaving
 from sweeper.cli import main
+from sweeper.host import leaving
 
 
 def run() -> None:

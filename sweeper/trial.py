@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
-from sweeper.examples import Examples
-from sweeper.experiment import Experiment
-from sweeper.paths import SweepPaths
-from sweeper.settings import Objective
+from sweeper.definition.experiment import Experiment
+from sweeper.definition.settings import Objective
+from sweeper.host.examples import Examples
+from sweeper.host.paths import SweepPaths
 
 Value: TypeAlias = bool | int | float | str | None
 Params: TypeAlias = Mapping[str, Value]

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper import worker
+from sweeper.processes import worker
 from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 

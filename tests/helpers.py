@@ -4,10 +4,11 @@ from pathlib import Path
 
 import yaml
 
-from sweeper import experiment, space
-from sweeper.experiment import Experiment
-from sweeper.journal import Journal
-from sweeper.launch import Launch
+from sweeper.definition import experiment
+from sweeper.definition.experiment import Experiment
+from sweeper.scheduling.journal import Journal
+from sweeper.scheduling.launch import Launch
+from sweeper.search_space import space
 from sweeper.trial import Demand
 
 STORAGE: str | None = None  # of experiments that do not name one

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
 from optuna.storages import InMemoryStorage
 
-from sweeper.policy import decide
+from sweeper.search.policy import decide
 from sweeper.trial import Decision
 
 EPOCHS = 27

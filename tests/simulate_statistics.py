@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeper.examples import Examples
-from sweeper.leaderboard import rank
+from sweeper.host.examples import Examples
+from sweeper.statistics.leaderboard import rank
+from sweeper.statistics.verdict import verdict
 from sweeper.trial import State, Sweep, Trial, trial_id
-from sweeper.verdict import verdict
 from tests.helpers import make_experiment
 
 

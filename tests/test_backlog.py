@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from sweeper import agenda, algorithms, policy, records, space, store
-from sweeper.backlog import Backlog
-from sweeper.journal import Journal
-from sweeper.past import KEPT_BEST, Past
-from sweeper.paths import SweepPaths
+from sweeper.host.paths import SweepPaths
 from sweeper.reports import Report
-from sweeper.rows import Rows
+from sweeper.scheduling.journal import Journal
+from sweeper.search import agenda, algorithms, policy
+from sweeper.search.backlog import Backlog
+from sweeper.search.past import KEPT_BEST, Past
+from sweeper.search_space import space
+from sweeper.storage import records, store
+from sweeper.storage.rows import Rows
 from sweeper.trial import Failure, FailureKind
 from tests.helpers import make_experiment, open_journal
 

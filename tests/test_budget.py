@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import space
-from sweeper.journal import Journal
 from sweeper.reports import Report
+from sweeper.scheduling.journal import Journal
+from sweeper.search_space import space
 from sweeper.trial import Decision, Demand, Failure, FailureKind, StopReason
 from tests.helpers import LAUNCH, make_experiment
 

@@ -12,10 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from sweeper.compose import Composer, compose_trial, to_plain
+from sweeper.definition.experiment import Experiment, load
 from sweeper.errors import ConfigError, ExperimentError
-from sweeper.experiment import Experiment, load
-from sweeper.space import Space, parse
+from sweeper.project.compose import Composer, compose_trial, to_plain
+from sweeper.search_space.space import Space, parse
 
 FILES = {
     "train.yaml": """

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from sweeper import space, store
+from sweeper.definition.experiment import dump, load
 from sweeper.errors import ExperimentError
-from sweeper.experiment import dump, load
-from sweeper.journal import Journal
-from sweeper.paths import builtin_conf
+from sweeper.host.paths import builtin_conf
 from sweeper.reports import Report
-from sweeper.space import Space
+from sweeper.scheduling.journal import Journal
+from sweeper.search_space import space
+from sweeper.search_space.space import Space
+from sweeper.storage import store
 from sweeper.trial import Decision, Sweep, derive
 from tests.helpers import make_experiment, open_journal
 

@@ -9,14 +9,17 @@ import torch
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from sweeper import packed, space, store, worker
-from sweeper.experiment import load
-from sweeper.journal import Journal
-from sweeper.ladder import BatchKeys
-from sweeper.launch import Launch
-from sweeper.packing import CARDS, GIB, share
-from sweeper.past import Past
+from sweeper.cards import packed
+from sweeper.cards.ladder import BatchKeys
+from sweeper.cards.packing import CARDS, GIB, share
+from sweeper.definition.experiment import load
+from sweeper.processes import worker
 from sweeper.reports import Report
+from sweeper.scheduling.journal import Journal
+from sweeper.scheduling.launch import Launch
+from sweeper.search.past import Past
+from sweeper.search_space import space
+from sweeper.storage import store
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep, Trial
 from tests.helpers import LAUNCH, make_experiment
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import disk, store
-from sweeper.journal import Journal
-from sweeper.paths import atomic_write
+from sweeper.host import disk
+from sweeper.host.paths import atomic_write
 from sweeper.reports import Report
+from sweeper.scheduling.journal import Journal
+from sweeper.storage import store
 from sweeper.trial import State
 from tests.helpers import open_journal
 

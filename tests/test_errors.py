@@ -6,20 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import (
-    bundle,
-    driver,
-    experiment,
-    live,
-    locks,
-    plan,
-    ranking,
-    store,
-    targets,
-)
 from sweeper.commands import sweeps as naming
+from sweeper.definition import experiment
 from sweeper.errors import SweeperError
-from sweeper.paths import SweepPaths, builtin_conf
+from sweeper.host import locks
+from sweeper.host.paths import SweepPaths, builtin_conf
+from sweeper.planning import plan
+from sweeper.project import targets
+from sweeper.running import driver
+from sweeper.storage import store
+from sweeper.views import bundle, live, ranking
 from tests.helpers import make_experiment
 from tests.test_leaderboard import make_sweep, make_trial
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.paths import TrialPaths
+from sweeper.host.paths import TrialPaths
 from sweeper.trial import Decision
 from tests import resume_fuzz
 from tests.exact import running

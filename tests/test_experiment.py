@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper import space, yaml_marks
+from sweeper.definition import yaml_marks
+from sweeper.definition.experiment import Experiment, changes, dump, identity, load
 from sweeper.errors import ExperimentError, SweeperError
-from sweeper.experiment import Experiment, changes, dump, identity, load
+from sweeper.search_space import space
 
 SMALLEST = "search_space: {x: [1, 2]}\nobjective: {metric: acc}\n"
 FULL = """\

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import code, leaderboard, space, store
-from sweeper.experiment import changes, load
-from sweeper.journal import Journal
+from sweeper.definition.experiment import changes, load
+from sweeper.project import code
 from sweeper.reports import Report
-from sweeper.tables import remarks
+from sweeper.scheduling.journal import Journal
+from sweeper.search_space import space
+from sweeper.statistics import leaderboard
+from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind, State, StopReason, Sweep
+from sweeper.views.tables import remarks
 from tests import helpers
 from tests.helpers import LAUNCH, make_experiment, open_journal
 

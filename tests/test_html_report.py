@@ -15,8 +15,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from sweeper import html_report
 from sweeper.html_report import details, document, figures, files
-from sweeper.importance import importance
-from sweeper.leaderboard import rank
+from sweeper.statistics.importance import importance
+from sweeper.statistics.leaderboard import rank
 from sweeper.trial import State, Sweep
 from tests import browser, sweeps
 from tests.test_leaderboard import make_sweep, make_trial

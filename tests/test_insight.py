@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.insight import chance_of_better, effects, expected_gain, lines
-from sweeper.leaderboard import Row, rank
+from sweeper.statistics.insight import chance_of_better, effects, expected_gain, lines
+from sweeper.statistics.leaderboard import Row, rank
 from tests.test_leaderboard import make_sweep, make_trial
 
 

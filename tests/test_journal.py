@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import space, store
-from sweeper.experiment import load
-from sweeper.journal import Journal
+from sweeper.definition.experiment import load
 from sweeper.reports import Report
+from sweeper.scheduling.journal import Journal
+from sweeper.search_space import space
+from sweeper.storage import store
 from sweeper.trial import (
     Decision,
     Failure,

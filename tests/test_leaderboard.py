@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper import export
-from sweeper.distributions import t_975
-from sweeper.intervals import score_interval
-from sweeper.leaderboard import (
+from sweeper.statistics.distributions import t_975
+from sweeper.statistics.intervals import score_interval
+from sweeper.statistics.leaderboard import (
     best,
     best_row,
     labels,
     rank,
     varied,
 )
+from sweeper.storage import export
 from sweeper.trial import Params, State, Sweep, Trial, trial_id
 from tests.helpers import make_experiment
 

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from sweeper import live
-from sweeper.leaderboard import best
+from sweeper.statistics.leaderboard import best
 from sweeper.trial import Failure, FailureKind, Params, State, Sweep
+from sweeper.views import live
 from tests.test_leaderboard import make_sweep, make_trial
 
 NAN = math.nan

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from sweeper import locks
+from sweeper.host import locks
 
 
 def _hold_forever(path: Path) -> int:

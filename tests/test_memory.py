@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper import experiment, memory, space
-from sweeper.compose import Composer
-from sweeper.memory import Prediction
+from sweeper.definition import experiment
+from sweeper.memory import prediction
+from sweeper.memory.prediction import Prediction
+from sweeper.project.compose import Composer
+from sweeper.search_space import space
 
 pytestmark = pytest.mark.slow
 
@@ -68,9 +70,9 @@ def _predict(folder: Path, **keys: object) -> dict[str, Prediction]:
     composer = Composer(loaded.project / loaded.config, loaded.project)
     parsed = space.parse(loaded, composer.groups())
     cache = folder / "memory.json"
-    found = memory.predict(loaded, parsed, cache=cache)
+    found = prediction.predict(loaded, parsed, cache=cache)
     written = cache.stat().st_mtime_ns
-    assert memory.predict(loaded, parsed, cache=cache) == found
+    assert prediction.predict(loaded, parsed, cache=cache) == found
     assert cache.stat().st_mtime_ns == written  # nothing was asked again
     return dict(found)
 

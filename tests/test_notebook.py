@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 
 import sweeper
-from sweeper import bundle, cli, configs, experiment, frames, store
+from sweeper import cli
+from sweeper.definition import experiment
 from sweeper.errors import SweeperError, SweepNotFoundError
-from sweeper.journal import Journal
-from sweeper.notebook import SweepView
-from sweeper.paths import write_text
+from sweeper.host.paths import write_text
 from sweeper.reports import Report
+from sweeper.running.notebook import SweepView
+from sweeper.scheduling.journal import Journal
+from sweeper.storage import store
 from sweeper.trial import Sweep
+from sweeper.views import bundle, configs, frames
 from tests import sweeps
 from tests.helpers import open_journal
 from tests.test_leaderboard import make_sweep, make_trial

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper import packing, schedule
+from sweeper.cards import packing
+from sweeper.cards.packing import CARDS, CONTEXT_BYTES, GIB, HEADROOM, Node, Room
 from sweeper.errors import DemandError
-from sweeper.packing import CARDS, CONTEXT_BYTES, GIB, HEADROOM, Node, Room
-from sweeper.schedule import Task
+from sweeper.planning import schedule
+from sweeper.planning.schedule import Task
 from sweeper.trial import Demand
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.paths import (
+from sweeper.host.paths import (
     SweepPaths,
     atomic_write,
     project_root,

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper import cli, dry_run, estimate, memory_key, plan_view
-from sweeper.dry_run import Machines
-from sweeper.estimate import Given
-from sweeper.memory import Prediction
-from sweeper.packing import CARDS, GIB, MIB, Node
-from sweeper.plan import Plan, make_plan
+from sweeper import cli
+from sweeper.cards.packing import CARDS, GIB, MIB, Node
+from sweeper.memory import kinds
+from sweeper.memory.prediction import Prediction
+from sweeper.planning import dry_run, estimate, plan_view
+from sweeper.planning.dry_run import Machines
+from sweeper.planning.estimate import Given
+from sweeper.planning.plan import Plan, make_plan
 
 CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
 
@@ -81,10 +83,10 @@ def test_trials_that_differ_in_learning_only_share_a_memory_key(
     tmp_path: Path, space: dict[str, object], num_keys: int
 ) -> None:
     plan = _plan(tmp_path, search_space=space, search="random", budget={"trials": 9})
-    assert len(memory_key.examples(plan.space)) == num_keys
+    assert len(kinds.examples(plan.space)) == num_keys
     points, _ = dry_run.sample(plan)
-    keys = {memory_key.memory_key(point, space=plan.space) for point in points}
-    assert keys <= set(memory_key.examples(plan.space))
+    keys = {kinds.memory_key(point, space=plan.space) for point in points}
+    assert keys <= set(kinds.examples(plan.space))
 
 
 def test_a_forecast_adds_up() -> None:

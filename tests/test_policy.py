@@ -16,13 +16,21 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper import algorithms, samplers, space
+from sweeper.definition.settings import Retry
 from sweeper.errors import ExperimentError
-from sweeper.past import Past, key, known_point
-from sweeper.paths import builtin_conf
-from sweeper.policy import Search, Suggestion, decide, is_exhausted, retry, suggest
-from sweeper.settings import Retry
-from sweeper.space import Space
+from sweeper.host.paths import builtin_conf
+from sweeper.search import algorithms, samplers
+from sweeper.search.past import Past, key, known_point
+from sweeper.search.policy import (
+    Search,
+    Suggestion,
+    decide,
+    is_exhausted,
+    retry,
+    suggest,
+)
+from sweeper.search_space import space
+from sweeper.search_space.space import Space
 from sweeper.trial import Decision, Failure, FailureKind, derive
 from tests.helpers import make_experiment
 from tests.simulate_schedulers import compare
@@ -283,8 +291,9 @@ def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
 
 def test_what_one_search_needs_is_not_imported_for_the_others() -> None:
     code = (
-        "import sys, sweeper.policy, sweeper.leaderboard, sweeper.live\n"
-        "from sweeper.policy import Search\n"
+        "import sys, sweeper.search.policy, sweeper.statistics.leaderboard\n"
+        "import sweeper.views.live\n"
+        "from sweeper.search.policy import Search\n"
         "Search(config={'_target_': 'optuna.samplers.TPESampler'}).sampler(1)\n"
         "print([m for m in ('torch', 'scipy.stats', 'cmaes') if m in sys.modules])"
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import preflight
-from sweeper.plan import make_plan
+from sweeper.planning import preflight
+from sweeper.planning.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 CLASSIC = ROOT / "tests" / "strangers" / "classic"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper import live, progress
-from sweeper.events import events
-from sweeper.tables import status_view
+from sweeper.scheduling.events import events
 from sweeper.trial import Demand, Failure, FailureKind, State, Sweep
+from sweeper.views import live, progress
+from sweeper.views.tables import status_view
 from tests.test_leaderboard import make_sweep, make_trial
 
 

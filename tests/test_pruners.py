@@ -9,7 +9,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from sweeper.pruners import Wilcoxon
+from sweeper.search.pruners import Wilcoxon
 
 
 def _study(rival: Sequence[float], own: Sequence[float], mode: str) -> Study:

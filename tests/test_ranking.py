@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import phases, ranking
 from sweeper.errors import SweeperError
 from sweeper.trial import Sweep
+from sweeper.views import phases, ranking
 from tests import sweeps
 from tests.test_leaderboard import make_sweep, make_trial
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import records, store
+from sweeper.definition.experiment import load
 from sweeper.errors import JournalError
-from sweeper.experiment import load
-from sweeper.journal import Journal
-from sweeper.paths import SweepPaths
+from sweeper.host.paths import SweepPaths
 from sweeper.reports import Report
+from sweeper.scheduling.journal import Journal
+from sweeper.storage import records, store
 from sweeper.trial import Failure, FailureKind, State
 from tests.helpers import make_experiment, open_journal
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import locks, metrics_file, store
 from sweeper.cli import main
+from sweeper.definition.experiment import load
 from sweeper.errors import LockedError
-from sweeper.experiment import load
-from sweeper.journal import Journal
-from sweeper.paths import SweepPaths, write_text
-from sweeper.repair import Repair, repair
+from sweeper.host import locks, metrics_file
+from sweeper.host.paths import SweepPaths, write_text
 from sweeper.reports import Report
+from sweeper.scheduling.journal import Journal
+from sweeper.scheduling.repair import Repair, repair
+from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind, State, Trial
 from tests.helpers import open_journal
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import locks, store
 from sweeper.cli import main
-from sweeper.paths import SweepPaths
+from sweeper.host import locks
+from sweeper.host.paths import SweepPaths
 from sweeper.reports import Report
+from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind, State
 from tests.helpers import open_journal
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import locks, retention
 from sweeper.errors import ExperimentError
+from sweeper.host import locks
+from sweeper.storage import retention
 from sweeper.trial import State, Sweep, Trial
 from tests.helpers import make_experiment
 

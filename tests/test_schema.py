@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper import cli, yaml_marks
+from sweeper import cli
+from sweeper.definition import yaml_marks
+from sweeper.definition.experiment import load
+from sweeper.definition.schema import schema
 from sweeper.errors import ExperimentError
-from sweeper.experiment import load
-from sweeper.schema import schema
 from tests.test_experiment import FULL, SMALLEST
 
 ROOT = Path(__file__).parent.parent

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import space
-from sweeper.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
-from sweeper.simulator import Model, Result, Simulator
+from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
+from sweeper.planning.simulator import Model, Result, Simulator
+from sweeper.search_space import space
 from sweeper.trial import Demand, TrialSpec
 from tests.helpers import LAUNCH, make_experiment
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import slot, space, store, template
-from sweeper.experiment import load
-from sweeper.journal import Journal
-from sweeper.slot import describe_exit
+from sweeper.definition.experiment import load
+from sweeper.processes import slot, template
+from sweeper.processes.slot import describe_exit
+from sweeper.scheduling.journal import Journal
+from sweeper.search_space import space
+from sweeper.storage import store
 from sweeper.trial import FailureKind, State, StopReason, Sweep, Trial
 from tests.helpers import LAUNCH, make_experiment
 

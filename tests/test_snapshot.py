@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper import metrics_file
 from sweeper.callbacks import snapshot
-from sweeper.paths import drop_torn_tail
+from sweeper.host import metrics_file
+from sweeper.host.paths import drop_torn_tail
 
 
 def _two(folder: Path) -> bytes:

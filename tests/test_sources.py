@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import sources
+from sweeper.definition import sources
 from sweeper.errors import ExperimentError, TargetError
-from sweeper.targets import load
+from sweeper.project.targets import load
 from tests.helpers import make_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_a_secret_in_env_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_target_names_the_nearest() -> None:
     with pytest.raises(TargetError, match="did you mean 'load'"):
-        load("sweeper.targets:laod")
+        load("sweeper.project.targets:laod")
 
 
 @pytest.mark.slow

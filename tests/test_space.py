@@ -18,11 +18,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeper import grammar
+from sweeper.definition.experiment import Experiment, load
 from sweeper.errors import ConfigError, ExperimentError, SweeperError
-from sweeper.experiment import Experiment, load
-from sweeper.space import Space, parse
-from sweeper.where import parse as parse_where
+from sweeper.search_space import grammar
+from sweeper.search_space.space import Space, parse
+from sweeper.search_space.where import parse as parse_where
 
 GROUPS = {"model": ("resnet18", "resnet50", "vit"), "optim/lr": ("warm", "cold")}
 NASTY = [

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from sweeper import examples, finalists, intervals, ties
-from sweeper.comparison import delta
-from sweeper.distributions import expected_max, studentized_range_sf, t_975
-from sweeper.examples import Examples
-from sweeper.export import tie_text, to_csv, to_markdown
-from sweeper.leaderboard import rank
-from sweeper.settings import Confirm, Objective
+from sweeper.definition.settings import Confirm, Objective
+from sweeper.host import examples
+from sweeper.host.examples import Examples
+from sweeper.statistics import finalists, intervals, ties
+from sweeper.statistics.comparison import delta
+from sweeper.statistics.distributions import expected_max, studentized_range_sf, t_975
+from sweeper.statistics.leaderboard import rank
+from sweeper.statistics.verdict import lines, verdict
+from sweeper.storage.export import tie_text, to_csv, to_markdown
 from sweeper.trial import State, Sweep, Trial
-from sweeper.verdict import lines, verdict
 from tests.simulate_statistics import World, equal, one_better, simulate
 from tests.test_leaderboard import make_sweep, make_trial
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import cli, experiment, space
-from sweeper.compose import Composer
-from sweeper.survey import MAX_PYTHON_FILES, survey
+from sweeper import cli
+from sweeper.definition import experiment
+from sweeper.project.compose import Composer
+from sweeper.project.survey import MAX_PYTHON_FILES, survey
+from sweeper.search_space import space
 
 ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"

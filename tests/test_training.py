@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.paths import TrialPaths, write_text
-from sweeper.training import make_spec
+from sweeper.host.paths import TrialPaths, write_text
+from sweeper.processes.training import make_spec
 from sweeper.trial import TrialSpec
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.settings import Objective
+from sweeper.definition.settings import Objective
 from sweeper.trial import State, Trial, TrialSpec, canonical, derive, trial_id
 
 SPEC = TrialSpec(

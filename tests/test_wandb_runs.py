@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import fragments
+from sweeper.host import fragments
 from sweeper.trial import TrialSpec, trial_id
 
 ROOT = Path(__file__).parents[1]

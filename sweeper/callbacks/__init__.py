@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from sweeper import examples
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
-from sweeper.paths import TrialPaths
+from sweeper.host import examples
+from sweeper.host.paths import TrialPaths
 from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sweeper import examples
+from sweeper.host import examples
 
 LABELS = ("labels", "label", "targets", "target", "y")
 PREDICTIONS = ("preds", "predictions", "pred")

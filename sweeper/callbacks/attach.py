@@ -20,7 +20,7 @@ import yaml
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError
-from sweeper.paths import TrialPaths
+from sweeper.host.paths import TrialPaths
 from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import snapshot
 from sweeper.callbacks.loop_state import KEY
-from sweeper.paths import TrialPaths
+from sweeper.host.paths import TrialPaths
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from sweeper import disk
-from sweeper.paths import atomic_write
+from sweeper.host import disk
+from sweeper.host.paths import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweeper import fragments, metrics_file, redaction, strays
 from sweeper.callbacks.wandb_run import TrialRun
+from sweeper.host import fragments, metrics_file, redaction, strays
 from sweeper.trial import TrialSpec, trial_id
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from sweeper import live, spec
+    from sweeper.scheduling import spec
+    from sweeper.views import live
 
     sweep = sweeps.find(args)
     best = sweeps.find_trial(sweep, sweeps.BEST)

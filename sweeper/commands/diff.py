@@ -21,9 +21,9 @@ def run(args: argparse.Namespace) -> int:
     """Print what differs; nothing where all is equal."""
     from rich.console import Console
 
-    from sweeper import configs
-    from sweeper.export import value_cell
-    from sweeper.leaderboard import found
+    from sweeper.statistics.leaderboard import found
+    from sweeper.storage.export import value_cell
+    from sweeper.views import configs
 
     (left, first), (right, second) = (
         sweeps.find_reference(args, name) for name in (args.a, args.b)

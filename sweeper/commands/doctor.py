@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line a finding; exit code 2 where one needs mending."""
-    from sweeper import health
+    from sweeper.running import health
 
     problems = 0
     for finding in health.examine(args.sweeps, has_ray_started=args.ray):

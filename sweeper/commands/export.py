@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write it."""
-    from sweeper import bundle
+    from sweeper.views import bundle
 
     sweep = sweeps.find(args)
     if args.trial:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def _table(args: argparse.Namespace) -> bytes:
     import io
 
-    from sweeper import frames
+    from sweeper.views import frames
 
     sweep = sweeps.find(args)
     frame = frames.storable(getattr(frames, args.table)(sweep))

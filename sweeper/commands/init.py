@@ -8,7 +8,7 @@ from sweeper import exits
 from sweeper.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sweeper.survey import Survey
+    from sweeper.project.survey import Survey
 
 EXAMPLE = "sweeper init ../my_project -o experiments/first.yaml"
 
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look through the project, write the file, say what to do next."""
-    from sweeper.survey import survey
+    from sweeper.project.survey import survey
 
     if not args.project.is_dir():
         raise ConfigError(f"{args.project}: no such folder; give that of a project")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def first_experiment(project: Path, found: "Survey") -> str:
     """The text of the file, with what was found in comments."""
-    from sweeper.survey import BATCHES, EPOCHS, MODELS, RATES
+    from sweeper.project.survey import BATCHES, EPOCHS, MODELS, RATES
 
     lines = [
         f"# A first sweep of {project.absolute().name}; written by `sweeper init`.",

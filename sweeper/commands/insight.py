@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from sweeper import insight, leaderboard, verdict
+    from sweeper.statistics import insight, leaderboard, verdict
 
     sweep = sweeps.find(args)
     rows = leaderboard.rank(sweep)

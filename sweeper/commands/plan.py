@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sweeper import exits
 
 if TYPE_CHECKING:
-    from sweeper.plan import Plan
+    from sweeper.planning.plan import Plan
 
 EXAMPLE = "sweeper plan experiments/jersey_t4.yaml --cards 4"
 
@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     """Check the file, look, and print; no trial starts."""
     from rich.console import Console
 
-    from sweeper import dry_run, plan_view, rehearsal
-    from sweeper import plan as planning
-    from sweeper.estimate import Given
+    from sweeper.planning import dry_run, plan_view, rehearsal
+    from sweeper.planning import plan as planning
+    from sweeper.planning.estimate import Given
 
     plan = planning.make_plan(args.file, args.overrides, sweeps=args.sweeps)
     if args.preflight:
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _preflight(plan: "Plan") -> int:
     """Print each finding as it comes; 2 where one is not fine."""
-    from sweeper import preflight
     from sweeper.errors import SweeperError
+    from sweeper.planning import preflight
 
     is_fine = True
     for finding in preflight.preflight(plan):

@@ -11,9 +11,9 @@ arguments = sweeps.add_name
 
 def run(args: argparse.Namespace) -> int:
     """Repair it, and say what was found."""
-    from sweeper import experiment
-    from sweeper.paths import SweepPaths
-    from sweeper.repair import repair
+    from sweeper.definition import experiment
+    from sweeper.host.paths import SweepPaths
+    from sweeper.scheduling.repair import repair
 
     paths = SweepPaths(sweeps.find_folder(args, args.name))
     done = repair(experiment.load(paths.experiment), paths)

@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Write `report.html`, or print."""
     from rich.console import Console
 
-    from sweeper import html_report, phases, ranking
+    from sweeper import html_report
+    from sweeper.views import phases, ranking
 
     found = [sweeps.find_named(args, name) for name in args.names]
     if args.md:

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Queue them; they start at the next `sweeper run`."""
-    from sweeper.requeue import requeue
+    from sweeper.scheduling.requeue import requeue
 
     sweep = sweeps.find(args)
     ids = requeue(sweep, [sweeps.find_trial(sweep, name).id for name in args.trials])

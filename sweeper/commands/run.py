@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Plan, drive, and print the leaderboard."""
     from rich.console import Console
 
-    from sweeper import closing, driver, live, session
-    from sweeper import plan as planning
+    from sweeper.planning import plan as planning
+    from sweeper.running import closing, driver, session
+    from sweeper.views import live
 
     console = Console(highlight=False, soft_wrap=True, quiet=args.json)
     overrides = [*args.overrides, *([f"name={args.fork}"] if args.fork else [])]

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the state."""
     from rich.console import Console
 
-    from sweeper import live
+    from sweeper.views import live
 
     sweep = sweeps.find(args)
     if args.watch:
@@ -40,7 +40,9 @@ def _watch(args: argparse.Namespace) -> int:
     """Follow the sweep: a table on a terminal, lines in a pipe."""
     from rich.console import Console
 
-    from sweeper import events, live, store
+    from sweeper.scheduling import events
+    from sweeper.storage import store
+    from sweeper.views import live
 
     sweep = sweeps.find(args)
     reader = store.Reader(sweep.experiment, sweep.folder)

@@ -38,7 +38,7 @@ def find_folder(args: argparse.Namespace, name: str) -> Path:
 
 def load(folder: Path) -> "Sweep":
     """The sweep in a folder."""
-    from sweeper import store  # optuna: not for --help
+    from sweeper.storage import store
 
     return store.load_sweep(folder)
 
@@ -59,7 +59,7 @@ def find_trial(sweep: "Sweep", name: str) -> "Trial":
     Raises:
         SweepNotFoundError: no trial of that name, or several.
     """
-    from sweeper import leaderboard
+    from sweeper.statistics import leaderboard
 
     if name == BEST:
         trial = leaderboard.best(sweep)

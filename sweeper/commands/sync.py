@@ -11,7 +11,7 @@ from sweeper.commands import sweeps
 from sweeper.errors import SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.fragments import Fragment
+    from sweeper.host.fragments import Fragment
     from sweeper.trial import Sweep
 
 EXAMPLE = "sweeper sync lr_sweep"
@@ -59,7 +59,7 @@ def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
 
     `wandb sync` joins fragments of one id in the order of their start.
     """
-    from sweeper import fragments
+    from sweeper.host import fragments
 
     for trial in sweep.trials:
         for fragment in fragments.find(sweep.paths.trial(trial.id).folder):

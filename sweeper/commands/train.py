@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train to the end, or to a pause."""
-    from sweeper import training
+    from sweeper.processes import training
 
     return training.train(
         training.make_spec(

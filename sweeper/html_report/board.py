@@ -7,11 +7,11 @@ import html
 import math
 from collections.abc import Sequence
 
-from sweeper.export import delta_text, short, state_text, tie_text, value_cell
 from sweeper.html_report.figures import cost_seconds
-from sweeper.leaderboard import Row, labels, varied
-from sweeper.progress import duration
+from sweeper.statistics.leaderboard import Row, labels, varied
+from sweeper.storage.export import delta_text, short, state_text, tie_text, value_cell
 from sweeper.trial import Sweep
+from sweeper.views.progress import duration
 
 
 def text(value: object) -> str:

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from sweeper import configs, spec
-from sweeper.export import delta_text, short
 from sweeper.html_report import files
 from sweeper.html_report.board import text
-from sweeper.leaderboard import Row, found
+from sweeper.scheduling import spec
+from sweeper.statistics.leaderboard import Row, found
+from sweeper.storage.export import delta_text, short
 from sweeper.trial import Sweep, Trial
+from sweeper.views import configs
 
 MAX_DIFFERENCES = 40
 NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")

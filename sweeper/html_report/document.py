@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-from sweeper import verdict
+from sweeper.host.paths import write_text
 from sweeper.html_report import board, details, figures, files
-from sweeper.leaderboard import Row, best_row, found, rank
-from sweeper.paths import write_text
-from sweeper.tables import sweep_state
+from sweeper.statistics import verdict
+from sweeper.statistics.leaderboard import Row, best_row, found, rank
 from sweeper.trial import Sweep
+from sweeper.views.tables import sweep_state
 
 NUM_PICTURED = 3  # trials whose pictures are shown
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from sweeper.export import plain, short, value_cell
-from sweeper.importance import importance
-from sweeper.leaderboard import Row, labels, varied
+from sweeper.statistics.importance import importance
+from sweeper.statistics.leaderboard import Row, labels, varied
+from sweeper.storage.export import plain, short, value_cell
 from sweeper.trial import State, Sweep, Trial
 
 MAX_POINTS = 60  # of one learning curve; a sweep of many trials stays under 5 MB

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from sweeper.leaderboard import Row
-from sweeper.paths import TrialPaths
+from sweeper.host.paths import TrialPaths
+from sweeper.statistics.leaderboard import Row
 from sweeper.trial import Sweep, Trial
 
 MAX_SIDE = 560  # pixels of a thumbnail

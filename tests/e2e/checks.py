@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from sweeper import records, store
+from sweeper.storage import records, store
 from sweeper.trial import State
 
 COMPLETE = 1  # Optuna's numbers of states and operations, as a journal has them

@@ -88,7 +88,8 @@ def is_now(event: str, arguments: tuple) -> bool:
     moments = {
         "lock": mode != "" and path.endswith("driver.lock"),
         "admit": event == "os.rename" and target.endswith("experiment.yaml"),
-        "template": event == "subprocess.Popen" and "sweeper.template" in target,
+        "template": event == "subprocess.Popen"
+        and "sweeper.processes.template" in target,
         "ray": event == "import" and path == "ray",
         "append": is_append,
         "torn append": is_append,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeper import strays
+from sweeper.host import strays
 
 ROOT = Path(__file__).parents[2]
 LOOP = ROOT / "tests" / "strangers" / "loop"
@@ -99,7 +99,7 @@ class Driver:
         return [
             pid
             for pid, line in self.processes().items()
-            if "sweeper.template" in line and os.getpgid(pid) == pid
+            if "sweeper.processes.template" in line and os.getpgid(pid) == pid
         ]
 
     def slots(self) -> list[int]:
@@ -112,7 +112,7 @@ class Driver:
 
     def templates(self) -> list[int]:
         """The process that forks trials; its guard is the other one."""
-        found = set(self._named("sweeper.template"))
+        found = set(self._named("sweeper.processes.template"))
         children = {p for p in found if _parent(p) in found}
         return sorted(children - set(self.trial_processes()))
 

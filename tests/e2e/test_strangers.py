@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper import fragments, store
+from sweeper.host import fragments
+from sweeper.storage import store
 from tests.e2e.harness import ROOT, Driver, driver, status, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sweeper import worker
+from sweeper.processes import worker
 from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 from tests.exact import cutting

@@ -1,0 +1,1 @@
+"""Shares of a card: how many trials fit, what memory errors taught."""

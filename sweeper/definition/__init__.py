@@ -1,0 +1,1 @@
+"""What the user's experiment file says, with line numbers."""

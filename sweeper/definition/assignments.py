@@ -1,0 +1,111 @@
+"""`key=value` of the command line, set in the data of an experiment file.
+
+A key of the experiment file is set there; anything else is an override for Hydra.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeper.definition import yaml_marks
+from sweeper.definition.yaml_marks import Location
+from sweeper.errors import ExperimentError
+
+COMMAND_LINE = -1  # the "line" of what the command line says
+PLACE = Path("command line")
+
+# Mappings whose keys are dotted themselves: search_space.model.learning_rate.
+_FREE = {"search_space", "variants", "baseline", "env"}
+# Text is taken as it is: no quotes within the shell's quotes.
+_TEXT = {
+    *("name", "notes", "target", "config", "where", "project", "storage"),
+    *("objective.metric", "resources.accelerator", "wandb.project", "wandb.entity"),
+}
+
+
+def apply(
+    assignments: Sequence[str],
+    *,
+    data: dict[str, object],
+    lines: dict[Location, int],
+    known: Sequence[str],
+) -> None:
+    """Change `data` and `lines` as the assignments say, the last one wins.
+
+    Args:
+        assignments: words of the command line.
+        data: the experiment file's content, not validated yet.
+        lines: places that are set here get `COMMAND_LINE`.
+        known: keys of an experiment file.
+
+    Raises:
+        ExperimentError: a word that is no assignment.
+    """
+    for word in assignments:
+        key, equals, text = word.partition("=")
+        if key.split(".")[0] in known:
+            if not equals:
+                raise ExperimentError(
+                    PLACE, 0, f"{word!r} has no value; write {key}=..."
+                )
+            _assign(word, key, text, data=data, lines=lines)
+        elif equals or word.startswith("~"):
+            _append(word, data=data, lines=lines)
+        else:
+            raise ExperimentError(
+                PLACE,
+                0,
+                f"{word!r} is no key=value; write budget.trials=4, for example",
+            )
+
+
+def _append(word: str, *, data: dict[str, object], lines: dict[Location, int]) -> None:
+    overrides = data.setdefault("overrides", [])
+    if isinstance(overrides, list):  # else the file's own error is told
+        lines[("overrides", len(overrides))] = COMMAND_LINE
+        overrides.append(word)
+
+
+def _assign(
+    word: str,
+    key: str,
+    text: str,
+    *,
+    data: dict[str, object],
+    lines: dict[Location, int],
+) -> None:
+    head, _, rest = key.partition(".")
+    inner = [rest] if head in _FREE else rest.split(".")
+    location: Location = (head, *inner) if rest else (head,)
+    parent = data
+    for depth, name in enumerate(location[:-1], start=1):
+        if name not in parent:
+            parent[str(name)] = {}
+            lines[location[:depth]] = COMMAND_LINE
+        child = parent[str(name)]
+        if not isinstance(child, dict):
+            dotted = ".".join(map(str, location[:depth]))
+            raise ExperimentError(
+                PLACE,
+                0,
+                f"{word!r}: {dotted} is {child!r}, which has no keys; "
+                f"set {dotted}=... as a whole",
+            )
+        parent = child
+    parent[str(location[-1])] = _value(word, key, text)
+    for place in [place for place in lines if place[: len(location)] == location]:
+        del lines[place]
+    lines[location] = COMMAND_LINE
+
+
+def _value(word: str, key: str, text: str) -> object:
+    if key in _TEXT and not (key == "storage" and text == "null"):
+        return text
+    try:
+        return yaml_marks.parse(text, PLACE).data
+    except ExperimentError as error:
+        if key.startswith("search_space."):  # Hydra's sweep grammar needs no YAML
+            return text
+        message = error.message.removeprefix("not YAML: ")
+        raise ExperimentError(
+            PLACE, 0, f"{word!r}: the value is no YAML: {message}"
+        ) from error

@@ -1,0 +1,122 @@
+"""The mappings of an experiment file: objective, budget, checkpoints, retry, ...
+
+Each holds values and their ranges; what they mean is for the modules that read them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sweeper.definition.fields import Cpus, Gpus, Text
+
+
+class Frozen(BaseModel):
+    """A part of the file: no unknown key, no other type, no change afterwards."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True
+    )
+
+
+class Objective(Frozen):
+    """The metric that ranks trials, as the project logs it."""
+
+    metric: Text = Field(examples=["val/acc_top1"])
+    mode: Literal["max", "min"] = "max"
+    validation_size: int = Field(default=0, ge=0, examples=[372])
+
+
+class Confirm(Frozen):
+    """Finalists: the best `top` suggestions run again with `seeds` fresh seeds each."""
+
+    top: int = Field(default=0, ge=0, examples=[3])
+    seeds: int = Field(default=5, ge=2, examples=[5])
+
+    @property
+    def trials(self) -> int:
+        """How many trials it adds to a sweep."""
+        return self.top * self.seeds
+
+
+class Budget(Frozen):
+    """Limits of a sweep, absolute over all of its starts; None is unlimited.
+
+    `target`: an objective that is good enough. `patience`: trials that end in a row
+    without a better best one.
+    """
+
+    trials: int | None = Field(default=None, ge=1, examples=[40])
+    gpu_hours: float | None = Field(default=None, gt=0, examples=[12])
+    wall_hours: float | None = Field(default=None, gt=0, examples=[8])
+    cost: float | None = Field(default=None, gt=0, examples=[20])
+    target: float | None = Field(default=None, examples=[0.97])
+    patience: int | None = Field(default=None, ge=1, examples=[15])
+
+
+class Resources(Frozen):
+    """What one trial asks for; `auto` is decided by the machine."""
+
+    gpus: Gpus = Field(default="auto", examples=["auto", 0.25])
+    cpus: Cpus = Field(default="auto", examples=["auto", 2])
+    accelerator: str = Field(default="", examples=["T4"])
+    max_per_gpu: int = Field(default=16, ge=1, le=16, examples=[4])
+
+
+class Oom(Frozen):
+    """What may be done for a trial that runs out of a whole card's memory."""
+
+    shrink_batch: bool = False
+
+
+class Estimate(Frozen):
+    """What `plan` cannot know before a trial has run; None is not given.
+
+    `examples`: of the training split. `step_seconds`: of a trial alone on a card.
+    """
+
+    examples: int | None = Field(default=None, ge=1, examples=[6300])
+    epochs: int | None = Field(default=None, ge=1, examples=[20])
+    step_seconds: float | None = Field(default=None, gt=0, examples=[0.2])
+
+
+class CheckpointTimes(Frozen):
+    """When a trial saves within an epoch; between two epochs it always does."""
+
+    every_steps: int | None = Field(default=None, ge=1, examples=[500])
+    every_minutes: float | None = Field(default=None, gt=0, examples=[10])
+
+
+class Retention(Frozen):
+    """Whose checkpoints are kept; `all` keeps those of every trial."""
+
+    keep_best: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default="all", examples=[3, "all"]
+    )
+    keep_last: Literal["all", "running"] = Field(default="all", examples=["running"])
+
+
+class Retry(Frozen):
+    """How often an attempt of each kind of failure is made again."""
+
+    oom: int = Field(default=2, ge=0)
+    lost: int = Field(default=3, ge=0)
+    timeout: int = Field(default=0, ge=0)
+    nan: int = Field(default=0, ge=0)
+    error: int = Field(default=0, ge=0)
+
+
+def short_wandb(value: object) -> object:
+    """`wandb: none` and `wandb: offline` as the mapping that they stand for."""
+    if value is None or value is False:  # null, off
+        return {"mode": "none"}
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class WandbSettings(Frozen):
+    """The W&B runs of a sweep; `mode: none` makes none."""
+
+    mode: Literal["auto", "online", "offline", "none"] = "auto"
+    project: str = "sweeper"
+    entity: str = ""
+    tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
+    sweep_page: bool = False  # attach the runs to a native Sweep page, online only

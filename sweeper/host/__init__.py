@@ -1,0 +1,1 @@
+"""This machine: files, locks, disks and processes."""

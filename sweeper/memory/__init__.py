@@ -1,0 +1,1 @@
+"""What memory a trial takes, known before it runs."""

@@ -1,0 +1,111 @@
+"""Which trials take the same memory: a key made of the parameters that matter to it.
+
+It looks at names and values of parameters only, never at a config or a model.
+"""
+
+from collections.abc import Mapping
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from sweeper.search_space.parameter import Parameter
+from sweeper.search_space.space import Space
+from sweeper.trial import Params, Value
+
+# Last parts of names whose value, once it is not zero, changes no tensor's shape.
+LEARNING = frozenset(
+    (
+        *("lr", "learning_rate", "base_lr", "max_lr", "min_lr", "weight_decay", "wd"),
+        *("momentum", "beta1", "beta2", "betas", "eps", "gamma", "decay", "alpha"),
+        *("tau", "temperature", "label_smoothing", "smoothing", "focal_gamma"),
+        *("dropout", "drop_rate", "drop_path", "gradient_clip_val", "clip", "seed"),
+        *("warmup", "warmup_fraction", "warmup_steps", "warmup_epochs", "patience"),
+        *("max_epochs", "epochs", "max_steps"),
+    )
+)
+BATCH = frozenset(["batch_size", "train_batch_size", "per_device_batch_size"])
+MAX_KEYS = 64  # predicted for one sweep
+
+
+def memory_key(params: Params, *, space: Space) -> str:
+    """The name of all trials that take the memory of this one.
+
+    A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
+
+    >>> memory_key({}, space=Space(experiment=None, parameters=()))  # type: ignore
+    'all'
+    """
+    words = []
+    for parameter in space.parameters:
+        if parameter.name in params:
+            value = _relevant(parameter, params[parameter.name])
+            words += [] if value == "" else [f"{label(parameter.name)}={value}"]
+    return " ".join(words) or "all"
+
+
+def label(name: str) -> str:
+    """The part of a parameter's name that a table shows.
+
+    >>> label("data.batch_size"), label("model"), label("+trainer.x")
+    ('batch_size', 'model', 'x')
+    """
+    return name.lstrip("+").rpartition(".")[2]
+
+
+def _relevant(parameter: Parameter, value: Value) -> str:
+    distribution = parameter.distribution
+    is_learning = label(parameter.name) in LEARNING
+    if isinstance(distribution, FloatDistribution):
+        return ""
+    if isinstance(distribution, IntDistribution):
+        return "" if is_learning else f"<={distribution.high}"
+    if not is_learning:
+        return str(value)
+    if any(not choice for choice in parameter.choices):
+        return "on" if value else "off"
+    return ""
+
+
+def is_batch(name: str) -> bool:
+    """Whether a parameter or a key of a config is the batch size."""
+    return label(name) in BATCH
+
+
+def family(key: str) -> tuple[str, int]:
+    """A key without its batch size, and that batch size; 0 where it has none.
+
+    >>> family("model=resnet18 batch_size=64")
+    ('model=resnet18', 64)
+    """
+    words = key.split(" ")
+    sizes = [word for word in words if is_batch(word.partition("=")[0])]
+    rest = " ".join(word for word in words if word not in sizes)
+    size = sizes[0].partition("=")[2].lstrip("<=") if sizes else ""
+    return rest, int(size) if size.isdigit() else 0
+
+
+def examples(space: Space) -> Mapping[str, Params]:
+    """A point for each key, the one that takes the most; at most `MAX_KEYS`.
+
+    Integers of an interval stand at its upper end.
+    """
+    points: list[dict[str, Value]] = [{}]
+    for parameter in space.parameters:
+        values = _values(parameter)
+        points = [{**p, parameter.name: v} for p in points for v in values]
+        points = points[: 4 * MAX_KEYS]
+    allowed = [p for p in points if space.allows(p)] or points
+    found: dict[str, Params] = {}
+    for point in allowed:
+        found.setdefault(memory_key(point, space=space), point)
+    return dict(list(found.items())[:MAX_KEYS])
+
+
+def _values(parameter: Parameter) -> list[Value]:
+    """A value of the parameter for each way that it can matter."""
+    distribution = parameter.distribution
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        return [distribution.high]
+    seen: dict[str, Value] = {}
+    for choice in parameter.choices:
+        seen.setdefault(_relevant(parameter, choice), choice)
+    return list(seen.values())

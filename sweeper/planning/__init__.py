@@ -1,0 +1,1 @@
+"""A sweep before it runs: checks, estimates, simulation."""

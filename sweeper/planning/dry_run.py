@@ -1,0 +1,224 @@
+"""A sweep looked at before it runs: its points, duplicates, memory, hours and cost.
+
+It starts no trial and writes one file, the cache of predictions.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from sweeper.cards import packing
+from sweeper.cards.packing import CARDS, Card, Node
+from sweeper.errors import DemandError
+from sweeper.host.paths import SweepPaths
+from sweeper.memory import kinds, prediction
+from sweeper.memory.prediction import Prediction
+from sweeper.planning import estimate
+from sweeper.planning.estimate import Forecast, Given
+from sweeper.planning.plan import Plan
+from sweeper.project.compose import Composer
+from sweeper.search_space.parameter import Parameter
+from sweeper.search_space.space import Space
+from sweeper.storage import store
+from sweeper.trial import Params, Trial, Value, derive
+
+MAX_DRAWS = 20  # of a point that satisfies `where`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """The machines that a plan is made for; 0 and "" for what is not said.
+
+    Attributes:
+        cards: how many GPUs.
+        card: their type, else the experiment's accelerator.
+        cpus_per_card: cores of the host for each of them.
+    """
+
+    cards: int = 0
+    card: str = ""
+    cpus_per_card: float = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What `sweeper plan` shows.
+
+    Attributes:
+        points: a point for each trial; of a search that draws, points like its own.
+        is_exact: whether those are the very points.
+        duplicates: points whose config another one has, too.
+    """
+
+    plan: Plan
+    points: tuple[Params, ...]
+    is_exact: bool
+    duplicates: int
+    card: Card | None
+    nodes: tuple[Node, ...]
+    predictions: Mapping[str, Prediction]
+    forecast: Forecast
+
+
+def preview(
+    plan: Plan, *, machines: Machines, given: Given, has_memory: bool
+) -> Preview:
+    """Look at a checked experiment.
+
+    Args:
+        given: what the command line says; the file's `estimate` where that is silent.
+        has_memory: whether to predict memory, some seconds for each key.
+
+    Raises:
+        DemandError: the card's type is not known.
+    """
+    experiment = plan.experiment
+    points, is_exact = sample(plan)
+    card = find_card(machines.card or experiment.resources.accelerator)
+    if experiment.resources.gpus == 0:
+        card = None
+    nodes = _nodes(card, machines)
+    cache = SweepPaths(plan.folder).memory
+    is_asked = has_memory and card is not None
+    predictions = (
+        prediction.predict(experiment, plan.space, cache=cache) if is_asked else {}
+    )
+    keys = [kinds.memory_key(point, space=plan.space) for point in points]
+    return Preview(
+        plan=plan,
+        points=tuple(points),
+        is_exact=is_exact,
+        duplicates=count_duplicates(plan, points) if is_exact else 0,
+        card=card,
+        nodes=nodes,
+        predictions=predictions,
+        forecast=estimate.forecast(
+            keys,
+            predictions=predictions,
+            measured=_measured(plan),
+            card=card,
+            nodes=nodes,
+            given=_given(plan, given, card, most=_spread(points, nodes)),
+        ),
+    )
+
+
+def find_card(name: str) -> Card | None:
+    """The card of a name; None for "".
+
+    Raises:
+        DemandError: it is not known.
+    """
+    if not name:
+        return None
+    if name not in CARDS:
+        raise DemandError(
+            f"resources.accelerator: {name!r}: no card of that name is known; known: "
+            f"{', '.join(CARDS)}; give --card"
+        )
+    return CARDS[name]
+
+
+def _nodes(card: Card | None, machines: Machines) -> tuple[Node, ...]:
+    if card is None:
+        return (Node(cpus=float(os.cpu_count() or 1)),)
+    node = Node(
+        cpus=machines.cpus_per_card,
+        gpus=1,
+        accelerator=card.name,
+        device_bytes=card.device_bytes,
+    )
+    return (node,) * max(1, machines.cards)
+
+
+def _spread(points: Sequence[Params], nodes: Sequence[Node]) -> int:
+    return packing.spread(len(points), cards=sum(node.gpus for node in nodes))
+
+
+def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
+    resources, said = plan.experiment.resources, plan.experiment.estimate
+    return Given(
+        step_seconds=given.step_seconds or said.step_seconds or 0.0,
+        examples=given.examples or said.examples or 0,
+        epochs=given.epochs or said.epochs or 0,
+        gpus=-1.0 if resources.gpus == "auto" else resources.gpus,
+        cpus=0.0 if resources.cpus == "auto" else resources.cpus,
+        max_per_gpu=min(resources.max_per_gpu, most),
+        price=plan.experiment.price.get(card.name, 0.0) if card else 0.0,
+    )
+
+
+def sample(plan: Plan) -> tuple[list[Params], bool]:
+    """A point for each trial of the sweep, and whether they are the very points."""
+    space, seeds = plan.space, len(plan.experiment.seeds)
+    total = plan.num_trials or 0
+    if plan.experiment.search == "grid":
+        repeated = (point for point in space.points() for _ in range(seeds))
+        return list(itertools.islice(repeated, total)), True
+    random = np.random.default_rng(derive(plan.experiment.seeds[0], "plan"))
+    points: list[Params] = [] if space.baseline is None else [space.baseline]
+    while len(points) * seeds < total:
+        points.append(_draw(space, random))
+    return [p for p in points for _ in range(seeds)][:total], False
+
+
+def _draw(space: Space, random: np.random.Generator) -> Params:
+    point: dict[str, Value] = {}
+    for _ in range(MAX_DRAWS):
+        point = {p.name: _value(p, random) for p in space.parameters}
+        if space.allows(point):
+            break
+    return point
+
+
+def _value(parameter: Parameter, random: np.random.Generator) -> Value:
+    found = parameter.distribution
+    if not isinstance(found, IntDistribution | FloatDistribution):
+        return parameter.choices[int(random.integers(len(parameter.choices)))]
+    if found.log:
+        value = float(np.exp(random.uniform(np.log(found.low), np.log(found.high))))
+    else:
+        value = float(random.uniform(found.low, found.high))
+    return round(value) if isinstance(found, IntDistribution) else value
+
+
+def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
+    """Points whose composed config is that of an earlier point.
+
+    Two variants, or two options of a group, may say the same.
+    """
+    experiment = plan.experiment
+    unique = list({tuple(point.items()): point for point in points}.values())
+    composer = Composer(experiment.project / experiment.config, experiment.project)
+    seen = {
+        hashlib.sha256(
+            json.dumps(config, sort_keys=True, default=str).encode()
+        ).digest()
+        for _, config in composer.configs(experiment, plan.space, unique)
+    }
+    return len(unique) - len(seen)
+
+
+def _measured(plan: Plan) -> dict[str, float]:
+    """Seconds of an epoch by memory key, of the sweep's trials that have run."""
+    if not SweepPaths(plan.folder).journal.exists():
+        return {}
+    sweep = store.Reader(plan.experiment, plan.folder).sweep()
+    found: dict[str, list[float]] = defaultdict(list)
+    for trial in sweep.trials:
+        if trial.values and trial.busy_seconds:
+            key = kinds.memory_key(trial.params, space=plan.space)
+            found[key].append(seconds_per_epoch(trial))
+    return {key: sum(times) / len(times) for key, times in found.items()}
+
+
+def seconds_per_epoch(trial: Trial) -> float:
+    """Of a trial that has reported; validation and start-up included."""
+    return trial.busy_seconds / max(trial.values)

@@ -1,0 +1,152 @@
+"""What a run will do, checked before anything starts."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeper.cards.ladder import BatchKeys
+from sweeper.definition import experiment
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import ConfigError
+from sweeper.host.paths import SweepPaths
+from sweeper.memory import kinds
+from sweeper.project import check
+from sweeper.project.compose import Composer, to_plain
+from sweeper.search import algorithms
+from sweeper.search_space import space
+from sweeper.search_space.space import Space
+
+ACCUMULATION = "accumulate_grad_batches"
+WORKERS = "num_workers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked experiment.
+
+    Attributes:
+        folder: the sweep's folder.
+        seed_key: config key that takes the trial's seed, "" where it has none.
+        num_trials: trials of the whole sweep, None where the budget does not say.
+        batch: where the config has its batch size.
+        workers: loader workers that the config asks for, by key.
+    """
+
+    experiment: Experiment
+    space: Space
+    folder: Path
+    seed_key: str
+    num_trials: int | None
+    batch: BatchKeys = field(default_factory=BatchKeys)
+    workers: Mapping[str, int] = field(default_factory=dict)
+
+
+def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
+    """Read and check an experiment file.
+
+    Raises:
+        SweeperError: the first thing that would not run, with its place.
+    """
+    loaded = experiment.load(file, overrides)
+    os.environ.update(loaded.env)  # of this process and all that it starts
+    try:
+        composer = Composer(
+            loaded.project / loaded.config, loaded.project, target=loaded.target
+        )
+    except ConfigError as error:
+        raise loaded.error(("config",), f"config: {error}") from error
+    parsed = space.parse(loaded, composer.groups())
+    composer.check(loaded, parsed)
+    first = check.representatives(parsed)[0]  # there may be no group without it
+    config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
+    plain = to_plain(config)
+    algorithms.search(loaded)
+    algorithms.scheduler(loaded)
+    return Plan(
+        experiment=loaded,
+        space=parsed,
+        folder=(sweeps / loaded.name).absolute(),
+        seed_key="seed" if "seed" in config else "",
+        num_trials=_num_trials(loaded, parsed),
+        batch=_batch_keys(plain),
+        workers={
+            key: value for key, value in _integers(plain) if key.endswith(WORKERS)
+        },
+    )
+
+
+def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
+    found = dict(_integers(config))
+    batch = next((key for key in found if kinds.is_batch(key)), "")
+    steps = next((key for key in found if key.endswith(ACCUMULATION)), "")
+    return BatchKeys(
+        batch=batch,
+        accumulation=steps,
+        batch_size=found.get(batch, 0),
+        accumulate=found.get(steps, 1),
+    )
+
+
+def _integers(
+    config: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, int]]:
+    """Every whole number of a config with its dotted key."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _integers(value, f"{prefix}{name}.")
+        elif type(value) is int:
+            yield f"{prefix}{name}", value
+
+
+def _num_trials(loaded: Experiment, parsed: Space) -> int | None:
+    limit = loaded.budget.trials
+    if limit is not None and limit <= loaded.confirm.trials:
+        raise loaded.error(
+            ("budget", "trials"),
+            f"budget.trials: {limit} trials, of which confirm takes "
+            f"{loaded.confirm.trials}; there must be some before it; raise it",
+        )
+    if parsed.size is None:
+        if limit is None:
+            raise loaded.error(
+                ("search",),
+                f"search: {loaded.search!r} on a space without an end; the number of "
+                "trials must be bounded; set budget: {trials: 40}",
+            )
+        return limit
+    finalists = min(parsed.size, loaded.confirm.top)
+    total = parsed.size * len(loaded.seeds) + finalists * loaded.confirm.seeds
+    return total if limit is None else min(limit, total)
+
+
+def headline(plan: Plan) -> str:
+    """The first lines of `run`: what will run, how many, where."""
+    loaded = plan.experiment
+    swept = ", ".join(parameter.name for parameter in plan.space.parameters)
+    started = SweepPaths(plan.folder).journal.exists()
+    return (
+        f"{'resume' if started else 'sweep'} {loaded.name}: "
+        f"{plan.num_trials} trials of {loaded.target} over {swept}\n"
+        f"objective {loaded.objective.metric} ({loaded.objective.mode}), "
+        f"search {_name(loaded.search)}, scheduler {_name(loaded.scheduler)}, "
+        f"seeds {', '.join(map(str, loaded.seeds))}\n"
+        f"folder {plan.folder}"
+    )
+
+
+def summary(plan: Plan) -> dict[str, object]:
+    """What will run, as plain data."""
+    return {
+        "name": plan.experiment.name,
+        "folder": str(plan.folder),
+        "trials": plan.num_trials,
+        "objective": plan.experiment.objective.model_dump(),
+    }
+
+
+def _name(config: object) -> str:
+    if isinstance(config, str):
+        return config
+    assert isinstance(config, dict)  # noqa: S101  # the file's model admits no other
+    return str(config.get("_target_"))

@@ -1,0 +1,231 @@
+"""A plan as tables for a terminal, and as plain data for programs."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.cards.packing import GIB, MIB
+from sweeper.planning.dry_run import Preview
+from sweeper.planning.estimate import Line
+from sweeper.planning.schedule import Slice
+from sweeper.storage.export import plain
+
+BAR = 48  # columns of the chart
+MAX_LANES = 16
+MAX_LINES = 40
+
+
+def view(preview: Preview, work: Sequence[str] = ()) -> RenderableType:
+    """Everything that is known, in the order that one asks.
+
+    Args:
+        work: lines on what the scheduler saves, from the simulator.
+    """
+    parts: list[RenderableType] = [_head(preview), _memory_table(preview)]
+    if preview.forecast.slices and preview.forecast.wall_seconds:
+        parts.append(_chart(preview))
+    parts += [Text(plain(line)) for line in (*_totals(preview), *work)]
+    parts += [Text(plain(note), style="yellow") for note in _notes(preview)]
+    return Group(*parts)
+
+
+def _head(preview: Preview) -> Text:
+    plan = preview.plan
+    lines = [f"{plan.experiment.name}: {len(preview.points)} trials"]
+    lines += [
+        f"  {parameter.name}: {parameter.domain}" for parameter in plan.space.parameters
+    ]
+    if preview.is_exact:
+        lines.append(f"duplicates: {preview.duplicates}")
+    else:
+        lines.append("duplicates: none (no point is suggested twice)")
+    machine = preview.nodes[0]
+    if preview.card is None:
+        lines.append(f"machines: this one, {machine.cpus:g} cores, no GPU")
+    else:
+        lines.append(
+            f"machines: {len(preview.nodes)} x {preview.card.name} "
+            f"({preview.card.device_bytes / GIB:.2f} GiB), {machine.cpus:g} cores each"
+        )
+    return _lines(lines)
+
+
+def _memory_table(preview: Preview) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("trials of", overflow="fold")
+    for name in ("trials", "MiB", "share", "a card", "step", "trial", "GPU h"):
+        table.add_column(name, justify="right")
+    lines = preview.forecast.lines[:MAX_LINES]
+    for line in lines:
+        peak = line.prediction.peak_bytes
+        table.add_row(
+            Text(plain(line.key)),
+            str(line.trials),
+            f"{peak / MIB:.0f}" if peak else "?",
+            f"{line.demand.gpus:g}",
+            str(line.per_card) if line.per_card >= 0 else "none",
+            _step(line),
+            duration(line.seconds) if line.seconds else "?",
+            f"{line.gpu_hours:.2f}" if line.seconds else "?",
+        )
+    hidden = len(preview.forecast.lines) - len(lines)
+    if hidden:
+        table.add_row(Text(f"... {hidden} more"))
+    return table
+
+
+def _step(line: Line) -> str:
+    count = line.steps * line.epochs
+    return f"{line.seconds / count * 1000:.0f} ms" if line.seconds and count else "?"
+
+
+def _chart(preview: Preview) -> Text:
+    """One line a card and slot: when it runs trials of which key."""
+    total = preview.forecast.wall_seconds
+    names = {
+        line.key: chr(ord("A") + i % 26)
+        for i, line in enumerate(preview.forecast.lines)
+    }
+    rows = lanes(preview.forecast.slices)
+    lines = []
+    for (card, slot), parts in list(rows.items())[:MAX_LANES]:
+        bar = [" "] * BAR
+        for part in parts:
+            first = int(part.start / total * BAR)
+            last = max(first + 1, round(part.end / total * BAR))
+            bar[first:last] = names[part.task.label] * (min(last, BAR) - first)
+            if first < BAR:
+                bar[first] = "|"
+        lines.append(f"{card:>8}.{slot} {''.join(bar[:BAR])}|")
+    if len(rows) > MAX_LANES:
+        lines.append(f"... {len(rows) - MAX_LANES} more")
+    legend = [f"{letter:>10} {key}" for key, letter in names.items()]
+    return _lines([*lines, *legend])
+
+
+def _lines(lines: Sequence[str]) -> Text:
+    return Text("\n").join(Text(plain(line)) for line in lines)
+
+
+def lanes(slices: Sequence[Slice]) -> Mapping[tuple[str, int], list[Slice]]:
+    """Slices by card, or CPU, and the first free line of it."""
+    found: dict[tuple[str, int], list[Slice]] = {}
+    for part in sorted(slices, key=lambda s: (s.place.node, s.place.cards, s.start)):
+        place = part.place
+        card = f"{place.node}:{place.cards[0]}" if place.cards else f"{place.node}"
+        slot = 0
+        while (card, slot) in found and found[card, slot][-1].end > part.start + 1e-9:
+            slot += 1
+        found.setdefault((card, slot), []).append(part)
+    return found
+
+
+def _totals(preview: Preview) -> list[str]:
+    forecast, experiment = preview.forecast, preview.plan.experiment
+    lines = []
+    if forecast.wall_seconds:
+        lines.append(
+            f"every trial to its end: {forecast.gpu_hours:.1f} GPU hours, "
+            f"{duration(forecast.wall_seconds)} of wall time "
+            f"(at least {duration(forecast.bound_seconds)})"
+        )
+    if forecast.cost:
+        lines.append(f"cost: {forecast.cost:.2f} at the file's price")
+    lines.append(f"disk: {forecast.disk_bytes / GIB:.2f} GiB of checkpoints and logs")
+    limits = experiment.budget.model_dump(exclude_none=True)
+    if limits:
+        lines.append("budget: " + ", ".join(f"{k} {v:g}" for k, v in limits.items()))
+    return lines
+
+
+def _notes(preview: Preview) -> list[str]:
+    """What was assumed or could not be found out."""
+    lines = preview.forecast.lines
+    notes = []
+    for how in dict.fromkeys(line.prediction.how for line in lines):
+        reasons = dict.fromkeys(
+            p.prediction.note for p in lines if p.prediction.how == how
+        )
+        reason = next(iter(reasons), "")
+        if preview.card is not None and (how != "followed" or reason):
+            what = (
+                "memory not predicted, a whole card each"
+                if how == "none"
+                else f"memory {how}"
+            )
+            notes.append(f"note: {what}" + (f": {reason}" if reason else ""))
+    sources = {line.source for line in lines}
+    if "from FLOPs" in sources:
+        notes.append(
+            "note: step times are from FLOPs at a quarter of the card's peak; "
+            "give --step-seconds, or run some trials first"
+        )
+    if "unknown" in sources:
+        notes.append(
+            "note: no step time is known; give --step-seconds, or run some trials first"
+        )
+    if not preview.plan.experiment.estimate.examples and any(
+        line.prediction.how not in ("followed", "measured on the CPU")
+        and line.source != "measured"
+        for line in lines
+    ):
+        notes.append(
+            "note: 100 steps an epoch assumed; give --examples or estimate.examples"
+        )
+    return notes
+
+
+def to_json(preview: Preview) -> dict[str, object]:
+    """The plan as plain data, for `plan --json`."""
+    forecast = preview.forecast
+    return {
+        "name": preview.plan.experiment.name,
+        "trials": len(preview.points),
+        "is_exact": preview.is_exact,
+        "duplicates": preview.duplicates,
+        "parameters": {p.name: p.domain for p in preview.plan.space.parameters},
+        "points": [dict(point) for point in preview.points],
+        "card": preview.card.name if preview.card else None,
+        "cards": sum(node.gpus for node in preview.nodes),
+        "keys": [_line_json(line) for line in forecast.lines],
+        "gpu_hours": forecast.gpu_hours,
+        "wall_seconds": forecast.wall_seconds,
+        "lower_bound_seconds": forecast.bound_seconds,
+        "cost": forecast.cost,
+        "disk_bytes": forecast.disk_bytes,
+        "notes": _notes(preview),
+    }
+
+
+def _line_json(line: Line) -> dict[str, object]:
+    return {
+        "key": line.key,
+        "trials": line.trials,
+        "peak_mib": round(line.prediction.peak_bytes / MIB),
+        "how": line.prediction.how,
+        "share": line.demand.gpus,
+        "per_card": line.per_card,
+        "cpus": line.demand.cpus,
+        "steps": line.steps,
+        "epochs": line.epochs,
+        "trial_seconds": line.seconds,
+        "step_source": line.source,
+        "gpu_hours": line.gpu_hours,
+    }
+
+
+def duration(seconds: float) -> str:
+    """A time in the two units that matter.
+
+    >>> duration(42), duration(605), duration(7200), duration(200_000)
+    ('42 s', '10 min 5 s', '2 h 0 min', '2 d 7 h')
+    """
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    whole = round(seconds)
+    for (name, size), (small, part) in itertools.pairwise(units):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // part} {small}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,1 @@
+"""A trial's processes: slot, template, child, worker."""

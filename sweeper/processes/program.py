@@ -1,0 +1,144 @@
+"""A target that is a program: started with the trial's overrides, listened to.
+
+The program's own process takes part through `callbacks.attach`: Lightning finds
+sweeper's callbacks there by their entry points, as in a function's process.
+"""
+
+import json
+import os
+import select
+import shlex
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
+from sweeper.callbacks.checkpoint import Paused
+from sweeper.errors import MetricError, TargetError
+from sweeper.reports import Measured
+from sweeper.search_space import grammar
+from sweeper.trial import Decision, TrialSpec
+
+POLL_SECONDS = 0.5
+TAIL_LINES = 40
+OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "MemoryError")
+
+
+class ProgramError(Exception):
+    """A program that ended with an exit status other than 0."""
+
+
+def run(trial: ActiveTrial) -> None:
+    """Run the trial's program to its end, relaying its reports.
+
+    Raises:
+        Paused: it ended because the sweep is stopping.
+        MetricError: it does not log the objective.
+        MemoryError: its output says that memory ran out.
+        ProgramError: it failed otherwise.
+        TargetError: it cannot be started.
+    """
+    spec = trial.spec
+    log_size = trial.paths.log.stat().st_size if trial.paths.log.exists() else 0
+    ours, theirs = socket.socketpair()
+    try:
+        process = subprocess.Popen(
+            words(spec),
+            pass_fds=[theirs.fileno()],
+            env={
+                **os.environ,
+                CHANNEL: str(theirs.fileno()),
+                FOLDER: spec.folder,
+                "OMP_NUM_THREADS": str(spec.threads),
+            },
+        )
+    except OSError as error:
+        raise TargetError(f"target: {spec.target!r}: {error}") from error
+    theirs.close()
+    with ours:
+        relay = _Relay(trial, ours)
+        relay.serve(process)
+    code = process.wait()
+    if relay.fatal:
+        raise MetricError(relay.fatal)
+    if relay.is_paused or (trial.decision is Decision.PAUSE and code):
+        raise Paused
+    if code:
+        _raise(code, _tail(trial.paths.log, log_size))
+
+
+def words(spec: TrialSpec) -> list[str]:
+    """The command line: the program, the overrides, Hydra's folder."""
+    program = shlex.split(spec.target)
+    if program[0] in ("python", "python3"):
+        program[0] = sys.executable
+    absolute = [
+        str(Path(spec.project) / word) if spec.chdir and word.endswith(".py") else word
+        for word in program
+    ]
+    return [*absolute, *spec.overrides, f"hydra.run.dir={grammar.to_text(spec.folder)}"]
+
+
+class _Relay:
+    """Takes the program's messages to the trial and brings the answers back."""
+
+    def __init__(self, trial: ActiveTrial, connection: socket.socket) -> None:
+        self._trial = trial
+        self._connection = connection
+        self.fatal = ""
+        self.is_paused = False
+
+    def serve(self, process: "subprocess.Popen[bytes]") -> None:
+        """Until the program ends, whoever else still holds its socket."""
+        waiting = b""
+        while True:
+            readable, _, _ = select.select([self._connection], [], [], POLL_SECONDS)
+            if not readable:
+                if process.poll() is not None:
+                    return
+                continue
+            data = self._connection.recv(65536)
+            if not data:
+                return
+            *lines, waiting = (waiting + data).split(b"\n")
+            for line in lines:
+                self._take(json.loads(line))
+
+    def _take(self, message: dict[str, object]) -> None:
+        match message:
+            case {"event": "report", **arguments}:
+                self._answer(arguments)
+            case {"event": "trainer"}:
+                self._trial.has_trainer = True
+            case {"event": "paused"}:
+                self.is_paused = True
+
+    def _answer(self, arguments: dict[str, Any]) -> None:
+        try:
+            answer = {"decision": str(self._trial.report(Measured(**arguments)))}
+        except MetricError as error:
+            self.fatal = str(error)
+            answer = {"error": self.fatal}
+        self._connection.sendall((json.dumps(answer) + "\n").encode())
+
+
+def _tail(log: Path, start: int) -> Sequence[str]:
+    """The last lines that the program wrote."""
+    if not log.exists():
+        return ()
+    with log.open("rb") as file:
+        file.seek(start)
+        text = file.read().decode(errors="replace")
+    return deque((line for line in text.splitlines() if line.strip()), TAIL_LINES)
+
+
+def _raise(code: int, tail: Sequence[str]) -> None:
+    last = tail[-1].strip() if tail else "no output"
+    text = f"exit status {code}: {last}"
+    if any(mark in line for line in tail for mark in OUT_OF_MEMORY):
+        raise MemoryError(text)
+    raise ProgramError(text)

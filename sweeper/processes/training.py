@@ -1,0 +1,130 @@
+"""`train`: one trial in this process, in a folder fixed by what it trains."""
+
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from sweeper import defaults
+from sweeper.callbacks import wandb
+from sweeper.errors import SweeperError
+from sweeper.host import metrics_file
+from sweeper.host.paths import TrialPaths, project_root
+from sweeper.processes import worker
+from sweeper.reports import Report
+from sweeper.scheduling.spec import run_id
+from sweeper.trial import Decision, TrialSpec, trial_id
+
+SWEEP = "train"
+
+
+@dataclass(slots=True)
+class TerminalChannel:
+    """Takes reports as they come and pauses after the first Ctrl-C."""
+
+    is_pausing: bool = False
+
+    def report(self, report: Report) -> Decision:
+        """Take one epoch; PAUSE once Ctrl-C was pressed."""
+        return Decision.PAUSE if self.is_pausing else Decision.CONTINUE
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first signal pauses at the next epoch, the second stops at once."""
+        if self.is_pausing:
+            raise KeyboardInterrupt
+        self.is_pausing = True
+        print("stopping at the end of this epoch; again to stop now", file=sys.stderr)
+
+
+def make_spec(
+    overrides: Sequence[str],
+    *,
+    after: Sequence[str] = (),
+    config: Path,
+    target: str,
+    metric: str,
+    mode: str,
+    wandb_mode: str,
+    sweeps: Path,
+) -> TrialSpec:
+    """The spec of a training; equal overrides in any order give the same folder.
+
+    Args:
+        after: overrides that say what comes after the fit, so that with and without
+            them it is the same training.
+    """
+    params = dict(override.partition("=")[::2] for override in overrides)
+    seed = params.get("seed", "")
+    identity = trial_id({**params, "config": str(config), "target": target}, seed=0)
+    folder = TrialPaths((sweeps / SWEEP / identity).absolute())
+    project = project_root(config)
+    return TrialSpec(
+        id=identity,
+        number=0,
+        sweep=SWEEP,
+        target=target,
+        config=str(config.absolute()),
+        overrides=(*overrides, *after),
+        params=params,
+        seed=int(seed) if seed.isdecimal() else defaults.SEED,
+        folder=str(folder.folder),
+        project=str(project),
+        metric=metric,
+        mode=mode,
+        threads=os.cpu_count() or 1,
+        wandb={
+            "id": _run_id(folder, identity),
+            "mode": wandb.mode(wandb_mode),
+            "project": "sweeper",
+            "entity": "",
+            "group": SWEEP,
+            "name": " ".join(overrides) or identity,
+            "notes": "",
+            "tags": (),
+        },
+    )
+
+
+def _run_id(paths: TrialPaths, identity: str) -> str:
+    """The id of the folder's W&B run: no other folder's training has it."""
+    if paths.spec.exists():
+        known = TrialSpec.from_json(paths.spec.read_text(encoding="utf-8"))
+        return str(known.wandb["id"])
+    return run_id(identity, secrets.token_hex(4))
+
+
+def train(spec: TrialSpec) -> int:
+    """Train or go on training; 0 at the end, 130 after a pause, 3 on a failure.
+
+    Raises:
+        SweeperError: the config, the target or the objective is wrong.
+    """
+    paths = TrialPaths(Path(spec.folder))
+    print(f"{'resume' if paths.last.exists() else 'train'} {spec.id} in {paths.folder}")
+    channel = TerminalChannel()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, channel.on_signal)
+    before = Path.cwd()
+    outcome = worker.run_trial(spec, channel)
+    os.chdir(before)
+    best = metrics_file.best(paths.metrics, metric=spec.metric, mode=spec.mode)
+    if best is not None:
+        print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")
+    for path in (paths.best, paths.last):
+        if path.exists():
+            print(f"checkpoint {path}")
+            break
+    match outcome.event:
+        case "finished":
+            return 0
+        case "paused":
+            print("paused; the same command goes on")
+            return 130
+        case "fatal":
+            raise SweeperError(outcome.message)
+    print(f"failed: {outcome.message}\ntraceback: {paths.error}", file=sys.stderr)
+    return 3

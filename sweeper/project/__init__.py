@@ -1,0 +1,1 @@
+"""The user's project: its target, its Hydra configs, its code."""

@@ -1,0 +1,48 @@
+"""The end of `run`: its last lines and its exit code; pure but for `spec.json`."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeper import exits
+from sweeper.scheduling import spec
+from sweeper.statistics import leaderboard
+from sweeper.trial import State, Stop, StopReason, Sweep
+
+
+def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
+    """The best trial, where it is, and how to go on."""
+    lines = []
+    best = leaderboard.best(sweep)
+    if best is not None:
+        paths = sweep.paths.trial(best.id)
+        lines += [f"best {best.id}"]
+        if paths.best.exists() or paths.last.exists():
+            found = paths.best if paths.best.exists() else paths.last
+            lines += [f"  checkpoint {found}"]
+        lines += [f"  repeat {spec.stored_command(paths.spec)}"]
+    if sweep.paths.report.exists():
+        lines += [f"report {sweep.paths.report}"]
+    if stop.reason is not StopReason.NONE:
+        why = f"{stop.reason}: {stop.message}".removesuffix(": ")
+        lines += [f"stopped ({why}); go on with: {resume}"]
+    return "\n".join(lines)
+
+
+def resume_command(file: Path, overrides: Sequence[str], *, sweeps: Path) -> str:
+    """The command that goes on with a sweep: the one that started it."""
+    words = ["python", "-m", "sweeper", "run", str(file), *overrides]
+    if sweeps != Path("sweeps"):
+        words += ["--sweeps", str(sweeps)]
+    return shlex.join(words)
+
+
+def exit_code(sweep: Sweep, stop: Stop) -> int:
+    """The code that a shell sees at the end of `run`."""
+    if stop.reason is StopReason.INTERRUPTED:
+        return exits.INTERRUPTED
+    if stop.reason is StopReason.BUDGET:
+        return exits.BUDGET
+    if any(trial.state is State.FAILED for trial in sweep.trials):
+        return exits.FAILED_TRIALS
+    return exits.FINISHED

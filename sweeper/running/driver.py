@@ -1,0 +1,287 @@
+"""`run`: drive a sweep from wherever its journal stands to its end.
+
+The edge where signals, clocks and processes meet; it decides nothing about trials.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from sweeper import html_report
+from sweeper.callbacks import wandb
+from sweeper.definition.experiment import Experiment, changes, dump, load
+from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
+from sweeper.host import disk, locks, strays
+from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
+from sweeper.planning.plan import Plan
+from sweeper.processes import template
+from sweeper.scheduling import events, spec
+from sweeper.statistics import leaderboard
+from sweeper.storage import export, retention, store
+from sweeper.trial import Stop, StopReason, Sweep
+from sweeper.views.live import Display
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """Which Ray cluster to use.
+
+    Attributes:
+        address: a running cluster, "auto" for this machine's; "" starts one.
+        cpus: logical cores of the cluster that is started, None for the machine's.
+        gpus: logical devices of it, None for the machine's.
+        card: type of its logical devices, "" for none.
+    """
+
+    address: str = ""
+    cpus: int | None = None
+    gpus: int | None = None
+    card: str = ""
+
+
+def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
+    """Run every trial that the sweep still owes; why it ended.
+
+    Raises:
+        LockedError: another driver holds the sweep.
+        ExperimentChangedError: the sweep's folder is of another experiment.
+        SweeperError: an error that every trial meets.
+    """
+    paths = SweepPaths(plan.folder)
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    disk.wait(paths.folder, display.event)
+    with ExitStack() as stack:
+        other = stack.enter_context(locks.hold(paths.lock))
+        if other is not None:
+            raise LockedError(
+                f"{plan.folder}: process {other.pid} on {other.host} has driven this "
+                f"sweep since {other.since}; stop it (Ctrl-C there, or kill "
+                f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
+            )
+        admit(plan.experiment, paths)
+        scratch = stack.enter_context(_scratch())
+        address = scratch / "template"
+        process = template.launch(
+            address, project=plan.experiment.project, target=plan.experiment.target
+        )
+        stack.callback(_end_template, process)
+        return _drive_locked(plan, cluster, display, address)
+
+
+def admit(experiment: Experiment, paths: SweepPaths) -> None:
+    """Store the experiment beside its sweep, unless the sweep is another one.
+
+    Raises:
+        ExperimentChangedError: what may not change has changed.
+    """
+    remove_stale_temporaries(paths.folder)
+    paths.stop_request.unlink(missing_ok=True)
+    if paths.experiment.exists():
+        stored = load(paths.experiment)
+        differences = changes(stored, experiment)
+        if differences:
+            raise ExperimentChangedError(
+                f"{experiment.path}: not the experiment that {paths.folder} holds:\n"
+                + "\n".join(f"  {line}" for line in differences)
+                + "\nundo the change, or start a new sweep: --fork NAME"
+            )
+    write_text(paths.experiment, dump(experiment))
+    spec.relocate(paths, experiment)
+
+
+def _drive_locked(
+    plan: Plan, options: ClusterOptions, display: Display, address: Path
+) -> Stop:
+    from sweeper.running import cluster
+
+    thread = ThreadPoolExecutor(max_workers=1)  # never waited for: see Ctrl-C
+    with _Signals() as signals:
+        started = thread.submit(
+            cluster.start,
+            options.address,
+            options.cpus,
+            options.gpus,
+            scratch=address.parent,
+            card=options.card,
+        )
+        try:
+            from sweeper.running import placement, remote
+
+            started.result()
+            launch = cluster.settle(
+                plan,
+                wandb_mode=wandb.mode(plan.experiment.wandb.mode),
+                say=display.event,
+            )
+            journal = remote.start_journal(
+                plan.experiment, plan.space, plan.folder, launch
+            )
+            fit = thread.submit(
+                placement.fit,
+                journal,
+                experiment=plan.experiment,
+                address=address,
+            )
+            _watch(plan, display, fit=fit, signals=signals, drain=journal.drain)
+            stop = journal.stopped_by()
+        finally:
+            cluster.stop()
+    if stop.reason is StopReason.ERROR:
+        raise _located(plan.experiment, stop.message)
+    return stop
+
+
+def _watch(
+    plan: Plan,
+    display: Display,
+    *,
+    fit: "Future[None]",
+    signals: "_Signals",
+    drain: Callable[[], None],
+) -> None:
+    """Show what happens and obey signals until the trials have ended."""
+    reader = store.Reader(plan.experiment, plan.folder)
+    request = SweepPaths(plan.folder).stop_request
+    before = reader.sweep()
+    retention.remove_temporaries(before)
+    retention.tidy(before)
+    diary = _Diary(plan.folder, display)
+    is_draining = False
+    while True:
+        is_over = bool(wait([fit], timeout=POLL_SECONDS).done)
+        after = reader.sweep()
+        diary.tell(before, after)
+        before = after
+        if is_over:
+            return fit.result()
+        is_asked = signals.count > 0 or request.exists()
+        if is_asked and not is_draining:
+            is_draining = True
+            display.event("stopping: trials pause at their next epoch; again to kill")
+            drain()
+        if signals.count > 1:
+            raise KeyboardInterrupt
+
+
+class _Diary:
+    """Tells what happens, on the display and in the sweep's log.
+
+    While the disk is full it says so; the lines of the log are kept until there is
+    space, since a driver that waited for them would not hear a signal.
+    """
+
+    def __init__(self, folder: Path, display: Display) -> None:
+        self._folder = folder
+        self._display = display
+        self._unwritten: list[str] = []
+        self._is_full = False
+        self._told = ""
+
+    def tell(self, before: Sweep, after: Sweep) -> None:
+        """Tell what is new in `after`."""
+        lines = events.events(before, after)
+        for event in lines:
+            self._display.event(event)
+        self._display.update(after)
+        self._tidy(before, after)
+        self._unwritten += map(str, lines)
+        self._watch_disk()
+        if self._unwritten and not self._is_full:
+            text = "".join(f"{line}\n" for line in self._unwritten)
+            disk.append(after.paths.log, text.encode())
+            self._unwritten.clear()
+
+    def _tidy(self, before: Sweep, after: Sweep) -> None:
+        """Let checkpoints go once a trial has ended."""
+        ended, known = (
+            {trial.id for trial in sweep.trials if trial.state.is_final}
+            for sweep in (after, before)
+        )
+        if ended - known:
+            message = retention.tidy(after)
+            if message and message != self._told:
+                self._display.event(message)
+            self._told = message
+
+    def _watch_disk(self) -> None:
+        may_be = self._is_full or disk.may_be_full(self._folder)
+        reason = disk.problem(self._folder) if may_be else ""
+        if reason and not self._is_full:
+            self._display.event(disk.paused(self._folder, reason))
+        if self._is_full and not reason:
+            self._display.event(disk.GOING_ON)
+        self._is_full = bool(reason)
+
+
+def write_leaderboard(sweep: Sweep) -> None:
+    """Write the derived tables and the report of a sweep to its folder."""
+    rows = leaderboard.rank(sweep)
+    write_text(sweep.paths.leaderboard_csv, export.to_csv(sweep, rows))
+    write_text(sweep.paths.leaderboard_md, export.to_markdown(sweep, rows))
+    html_report.write(sweep)
+
+
+def _located(experiment: Experiment, message: str) -> SweeperError:
+    """An error of a trial at the line of the experiment file that it is about."""
+    key = message.partition(":")[0]
+    location = tuple(key.split("."))
+    if location in experiment.lines:
+        return experiment.error(location, message)
+    return SweeperError(message)
+
+
+class _Signals:
+    """Counts SIGINT and SIGTERM while it is entered."""
+
+    count = 0
+
+    def __enter__(self) -> "_Signals":
+        self._before = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A marked folder for sockets and Ray's files; what dead drivers left goes."""
+    strays.clean()
+    folder = strays.scratch_folder(os.getpid())
+    folder.mkdir(mode=0o700)
+    os.environ[strays.MARK] = str(folder)
+    try:
+        yield folder
+    finally:
+        del os.environ[strays.MARK]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_template(process: "subprocess.Popen[bytes]") -> None:
+    """Close the template's input, which ends it and its trials."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

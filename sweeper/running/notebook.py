@@ -1,0 +1,163 @@
+"""Sweeps from Python: run one, train one trial, look at what came out."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from sweeper import defaults
+from sweeper.errors import SweeperError
+from sweeper.statistics.leaderboard import best
+from sweeper.storage import store
+from sweeper.storage.export import value_cell
+from sweeper.trial import Sweep, Trial
+from sweeper.views import live
+from sweeper.views.tables import sweep_state
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SWEEPS = Path("sweeps")
+MAX_ROWS = 20  # of the leaderboard below a cell
+
+
+@dataclass(frozen=True, slots=True)
+class SweepView:
+    """A sweep as it stood when it was loaded, for people who write Python."""
+
+    sweep: Sweep
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.sweep.experiment.name
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it lies."""
+        return self.sweep.folder
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial, by number."""
+        return self.sweep.trials
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial of the best suggestion; None before the first value."""
+        return best(self.sweep)
+
+    @property
+    def leaderboard(self) -> "pd.DataFrame":
+        """One line a suggestion, best first, indexed by rank."""
+        from sweeper.views import frames
+
+        return frames.leaderboard(self.sweep)
+
+    @property
+    def curves(self) -> "pd.DataFrame":
+        """One line an epoch of a trial: id, epoch, value of the objective."""
+        from sweeper.views import frames
+
+        return frames.curves(self.sweep)
+
+    def refresh(self) -> "SweepView":
+        """The same sweep as it stands now."""
+        return SweepView(store.load_sweep(self.folder))
+
+    def write_report(self) -> Path:
+        """Write `report.html`; its path."""
+        from sweeper import html_report
+
+        html_report.write(self.sweep)
+        return self.sweep.paths.report
+
+    def __repr__(self) -> str:
+        return f"<sweep {self.name}: {sweep_state(self.sweep)}, {self._counts()}>"
+
+    def _repr_html_(self) -> str:
+        frame = self.leaderboard.head(MAX_ROWS)
+        shown = frame.map(value_cell).to_html(escape=True, border=0)
+        hidden = len(self.leaderboard) - len(frame)
+        more = f"<p>and {hidden} more suggestions</p>" if hidden > 0 else ""
+        state = sweep_state(self.sweep)
+        head = f"<b>{escape(self.name)}</b> {state}, {self._counts()}"
+        return f"<div>{head}{shown}{more}</div>"
+
+    def _counts(self) -> str:
+        return f"{len(self.trials)} trials"
+
+
+def load_sweep(name: str | Path, *, sweeps: str | Path = SWEEPS) -> SweepView:
+    """The sweep of that name, or in that folder, as it stands now.
+
+    Raises:
+        SweepNotFoundError: no sweep is there.
+    """
+    given = Path(name)
+    is_folder = (given / "experiment.yaml").exists()
+    return SweepView(store.load_sweep(given if is_folder else Path(sweeps) / name))
+
+
+def run(
+    file: str | Path,
+    *overrides: str,
+    sweeps: str | Path = SWEEPS,
+    address: str = "",
+    quiet: bool = False,
+) -> SweepView:
+    """Run a sweep, or go on with it, as `sweeper run` does.
+
+    Args:
+        file: the experiment file.
+        overrides: `key=value`, as on the command line.
+        sweeps: folder of all sweeps.
+        address: a running Ray cluster, "auto" for this machine's; "" starts one.
+        quiet: print no events.
+
+    Raises:
+        SweeperError: what the message says, and how to mend it.
+    """
+    from sweeper.planning import plan as planning
+    from sweeper.running import driver, session
+
+    plan = planning.make_plan(Path(file), overrides, sweeps=Path(sweeps))
+    # in a notebook, too, one plain line an event: a cell keeps what it printed
+    console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
+    with live.display(console, quiet=quiet, total=plan.num_trials or 0) as display:
+        options = driver.ClusterOptions(address=address)
+        sweep, _ = session.run(plan, cluster=options, display=display)
+    return SweepView(sweep)
+
+
+def train(
+    *overrides: str,
+    config: str | Path = defaults.CONFIG,
+    target: str = defaults.TARGET,
+    metric: str = defaults.METRIC,
+    mode: str = "max",
+    wandb: str = "auto",
+    sweeps: str | Path = SWEEPS,
+) -> Path:
+    """Train one trial in this process, or go on with it; its folder.
+
+    Raises:
+        SweeperError: the config is wrong, or the training failed.
+    """
+    from sweeper.processes import training
+
+    spec = training.make_spec(
+        overrides,
+        config=Path(config),
+        target=target,
+        metric=metric,
+        mode=mode,
+        wandb_mode=wandb,
+        sweeps=Path(sweeps),
+    )
+    code = training.train(spec)
+    if code == 3:
+        raise SweeperError(f"{spec.folder}: the training failed; see error.txt there")
+    return Path(spec.folder)

@@ -1,0 +1,187 @@
+"""Ray Tune places slots on the cluster and notices their death.
+
+What a slot runs, when it stops and what is tried again is the journal's word.
+"""
+
+import functools
+import math
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.search import Searcher
+
+from sweeper.cards.packing import Node, Room
+from sweeper.definition.experiment import Experiment
+from sweeper.processes import slot, template
+from sweeper.running.cluster import bundle, nodes
+from sweeper.running.remote import RemoteJournal
+from sweeper.trial import Demand
+
+DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
+POLL_SECONDS = 0.05
+NODES_SECONDS = 5.0  # between looks at which machines there are
+
+
+class JournalSearch(Searcher):
+    """Asks the journal for the next trial whenever Tune has room for a slot."""
+
+    def __init__(self, journal: RemoteJournal, *, prefix: str) -> None:
+        super().__init__()
+        self._journal = journal
+        self._prefix = prefix
+        self._live: dict[str, Demand] = {}
+        self._nodes: Sequence[Node] = ()
+        self._seen_at = -math.inf
+
+    def suggest(  # type: ignore[override]  # FINISHED is a string, which Tune omits
+        self, trial_id: str
+    ) -> dict[str, object] | str | None:
+        """A slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
+        name = f"{self._prefix}/{trial_id}"
+        asked = self._journal.peek()
+        if asked is None:
+            is_over = not self._live and self._journal.is_finished()
+            return Searcher.FINISHED if is_over else None
+        if not self._has_room(asked):
+            return None
+        demand = self._journal.claim(name, asked)
+        if demand is None:  # another slot was first
+            return None
+        self._live[trial_id] = demand
+        return {"slot": name, **asdict(demand)}
+
+    def _has_room(self, asked: Demand) -> bool:
+        """Whether a card is free enough, if Ray has filled them as it should.
+
+        A slot that waited for room would hold its trial, and a driver that stops
+        would wait for it.
+        """
+        if time.monotonic() > self._seen_at + NODES_SECONDS:
+            self._nodes, self._seen_at = nodes(), time.monotonic()
+        room = Room(self._nodes)
+        for demand in sorted(self._live.values(), key=lambda d: -d.gpus):
+            place = room.find(demand)
+            if place is not None:
+                room.take(demand, place)
+        return room.find(asked) is not None
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, object] | None = None,
+        error: bool = False,
+    ) -> None:
+        """A slot ended; what it still held is lost."""
+        self._live.pop(trial_id, None)
+        self._journal.lost(f"{self._prefix}/{trial_id}")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+
+class _Silence(TrialProgressCallback):
+    """Keeps Tune from printing about slots; the events of trials are ours."""
+
+    def _print(self, msg: str) -> None:
+        return
+
+
+def fit(
+    journal: RemoteJournal,
+    *,
+    experiment: Experiment,
+    address: Path,
+) -> None:
+    """Run slots until the journal has nothing more to run.
+
+    Args:
+        address: socket of the template of the driver's node.
+    """
+    serve = functools.partial(
+        _run_slot,
+        sweep=experiment.name,
+        address=str(address),
+        project=str(experiment.project),
+        target=experiment.target,
+    )
+    serve.__name__ = "slot"  # type: ignore[attr-defined]  # Tune names by it
+
+    def resources(config: Mapping[str, object]) -> tune.PlacementGroupFactory:
+        demand = _demand(config)
+        return tune.PlacementGroupFactory([bundle(demand)])
+
+    def slot_main(config: dict[str, object]) -> None:
+        serve(config)
+
+    tuner = tune.Tuner(
+        tune.with_resources(slot_main, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=JournalSearch(journal, prefix=f"{os.getpid()}"),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=str(address.parent / "tune"),
+            verbose=0,
+            callbacks=[_Silence()],
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+    tuner.fit()
+
+
+def _demand(config: Mapping[str, object]) -> Demand:
+    return Demand(
+        cpus=float(str(config["cpus"])),
+        gpus=float(str(config["gpus"])),
+        accelerator=str(config["accelerator"]),
+    )
+
+
+def _run_slot(
+    config: Mapping[str, object],
+    *,
+    sweep: str,
+    address: str,
+    project: str,
+    target: str,
+) -> None:
+    """The body of one slot, in a Ray worker."""
+    journal = RemoteJournal.find(sweep)
+    env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
+    slot.run(
+        str(config["slot"]),
+        journal,
+        demand=_demand(config),
+        connect=functools.partial(_connect, Path(address), Path(project), target),
+        env=env,
+    )
+
+
+def _connect(address: Path, project: Path, target: str) -> socket.socket:
+    """The driver's template where it is on this node, else one of our own."""
+    try:
+        return template.connect(address)
+    except OSError:
+        return template.connect(_own_template(project, target))
+
+
+@functools.cache
+def _own_template(project: Path, target: str) -> Path:
+    """A template of this worker's own; it ends with the worker."""
+    address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
+    process = template.launch(address, project=project, target=target)
+    while not address.exists() and process.poll() is None:
+        time.sleep(POLL_SECONDS)
+    return address

@@ -1,0 +1,50 @@
+"""What an edit of the experiment file means for the rows that a sweep has; pure."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.definition.experiment import Experiment
+from sweeper.search.past import known_point
+from sweeper.search_space.space import Space
+
+
+def removed(
+    rows: Sequence[FrozenTrial],
+    *,
+    experiment: Experiment,
+    space: Space,
+    seeds_before: Collection[int],
+) -> tuple[str, ...]:
+    """Ids of the trials whose point or seed the file no longer has.
+
+    Args:
+        rows: all rows of the study.
+        experiment: as the file is now.
+        space: its points.
+        seeds_before: every seed that the file had under `seeds` at some start.
+    """
+    seeds = set(seeds_before) - set(experiment.seeds)
+    return tuple(
+        row.user_attrs["id"]
+        for row in rows
+        if row.user_attrs["seed"] in seeds
+        or known_point(row.params, space=space) is None
+    )
+
+
+def outgrown(
+    rows: Sequence[FrozenTrial], *, epochs: Mapping[str, int]
+) -> Iterator[FrozenTrial]:
+    """Complete trials that ran for fewer epochs than the file has now.
+
+    A trial that the scheduler stopped stays stopped.
+
+    Args:
+        epochs: by the key of its override.
+    """
+    for row in rows:
+        ran = row.user_attrs.get("epochs", {})
+        is_short = any(count > ran.get(key, count) for key, count in epochs.items())
+        if row.state is TrialState.COMPLETE and is_short:
+            yield row

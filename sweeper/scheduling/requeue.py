@@ -1,0 +1,39 @@
+"""Failed trials put back in the queue, by hand, while no driver runs."""
+
+from collections.abc import Sequence
+
+from sweeper.errors import SweepNotFoundError, nearest
+from sweeper.storage import store
+from sweeper.storage.rows import again
+from sweeper.trial import State, Sweep
+
+
+def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
+    """Give failed trials a new row each, without their failures; their ids.
+
+    A finished row cannot be written to. The newest row of an id counts, so the old
+    one stays as history; what the trial reported so far comes along, and its next
+    start goes on from its checkpoint.
+
+    Args:
+        ids: trials to put back; empty: every failed one.
+
+    Raises:
+        LockedError: a driver holds the sweep.
+        SweepNotFoundError: an id that the sweep has not, or has not as failed.
+    """
+    failed = {t.id for t in sweep.trials if t.state is State.FAILED}
+    for identity in ids:
+        if identity not in failed:
+            raise SweepNotFoundError(
+                f"{sweep.folder}: no failed trial {identity!r}; "
+                f"{nearest(identity, failed)}"
+            )
+    wanted = set(ids) or failed
+    with store.alone(sweep.paths):
+        study = store.open_study(sweep.experiment, sweep.paths)
+        rows = store.newest(study.get_trials(deepcopy=False))
+        wanted_rows = [row for row in rows if row.user_attrs["id"] in wanted]
+        for row in wanted_rows:
+            study.add_trial(again(row))
+    return tuple(row.user_attrs["id"] for row in wanted_rows)

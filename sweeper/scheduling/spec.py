@@ -1,0 +1,160 @@
+"""From a suggestion to the `TrialSpec` that its process runs, and its file."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from sweeper import defaults
+from sweeper.cards import ladder, packing
+from sweeper.definition.experiment import Experiment
+from sweeper.host.paths import SweepPaths, write_text
+from sweeper.scheduling.launch import Launch
+from sweeper.search_space.space import Space
+from sweeper.statistics.leaderboard import labels
+from sweeper.storage.export import value_cell
+from sweeper.trial import Demand, Params, TrialSpec, trial_id
+
+
+def make_spec(
+    experiment: Experiment,
+    space: Space,
+    launch: Launch,
+    row: FrozenTrial,
+    *,
+    demand: Demand,
+    paths: SweepPaths,
+) -> TrialSpec:
+    """What the process of one trial needs to know.
+
+    Args:
+        row: the trial's; with `cores` it keeps the threads and loader workers of its
+            first start, since they are a part of bit-equality.
+        demand: what it was given.
+    """
+    params, seed = row.params, row.user_attrs["seed"]
+    identity = trial_id(params, seed=seed)
+    seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
+    words = (*experiment.overrides, *space.overrides(params), *seeded)
+    cores = row.user_attrs.get("cores", demand.cpus)
+    words += _workers(launch, words, cores=cores) if 0 < demand.gpus < 1 else ()
+    if row.user_attrs.get("is_shrunk"):
+        words += ladder.shrunk(words, launch.batch)
+    return TrialSpec(
+        id=identity,
+        number=row.number,
+        sweep=experiment.name,
+        target=experiment.target,
+        config=str(experiment.project / experiment.config),
+        overrides=words,
+        params=dict(params),
+        seed=seed,
+        folder=str(paths.trial(identity).folder.absolute()),
+        project=str(experiment.project),
+        metric=experiment.objective.metric,
+        mode=experiment.objective.mode,
+        chdir=experiment.chdir,
+        timeout_seconds=experiment.timeout,
+        gpus=demand.gpus,
+        threads=max(1, int(cores)),
+        memory_fraction=packing.memory_fraction(
+            demand.gpus, device_bytes=launch.device_bytes
+        ),
+        checkpoint_steps=experiment.checkpoint.every_steps or 0,
+        checkpoint_minutes=experiment.checkpoint.every_minutes or 0.0,
+        env=dict(experiment.env),
+        wandb={
+            "id": run_id(identity, launch.uid),
+            **_wandb(experiment, launch, params=params, seed=seed),
+        },
+    )
+
+
+def _workers(
+    launch: Launch, overrides: Sequence[str], *, cores: float
+) -> tuple[str, ...]:
+    """Fewer loader workers than the config asks for, where they share the cores."""
+    given = {word.lstrip("+").partition("=")[0] for word in overrides}
+    return tuple(
+        f"{key}={packing.loader_workers(asked, cores=cores)}"
+        for key, asked in launch.workers.items()
+        if key not in given and asked > packing.loader_workers(asked, cores=cores)
+    )
+
+
+def _wandb(
+    experiment: Experiment, launch: Launch, *, params: Params, seed: int
+) -> dict[str, str | tuple[str, ...]]:
+    return {
+        "mode": launch.wandb_mode,
+        "project": experiment.wandb.project,
+        "entity": experiment.wandb.entity,
+        "group": experiment.name,
+        "name": run_name(params, seed=seed if len(experiment.seeds) > 1 else None),
+        "notes": experiment.notes,
+        "tags": experiment.wandb.tags,
+    }
+
+
+def run_id(trial: str, uid: str) -> str:
+    """The id of a trial's W&B run, which no trial of another sweep has.
+
+    >>> run_id("3f9a1c2b07", "5e1d0c9a")
+    '3f9a1c2b07-5e1d0c9a'
+    """
+    return f"{trial}-{uid}"
+
+
+def relocate(paths: SweepPaths, experiment: Experiment) -> None:
+    """Write the specs of a sweep anew whose folder or project was moved or copied."""
+    for path in sorted(paths.trials.glob("*/spec.json")):
+        old = TrialSpec.from_json(path.read_text(encoding="utf-8"))
+        new = replace(
+            old,
+            folder=str(path.parent.absolute()),
+            project=str(experiment.project),
+            config=str(experiment.project / experiment.config),
+        )
+        if old == new:
+            return  # they move together
+        write_text(path, new.to_json())
+
+
+def run_name(params: Params, *, seed: int | None) -> str:
+    """Name of a trial's W&B run: what is swept, in short.
+
+    >>> run_name({"model": "resnet18", "model.learning_rate": 1e-3}, seed=None)
+    'model=resnet18 learning_rate=0.001'
+    """
+    names = labels(list(params))
+    words = [
+        f"{name}={value_cell(value)}"
+        for name, value in zip(names, params.values(), strict=True)
+    ]
+    return " ".join([*words, *([] if seed is None else [f"seed={seed}"])])
+
+
+def stored_command(path: Path) -> str:
+    """`command` of the spec in a file; "" before the trial's first start."""
+    if not path.exists():
+        return ""
+    return command(TrialSpec.from_json(path.read_text(encoding="utf-8")))
+
+
+def command(spec: TrialSpec) -> str:
+    """The shell command that trains the same trial alone, in this terminal."""
+    env = [f"{name}={value}" for name, value in spec.env.items()]
+    words = [*(["env", *env] if env else []), "python", "-m", "sweeper", "train"]
+    words += spec.overrides
+    if spec.target != defaults.TARGET:
+        words += ["--target", spec.target]
+    config = Path(spec.config)
+    if config != Path(spec.project) / defaults.CONFIG:
+        words += ["--config", spec.config]
+    if spec.metric != defaults.METRIC:
+        words += ["--metric", spec.metric]
+    if spec.mode != "max":
+        words += ["--mode", spec.mode]
+    return shlex.join(words)

@@ -1,0 +1,92 @@
+"""`warm_start`: another sweep's trials as history for the search of this one.
+
+They are copied into the journal at the first start, so that what the other sweep does
+later changes no suggestion.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, create_trial
+
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import SweepNotFoundError
+from sweeper.host.paths import SweepPaths
+from sweeper.search.past import known_point
+from sweeper.search_space.space import Space
+from sweeper.statistics.leaderboard import rank
+from sweeper.storage import store
+from sweeper.trial import Sweep
+
+NOTE = "warm_start"
+
+
+def history(
+    study: Study, experiment: Experiment, space: Space, paths: SweepPaths
+) -> list[FrozenTrial]:
+    """One finished trial for each point of the other sweep that this space has.
+
+    Raises:
+        ExperimentError: there is no such sweep, it has another objective, or none of
+            its points lies in this space.
+    """
+    if not experiment.warm_start:
+        return []
+    noted = study.user_attrs.get(NOTE, {})
+    if noted.get("sweep") != experiment.warm_start:
+        noted = {
+            "sweep": experiment.warm_start,
+            "points": _points(experiment, space, paths),
+        }
+        study.set_user_attr(NOTE, noted)
+    return [_trial(space, point) for point in noted["points"] if _has(space, point)]
+
+
+def _points(
+    experiment: Experiment, space: Space, paths: SweepPaths
+) -> Sequence[Mapping[str, Any]]:
+    """Points and mean values, as JSON."""
+    sweep = _load(experiment, paths)
+    points = [
+        {"params": dict(row.params), "value": row.mean}
+        for row in rank(sweep)
+        if row.rank
+    ]
+    if not any(_has(space, point) for point in points):
+        names = ", ".join(p.name for p in space.parameters)
+        raise experiment.error(
+            ("warm_start",),
+            f"warm_start: none of the {len(points)} points of "
+            f"{experiment.warm_start!r} lies in this space ({names}); its parameters "
+            "must be the same; remove it",
+        )
+    return points
+
+
+def _load(experiment: Experiment, paths: SweepPaths) -> Sweep:
+    name = experiment.warm_start
+    try:
+        sweep = store.load_sweep(paths.folder.parent / name)
+    except SweepNotFoundError as error:
+        raise experiment.error(("warm_start",), f"warm_start: {error}") from error
+    here, there = experiment.objective, sweep.experiment.objective
+    if (here.metric, here.mode) != (there.metric, there.mode):
+        raise experiment.error(
+            ("warm_start",),
+            f"warm_start: {name!r} has the objective {there.metric} ({there.mode}); it "
+            f"must be this one, {here.metric} ({here.mode})",
+        )
+    return sweep
+
+
+def _has(space: Space, point: Mapping[str, Any]) -> bool:
+    return known_point(point["params"], space=space) is not None
+
+
+def _trial(space: Space, point: Mapping[str, Any]) -> FrozenTrial:
+    return create_trial(
+        params=dict(space.canonical(point["params"])),
+        distributions=space.distributions,
+        value=point["value"],
+    )

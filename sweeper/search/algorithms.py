@@ -1,0 +1,125 @@
+"""The search and scheduler that an experiment names: files of conf/, or inline.
+
+A project's own conf/search and conf/scheduler come before sweeper's.
+"""
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import optuna
+from hydra.errors import HydraException
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import nearest
+from sweeper.host.paths import builtin_conf
+from sweeper.search.policy import Grid, Search
+
+
+def search(experiment: Experiment) -> Search:
+    """The search algorithm of an experiment, tried once.
+
+    Raises:
+        ExperimentError: there is none of that name, or it refuses its arguments.
+    """
+    quiet()
+    config = _config(experiment, "search", experiment.search)
+    found = _class(experiment, "search", config)
+    if not issubclass(found, BaseSampler | Grid):
+        raise experiment.error(
+            ("search",),
+            f"search: {found.__module__}.{found.__qualname__} is no sampler; it must "
+            "be one of Optuna's or a subclass of optuna.samplers.BaseSampler",
+        )
+    _instantiate(experiment, "search", config)
+    return Search(config=config)
+
+
+def scheduler(experiment: Experiment) -> BasePruner:
+    """What stops trials early: an object with `prune(study, trial) -> bool`.
+
+    Raises:
+        ExperimentError: there is none of that name, or it refuses its arguments.
+    """
+    quiet()
+    config = _config(experiment, "scheduler", experiment.scheduler)
+    found = _class(experiment, "scheduler", config)
+    if not inspect.isfunction(getattr(found, "prune", None)):
+        raise experiment.error(
+            ("scheduler",),
+            f"scheduler: {found.__module__}.{found.__qualname__} has no method prune; "
+            "it must have prune(study, trial) -> bool, as Optuna's pruners do",
+        )
+    for key, value in config.items():
+        if value == "auto":
+            raise experiment.error(
+                ("scheduler", key),
+                f"scheduler: {key} is 'auto', which Optuna learns in memory and a "
+                "restart forgets; give a number",
+            )
+    return cast(BasePruner, _instantiate(experiment, "scheduler", config))
+
+
+def quiet() -> None:
+    """Keep Optuna's notes on experimental samplers out of users' terminals."""
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _config(
+    experiment: Experiment, kind: str, given: str | Mapping[str, object]
+) -> Mapping[str, object]:
+    if not isinstance(given, str):
+        return given
+    folders = [_conf_folder(experiment) / kind, builtin_conf() / kind]
+    for folder in folders:
+        path = folder / f"{given}.yaml"
+        if path.is_file():
+            loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+            assert isinstance(loaded, dict)  # noqa: S101  # each file is a mapping
+            return {str(key): value for key, value in loaded.items()}
+    names = {p.stem for folder in folders for p in folder.glob("*.yaml")}
+    raise experiment.error(
+        (kind,),
+        f"{kind}: there is no {given!r}; {nearest(given, names)}; or give a mapping "
+        "with _target_",
+    )
+
+
+def _conf_folder(experiment: Experiment) -> Path:
+    return (experiment.project / experiment.config).parent
+
+
+def _class(
+    experiment: Experiment, kind: str, config: Mapping[str, object]
+) -> type[object]:
+    name = str(config.get("_target_", ""))
+    try:
+        found: type[object] = get_class(name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise experiment.error(
+            (kind,),
+            f"{kind}: _target_ {name!r} cannot be imported ({error}); give the dotted "
+            "path of a class",
+        ) from error
+    return found
+
+
+def _instantiate(
+    experiment: Experiment, kind: str, config: Mapping[str, object]
+) -> object:
+    try:
+        return instantiate(dict(config))
+    except HydraException as error:
+        cause = error.__cause__ or error
+        raise experiment.error(
+            (kind,),
+            f"{kind}: {config['_target_']} refuses its arguments: {cause}",
+        ) from error

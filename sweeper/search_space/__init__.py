@@ -1,0 +1,1 @@
+"""Which points there are, and how each is written."""

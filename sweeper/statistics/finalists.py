@@ -1,0 +1,63 @@
+"""Finalists: the best suggestions, run again on seeds that did not choose them; pure.
+
+The best of many first results is high by luck in part (the winner's curse); a second
+result of the same settings is not.
+"""
+
+import math
+import statistics
+from collections.abc import Collection, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.definition.experiment import Experiment
+from sweeper.definition.settings import Confirm
+from sweeper.trial import derive
+
+SEEDS = 1_000_000
+
+
+def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...]:
+    """The fresh seeds: the same ones for each finalist, none of those in `taken`."""
+    seeds: list[int] = []
+    draw = 0
+    while confirm.top and len(seeds) < confirm.seeds:
+        seed = derive(0, "confirm", draw) % SEEDS
+        draw += 1
+        if seed not in taken and seed not in seeds:
+            seeds.append(seed)
+    return tuple(seeds)
+
+
+def is_fresh(row: FrozenTrial, experiment: Experiment) -> bool:
+    """Whether a row is one of a finalist's confirmation."""
+    fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
+    return row.user_attrs["seed"] in fresh
+
+
+def finalists(rows: Sequence[FrozenTrial], experiment: Experiment) -> list[FrozenTrial]:
+    """The first row of each of the best points, the best first.
+
+    A point counts with the mean of its seeds of the file; one of which a trial failed
+    or was stopped early comes after those that ran whole.
+
+    Args:
+        rows: of the first round, all of them ended.
+    """
+    points: dict[str, list[FrozenTrial]] = {}
+    for row in rows:
+        points.setdefault(row.user_attrs["point"], []).append(row)
+    sign = -1 if experiment.objective.mode == "max" else 1
+
+    def order(group: Sequence[FrozenTrial]) -> tuple[bool, float, int]:
+        values = [row.values[0] for row in group if row.values]
+        is_whole = all(row.state is TrialState.COMPLETE for row in group)
+        mean = sign * statistics.fmean(values) if values else math.inf
+        return (not is_whole, mean, group[0].number)
+
+    ranked = sorted(points.values(), key=order)
+    return [
+        group[0]
+        for group in ranked[: experiment.confirm.top]
+        if any(row.values for row in group)
+    ]

@@ -1,0 +1,121 @@
+"""What a leaderboard as a whole says: a winner, ties, and what chance alone gives."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweeper.definition.settings import Objective
+from sweeper.statistics import ties
+from sweeper.statistics.distributions import expected_max, t_975
+from sweeper.statistics.standing import Row
+
+POWER_Z = 0.8416  # 80 % of trials of the same size find a difference that is real
+MAX_SEEDS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What may be claimed.
+
+    Attributes:
+        winner: the best row, where every other row is worse by the test.
+        num_tied: rows that may be as good as the best one, itself among them.
+        num_rows: rows with a value; finalists only, where there are some.
+        seeds: of each of the tied rows; the fewest.
+        std: of one value over seeds, within rows; NaN for one seed.
+        by_chance: how far the best of `num_rows` equal suggestions is better than
+            their mean; NaN where no noise is known.
+        is_lower_bound: whether `by_chance` holds the noise of examples only.
+        more_seeds: seeds more of each tied row that would tell the best two apart
+            with 80 % power, if the gap is as shown; 0 where that says nothing.
+    """
+
+    winner: Row | None
+    num_tied: int
+    num_rows: int
+    seeds: int
+    std: float
+    by_chance: float
+    is_lower_bound: bool
+    more_seeds: int
+
+
+def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
+    """The verdict on ranked rows."""
+    valued = [row for row in rows if row.rank]
+    leading = [row for row in valued if row.is_finalist] or valued
+    tied = [row for row in leading if row.is_tied]
+    values = [row.by_seed for row in leading]
+    within, paired = ties.within(values), ties.noise(values).pooled
+    seeds = min((len(row.values) for row in tied), default=0)
+    mean_seeds = sum(len(row.values) for row in leading) / max(1, len(leading))
+    std = math.sqrt(within)
+    error = std / math.sqrt(mean_seeds) if mean_seeds else math.nan
+    is_bound = math.isnan(error)
+    if is_bound:
+        error = _example_error(leading, objective)
+    return Verdict(
+        winner=tied[0] if len(tied) == 1 and len(leading) > 1 else None,
+        num_tied=len(tied),
+        num_rows=len(leading),
+        seeds=seeds,
+        std=std,
+        by_chance=expected_max(len(leading)) * error if leading else math.nan,
+        is_lower_bound=is_bound,
+        more_seeds=_more_seeds(tied, math.sqrt(paired)),
+    )
+
+
+def _example_error(rows: Sequence[Row], objective: Objective) -> float:
+    """Standard error of one score from the size of the validation set; NaN if unknown.
+
+    Of scores of the same examples, whose differences are less noisy by half or more;
+    half of the variance is counted.
+    """
+    known = [t.examples for row in rows for t in row.trials if t.examples is not None]
+    size = len(known[0].correct) if known else objective.validation_size
+    means = [row.mean for row in rows if 0 <= row.mean <= 1]
+    if not size or not means:
+        return math.nan
+    mean = sum(means) / len(means)
+    return math.sqrt(mean * (1 - mean) / size / 2)
+
+
+def _more_seeds(tied: Sequence[Row], std: float) -> int:
+    """How many seeds more for the best two: n with n >= 2 (t + z)^2 (std / gap)^2."""
+    if len(tied) < 2 or not std > 0:
+        return 0
+    gap = abs(tied[0].mean - tied[1].mean)
+    have = min(len(tied[0].values), len(tied[1].values))
+    for n in range(max(2, have), MAX_SEEDS):
+        if gap * math.sqrt(n / 2) >= (t_975(2 * (n - 1)) + POWER_Z) * std:
+            return max(1, n - have)
+    return 0
+
+
+def lines(found: Verdict) -> tuple[str, ...]:
+    """The verdict in words, one statement a line."""
+    if found.num_rows < 2:
+        return ()
+    rows = f"{found.num_rows} suggestions"
+    if found.winner is not None:
+        first = f"winner: #1 is better than the other {found.num_rows - 1} (p <= 0.05)"
+    elif found.seeds < 2 or not found.std > 0:
+        why = "each ran with one seed" if found.seeds < 2 else "seeds change nothing"
+        first = f"no winner: {why}, so no difference can be told from chance"
+        if found.seeds < 2:
+            first += "; add seeds: [0, 1, 2, 3, 4]"
+    else:
+        first = (
+            f"no winner: {found.num_tied} of {rows} are tied for the best (p > 0.05)"
+        )
+        if found.more_seeds:
+            first += f"; about {found.more_seeds} more seeds would tell the first two"
+    if math.isnan(found.by_chance) or found.by_chance == 0:
+        return (first,)
+    least = "at least " if found.is_lower_bound else ""
+    return (
+        first,
+        f"by chance alone the best of {found.num_rows} lies {least}"
+        f"{found.by_chance:.2g} better than their mean",
+    )

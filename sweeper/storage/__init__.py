@@ -1,0 +1,1 @@
+"""The study on disk: records, rows, results, checkpoints kept."""

@@ -1,0 +1,165 @@
+"""Tables of a sweep as text: CSV for programs, Markdown for notes; pure."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+from sweeper.statistics import verdict
+from sweeper.statistics.leaderboard import Row, varied
+from sweeper.trial import State, Sweep
+
+FIGURES = (
+    "value",
+    "std",
+    "low",
+    "high",
+    "n",
+    "p",
+    "tied",
+    "delta",
+    "delta_low",
+    "delta_high",
+    "best_epoch",
+    "states",
+    "seeds",
+    "ids",
+)
+
+
+def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """The leaderboard as CSV with all digits; an empty cell is no value."""
+    names = varied(sweep)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["rank", *names, *FIGURES])
+    for row in rows:
+        writer.writerow(
+            [
+                row.rank or "",
+                *(_exact(row, name) for name in names),
+                *(_digits(v) for v in (row.mean, row.std, row.low, row.high)),
+                len(row.values),
+                _digits(row.p),
+                tie_text(row),
+                *(_digits(v) for v in (row.delta, row.delta_low, row.delta_high)),
+                row.best_epoch or "",
+                state_text(row.states),
+                " ".join(map(str, row.seeds)),
+                " ".join(trial.id for trial in row.trials),
+            ]
+        )
+    return out.getvalue()
+
+
+def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """The leaderboard as a Markdown section with the sweep's name and notes."""
+    names = varied(sweep)
+    objective = sweep.experiment.objective
+    metric = f"{objective.metric} ({objective.mode})"
+    header = ["rank", *names, metric, "tied", "delta", "ids"]
+    lines = [f"# {sweep.experiment.name}", ""]
+    if sweep.experiment.notes:
+        lines += [sweep.experiment.notes, ""]
+    lines.append("| " + " | ".join(cell(name) for name in header) + " |")
+    lines.append("|" + "---|" * len(header))
+    for row in rows:
+        cells = [
+            str(row.rank or "-"),
+            *(_exact(row, name) for name in names),
+            value_text(row),
+            tie_text(row) or "-",
+            delta_text(row),
+            " ".join(trial.id for trial in row.trials),
+        ]
+        lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
+    said = verdict.lines(verdict.verdict(rows, objective))
+    lines += ["", *(f"- {cell(line)}" for line in said)] if said else []
+    return "\n".join(lines) + "\n"
+
+
+def value_text(row: Row) -> str:
+    """Mean with its 95 % interval, where there is one, and the number of seeds."""
+    if math.isnan(row.low):
+        return short(row.mean)
+    half = (row.high - row.low) / 2
+    is_even = abs(row.high - row.mean - half) < 0.05 * half
+    width = f"+- {half:.2g}" if is_even else f"[{short(row.low)}, {short(row.high)}]"
+    return f"{short(row.mean)} {width} (n={len(row.values)})"
+
+
+def tie_text(row: Row) -> str:
+    """How a row stands to the best one: "best", "tied", "worse"; "" without a value.
+
+    "tied" says that its difference to the best may be chance, "?" that too few seeds
+    ran to say anything.
+    """
+    if row.rank == 0:
+        return ""
+    if row.is_worse:
+        return "worse"
+    if row.rank == 1:
+        return "best"
+    return "?" if math.isnan(row.p) else "tied"
+
+
+def delta_text(row: Row) -> str:
+    """Difference to the baseline, with its 95 % interval where it has one."""
+    if row.is_baseline:
+        return "baseline"
+    if math.isnan(row.delta):
+        return "-"
+    if math.isnan(row.delta_low):
+        return f"{row.delta:+.3g}"
+    return f"{row.delta:+.3g} +- {(row.delta_high - row.delta_low) / 2:.2g}"
+
+
+def short(value: float) -> str:
+    """Four digits; "-" for NaN.
+
+    >>> short(0.912345), short(float("nan"))
+    ('0.9123', '-')
+    """
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def plain(text: object) -> str:
+    """What a user wrote on one line, without characters that move a cursor.
+
+    >>> plain("red" + chr(27) + "[31m" + chr(10) + "end")
+    'red [31m end'
+    """
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def value_cell(value: object) -> str:
+    """A parameter's value in a table: six digits of a number, else as it is.
+
+    >>> value_cell(0.000123456789), value_cell("resnet18"), value_cell(True)
+    ('0.000123457', 'resnet18', 'true')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else plain(value)
+
+
+def state_text(states: Mapping[State, int]) -> str:
+    """Counts by state, in the states' order: "2 complete, 1 failed"."""
+    return ", ".join(f"{states[s]} {s}" for s in State if states.get(s))
+
+
+def _exact(row: Row, name: str) -> str:
+    """A parameter with all its digits; "" where the row is older than it."""
+    value = row.params.get(name, "")
+    return repr(value) if isinstance(value, float) else value_cell(value)
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def cell(text: str) -> str:
+    """One cell of a Markdown table: no column more, no markup."""
+    for mark in "\\|*_`[":
+        text = text.replace(mark, f"\\{mark}")
+    return plain(text.replace("&", "&amp;").replace("<", "&lt;"))

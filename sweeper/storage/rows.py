@@ -1,0 +1,190 @@
+"""The rows of a study: one a trial, written record by record.
+
+It decides nothing; `journal` does. Every method is on disk before it returns.
+"""
+
+import bisect
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper.search.agenda import Owed
+from sweeper.storage import store
+
+KEPT = ("id", "seed", "point", "attempts", "demand", "busy_before", "progress")
+QUEUED_AFTER = "queued_after"  # attempts of the row that this one follows
+
+
+class Rows:
+    """The newest row of each trial id.
+
+    Args:
+        study: whose storage is written to, by this object alone.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._hidden: frozenset[str] = frozenset()
+        self._storage = study._storage
+        found = self._storage.get_all_trials(study._study_id, deepcopy=False)
+        self._newest = store.newest(found)
+        self._places: dict[str, int] = {}  # of ids, in `_newest`
+        self._changed: set[int] = set()
+        self._waiting: list[int] = []  # places, in order
+        for place, row in enumerate(self._newest):
+            self._places[row.user_attrs["id"]] = place
+            if row.state is TrialState.WAITING:
+                self._waiting.append(place)
+
+    def all(self) -> Sequence[FrozenTrial]:
+        """Every row that counts, by number; not to be changed.
+
+        Only rows that were written to since the last call are read again.
+        """
+        for place in self._changed:
+            row_id = self._newest[place]._trial_id
+            self._newest[place] = self._storage.get_trial(row_id)
+        self._changed.clear()
+        return self._newest
+
+    def waiting(self, *, but: Collection[str]) -> str | None:
+        """The first trial that waits, `but` for some; None where none does."""
+        for place in self._waiting:
+            identity: str = self._newest[place].user_attrs["id"]
+            if identity not in but:
+                return identity
+        return None
+
+    @property
+    def num_waiting(self) -> int:
+        """How many trials wait or are about to start."""
+        return len(self._waiting)
+
+    def queue(self, *, but: Collection[str]) -> list[FrozenTrial]:
+        """The trials that wait, `but` for some, by number."""
+        rows = self.all()
+        return [
+            rows[place]
+            for place in self._waiting
+            if rows[place].user_attrs["id"] not in but
+        ]
+
+    def together(self) -> AbstractContextManager[None]:
+        """Makes one write of all records of a block; they count from its end on."""
+        return store.together(self._storage)
+
+    def listed(self) -> Sequence[FrozenTrial]:
+        """Every row that is not hidden, by number."""
+        if not self._hidden:
+            return self.all()
+        return [row for row in self.all() if row.user_attrs["id"] not in self._hidden]
+
+    def num_spent(self) -> int:
+        """Trials that count in the budget: a hidden one does if it ever started."""
+        if not self._hidden:
+            return len(self._newest)
+        return sum(
+            row.user_attrs["id"] not in self._hidden or "attempts" in row.user_attrs
+            for row in self.all()
+        )
+
+    def hide(self, ids: Collection[str]) -> None:
+        """Hide these trials, and no others, from views and from decisions."""
+        self._hidden = frozenset(ids)
+        gone = {self._places[identity] for identity in ids}
+        self._waiting = [place for place in self._waiting if place not in gone]
+        self._set_of_study(store.HIDDEN, sorted(ids))
+
+    def remember_seeds(self, seeds: Collection[int]) -> list[int]:
+        """Every seed that the file has had under `seeds`, these included."""
+        known = sorted({*self._study.user_attrs.get("seeds", ()), *seeds})
+        self._set_of_study("seeds", known)
+        return known
+
+    def _set_of_study(self, key: str, value: Sequence[object]) -> None:
+        if self._study.user_attrs.get(key, []) != value:
+            self._study.set_user_attr(key, value)
+
+    def get(self, identity: str) -> FrozenTrial:
+        """The row of a trial, as it is now."""
+        return self._storage.get_trial(self._row_id(identity))
+
+    def _row_id(self, identity: str) -> int:
+        return self._newest[self._places[identity]]._trial_id
+
+    def _written(self, identity: str) -> int:
+        """The id of a row that is about to be written to."""
+        self._changed.add(self._places[identity])
+        return self._row_id(identity)
+
+    def create(self, owed: Owed) -> str:
+        """Write a WAITING row; its id.
+
+        One record holds the whole row: a kill leaves all of it or nothing.
+        """
+        suggestion = owed.suggestion
+        row_id = self._storage.create_new_trial(
+            self._study._study_id,
+            create_trial(
+                state=TrialState.WAITING,
+                params=dict(suggestion.params),
+                distributions=dict(suggestion.distributions),
+                user_attrs={"id": owed.id, "seed": owed.seed, "point": owed.point},
+                system_attrs=dict(suggestion.system_attrs),
+            ),
+        )
+        place = len(self._newest)
+        self._newest.append(self._storage.get_trial(row_id))
+        self._places[owed.id] = place
+        self._waiting.append(place)
+        return owed.id
+
+    def put_again(self, row: FrozenTrial) -> None:
+        """Write a new WAITING row for a trial that has ended."""
+        row_id = self._storage.create_new_trial(self._study._study_id, again(row))
+        place = self._places[row.user_attrs["id"]]
+        self._newest[place] = self._storage.get_trial(row_id)
+        bisect.insort(self._waiting, place)
+
+    def note(self, identity: str, **attributes: Any) -> None:  # JSON
+        """Write attributes of a trial, each in a record of its own."""
+        for key, value in attributes.items():
+            self._storage.set_trial_user_attr(self._written(identity), key, value)
+
+    def report(self, identity: str, *, epoch: int, value: float) -> None:
+        """Write the objective of an epoch; a second one of the epoch replaces it."""
+        row_id = self._written(identity)
+        self._storage.set_trial_intermediate_value(row_id, epoch, value)
+
+    def move(
+        self, identity: str, state: TrialState, values: Sequence[float] | None = None
+    ) -> None:
+        """Write a new state, with the final values where it is the last one."""
+        self._storage.set_trial_state_values(self._written(identity), state, values)
+        place = self._places[identity]
+        index = bisect.bisect_left(self._waiting, place)
+        was_waiting = self._waiting[index : index + 1] == [place]
+        if was_waiting and state is not TrialState.WAITING:
+            del self._waiting[index]
+        elif state is TrialState.WAITING and not was_waiting:
+            self._waiting.insert(index, place)
+
+
+def again(row: FrozenTrial) -> FrozenTrial:
+    """A WAITING row for a trial that has ended, without its failures.
+
+    A finished row cannot be written to; the newest row of an id counts. What the
+    trial reported comes along, and its next start goes on from its checkpoint.
+    """
+    kept = {key: row.user_attrs[key] for key in KEPT if key in row.user_attrs}
+    return create_trial(
+        state=TrialState.WAITING,
+        params=row.params,
+        distributions=row.distributions,
+        user_attrs={**kept, QUEUED_AFTER: len(kept.get("attempts", ()))},
+        system_attrs=row.system_attrs,
+        intermediate_values=row.intermediate_values,
+    )

@@ -1,0 +1,248 @@
+"""The Optuna study of a sweep on disk: opened, mended and read as a `Sweep`.
+
+It never decides anything and adds no trial; `journal` is the only writer.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.definition import experiment
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import LockedError, SweepNotFoundError, nearest
+from sweeper.host import examples, locks
+from sweeper.host.paths import SweepPaths, drop_torn_tail
+from sweeper.storage import database, records
+from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
+
+WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
+HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
+UID = "uid"  # the same: what tells this sweep from every other one
+STATES: Mapping[TrialState, State] = {
+    TrialState.WAITING: State.WAITING,
+    TrialState.RUNNING: State.RUNNING,
+    TrialState.COMPLETE: State.COMPLETE,
+    TrialState.PRUNED: State.PRUNED,
+    TrialState.FAIL: State.FAILED,
+}
+
+
+def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
+    """The storage that the experiment names: a file of the sweep, or a database.
+
+    Raises:
+        JournalError: the file is damaged before its last record, or is no database.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sweep.storage is None:
+        return records.open_file(paths.journal)
+    return database.open_url(database.url(sweep.storage, paths.folder))
+
+
+def study_name(sweep: Experiment, paths: SweepPaths, found: BaseStorage) -> str:
+    """The name of the sweep's study, which outlives a new name of the sweep.
+
+    A journal that lies in the sweep's folder holds the study of that sweep alone. In
+    a database that sweeps share, the name tells them apart.
+    """
+    names = [study.study_name for study in found.get_all_studies()]
+    is_own = sweep.storage is None or database.is_inside(sweep.storage, paths.folder)
+    return names[0] if is_own and len(names) == 1 else sweep.name
+
+
+def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
+    """The study to write to, made where it is missing.
+
+    Only under the sweep's lock: a record that a kill cut in half is dropped first,
+    since Optuna would glue the next record to it and never open the file again.
+    """
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    if sweep.storage is None:
+        drop_torn_tail(paths.journal)
+    found = storage(sweep, paths)
+    return optuna.create_study(
+        storage=found,
+        study_name=study_name(sweep, paths, found),
+        direction="maximize" if sweep.objective.mode == "max" else "minimize",
+        load_if_exists=True,
+    )
+
+
+def uid(study: Study) -> str:
+    """Eight hex digits that no other study has, whatever it is called.
+
+    They are drawn at its first start and stay with the study, wherever it is moved.
+    """
+    if UID not in study.user_attrs:
+        study.set_user_attr(UID, secrets.token_hex(4))
+    found: str = study.user_attrs[UID]
+    return found
+
+
+@contextlib.contextmanager
+def alone(paths: SweepPaths) -> Iterator[None]:
+    """Keep drivers, and a journal that outlived its own, from writing in a block.
+
+    Raises:
+        LockedError: one of them holds the sweep.
+    """
+    with (
+        locks.hold(paths.lock) as driver,
+        locks.hold(paths.journal_lock, wait_seconds=WRITER_SECONDS) as writer,
+    ):
+        other = driver or writer
+        if other is not None:
+            raise LockedError(
+                f"{paths.folder}: process {other.pid} on {other.host} drives this "
+                "sweep; stop it first"
+            )
+        yield
+
+
+def together(found: BaseStorage) -> AbstractContextManager[None]:
+    """Makes one write of the records of a block, where the journal is a file."""
+    backend = found._backend if isinstance(found, JournalStorage) else None
+    if isinstance(backend, records.Records):
+        return backend.together()
+    return contextlib.nullcontext()
+
+
+def load_sweep(folder: Path) -> Sweep:
+    """What the folder of a sweep holds now; safe while a driver writes.
+
+    Raises:
+        SweepNotFoundError: no sweep is there.
+        JournalError: its journal is damaged.
+    """
+    paths = SweepPaths(folder)
+    if not paths.experiment.exists():
+        raise SweepNotFoundError(_missing(folder))
+    loaded = experiment.load(paths.experiment)
+    return Reader(loaded, folder).sweep()
+
+
+class Reader:
+    """Reads one sweep again and again, at the cost of what is new."""
+
+    def __init__(self, loaded: Experiment, folder: Path) -> None:
+        self._experiment = loaded
+        self._paths = SweepPaths(folder)
+        self._storage: BaseStorage | None = None
+        self._known: dict[int, tuple[FrozenTrial, Trial]] = {}
+
+    def sweep(self) -> Sweep:
+        """The sweep as it stands now."""
+        trials, of_study = self._trials()
+        hidden = set(of_study.get(HIDDEN, ()))
+        return Sweep(
+            experiment=self._experiment,
+            trials=tuple(t for t in trials if t.id not in hidden),
+            hidden=tuple(t for t in trials if t.id in hidden),
+            folder=self._paths.folder,
+            uid=of_study.get(UID, ""),
+            is_running=locks.is_held(self._paths.lock),
+        )
+
+    def _trials(self) -> tuple[list[Trial], Mapping[str, Any]]:
+        """All trials, and the attributes of their study."""
+        if self._storage is None:
+            file = self._paths.journal
+            if self._experiment.storage is not None:
+                file = database.file(self._experiment.storage, self._paths.folder)
+            if not file.exists():
+                return [], {}
+            self._storage = storage(self._experiment, self._paths)
+        name = study_name(self._experiment, self._paths, self._storage)
+        try:
+            study_id = self._storage.get_study_id_from_name(name)
+        except KeyError:
+            return [], {}
+        rows = newest(self._storage.get_all_trials(study_id, deepcopy=False))
+        of_study = self._storage.get_study_user_attrs(study_id)
+        return [self._trial(frozen) for frozen in rows], of_study
+
+    def _trial(self, frozen: FrozenTrial) -> Trial:
+        known = self._known.get(frozen.number)
+        if known is None or known[0] is not frozen:
+            trial = to_trial(frozen)
+            best = trial.best(self._experiment.objective)
+            if best is not None:
+                found = examples.read(self._paths.trial(trial.id).examples)
+                is_of_best = found is not None and found.epoch == best[0]
+                trial = replace(trial, examples=found if is_of_best else None)
+            known = (frozen, trial)
+            self._known[frozen.number] = known
+        return known[1]
+
+
+def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """One row an id, its newest, in the order of the first rows.
+
+    An id has a second row when a failed trial was put back in the queue. A row
+    without an id is none of ours.
+    """
+    ours = (row for row in rows if "id" in row.user_attrs)
+    return list({row.user_attrs["id"]: row for row in ours}.values())
+
+
+def to_trial(frozen: FrozenTrial) -> Trial:
+    """Optuna's row in sweeper's words."""
+    attrs = frozen.user_attrs
+    progress = attrs.get("progress", {})
+    return Trial(
+        number=frozen.number,
+        id=attrs["id"],
+        params=frozen.params,
+        seed=attrs["seed"],
+        state=STATES[frozen.state],
+        values=dict(sorted(frozen.intermediate_values.items())),
+        metrics=progress.get("metrics", {}),
+        demand=Demand(**attrs["demand"]) if "demand" in attrs else Demand(cpus=1.0),
+        peak_bytes=progress.get("peak_bytes", 0),
+        memory_key=attrs.get("memory_key", ""),
+        rates=progress.get("rates", {}),
+        oom_shares=tuple(attrs.get("oom_shares", ())),
+        starts=len(attrs.get("attempts", ())),
+        attempts=tuple(to_attempt(data) for data in attrs.get("attempts", ())),
+        failures=tuple(to_failure(f) for f in attrs.get("failures", ())),
+        started_at=frozen.datetime_start,
+        ended_at=frozen.datetime_complete,
+        busy_seconds=progress.get("busy_seconds", 0.0),
+    )
+
+
+def to_attempt(data: Mapping[str, Any]) -> Attempt:
+    """A start as the journal stores it."""
+    return Attempt(
+        slot=data["slot"],
+        started_at=datetime.fromisoformat(data["at"]),
+        busy_before=data["busy_before"],
+        code=data.get("code", ""),
+    )
+
+
+def to_failure(data: Mapping[str, object]) -> Failure:
+    """A failure as the journal stores it."""
+    return Failure(
+        kind=FailureKind(str(data["kind"])),
+        message=str(data["message"]),
+        step=int(str(data["step"])),
+        traceback=str(data.get("traceback", "")),
+    )
+
+
+def _missing(folder: Path) -> str:
+    sweeps = folder.parent
+    names = [p.parent.name for p in sweeps.glob("*/experiment.yaml")]
+    hint = nearest(folder.name, names)
+    return f"{folder}: no sweep is there; {hint} (another place: --sweeps DIR)"

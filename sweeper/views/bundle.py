@@ -1,0 +1,65 @@
+"""One trial as a folder that stands alone: what is needed to use and to judge it."""
+
+import shutil
+from pathlib import Path
+
+from sweeper.errors import SweeperError, SweepNotFoundError
+from sweeper.host.paths import TrialPaths, write_text
+from sweeper.scheduling import spec
+from sweeper.statistics.leaderboard import found
+from sweeper.storage.export import cell, value_cell
+from sweeper.trial import Sweep, Trial
+
+CARD = "README.md"
+
+
+def copy(sweep: Sweep, trial: Trial, target: Path) -> tuple[str, ...]:
+    """Copy config, spec, checkpoint and ONNX, and write a model card; their names.
+
+    Raises:
+        SweepNotFoundError: the trial has no checkpoint.
+        SweeperError: `target` is not empty.
+    """
+    paths = sweep.paths.trial(trial.id)
+    if not (paths.best.exists() or paths.last.exists()):
+        raise SweepNotFoundError(
+            f"{paths.checkpoints}: trial {trial.id} has no checkpoint; export one "
+            "that has, as `sweeper status` shows them"
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise SweeperError(
+            f"{target}: not an empty folder; nothing is overwritten; name a new one"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    names = []
+    for path in _files(paths):
+        shutil.copy2(path, target / path.name)
+        names.append(path.name)
+    write_text(target / CARD, card(sweep, trial, names))
+    return (*names, CARD)
+
+
+def _files(paths: TrialPaths) -> list[Path]:
+    checkpoint = paths.best if paths.best.exists() else paths.last
+    onnx = sorted(paths.artifacts.glob("*.onnx*"))
+    return [p for p in (paths.config, paths.spec, checkpoint, *onnx) if p.exists()]
+
+
+def card(sweep: Sweep, trial: Trial, names: list[str]) -> str:
+    """The model card: what it is, what it reached, how it was made."""
+    objective = sweep.experiment.objective
+    result = found(trial, objective)
+    reached = f"{result[1]:.6g} at epoch {result[0]}" if result else "no value"
+    lines = [f"# {sweep.experiment.name} {trial.id}", ""]
+    lines += [sweep.experiment.notes, ""] if sweep.experiment.notes else []
+    lines += [f"- {objective.metric} ({objective.mode}): {reached}"]
+    lines += [f"- seed {trial.seed}, state {trial.state}, {trial.starts} starts"]
+    lines += [f"- target `{sweep.experiment.target}`", "", "| parameter | value |"]
+    lines += ["|---|---|"]
+    lines += [f"| {cell(k)} | {cell(value_cell(v))} |" for k, v in trial.params.items()]
+    lines += ["", "| last metric | value |", "|---|---|"]
+    lines += [f"| {cell(k)} | {v:.6g} |" for k, v in sorted(trial.metrics.items())]
+    command = spec.stored_command(sweep.paths.trial(trial.id).spec)
+    lines += ["", "Train it again:", "", "```", command or "(never started)", "```"]
+    lines += ["", "Files: " + ", ".join(f"`{name}`" for name in names)]
+    return "\n".join(lines) + "\n"

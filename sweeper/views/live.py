@@ -1,0 +1,199 @@
+"""A sweep on a terminal while it runs, and as plain data for programs.
+
+Everything that a user wrote is printed as text, never as markup.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sweeper.cards import packed
+from sweeper.scheduling.events import Event
+from sweeper.statistics.leaderboard import best, found
+from sweeper.storage.export import plain
+from sweeper.trial import Sweep, Trial
+from sweeper.views.tables import leaderboard_view, status_view, sweep_state
+
+__all__ = [
+    "Display",
+    "best_json",
+    "display",
+    "leaderboard_view",
+    "status_json",
+    "status_view",
+    "sweep_state",
+]
+
+MAX_ROWS = 12  # of the leaderboard while it is live
+REFRESH_PER_SECOND = 4
+
+
+class Display(Protocol):
+    """Where a driver shows what happens."""
+
+    def event(self, line: Event | str) -> None:
+        """Show one event, or a notice."""
+
+    def update(self, sweep: Sweep) -> None:
+        """Show where the sweep stands."""
+
+
+class Lines:
+    """One plain line an event, however long: for pipes and logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def event(self, line: Event | str) -> None:
+        """Print the line."""
+        self._console.print(Text(plain(line)), soft_wrap=True)
+
+    def update(self, sweep: Sweep) -> None:
+        """Nothing: the events say it."""
+
+
+class Silence:
+    """Shows nothing."""
+
+    def event(self, line: Event | str) -> None:
+        """Nothing."""
+
+    def update(self, sweep: Sweep) -> None:
+        """Nothing."""
+
+
+class JsonLines:
+    """One JSON object a line on standard output, for programs."""
+
+    def event(self, line: Event | str) -> None:
+        """Write the event."""
+        if isinstance(line, Event):
+            write_json_line(line.kind, trial=line.trial, **line.data)
+        else:
+            write_json_line("notice", message=line)
+
+    def update(self, sweep: Sweep) -> None:
+        """Nothing: the events say it."""
+
+
+def write_json_line(event: str, **data: object) -> None:
+    """Write one event as JSON, at once."""
+    sys.stdout.write(json.dumps({"event": event, **data}, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class Screen:
+    """A table that redraws itself in place, below the events.
+
+    Args:
+        total: trials of the whole sweep, 0 where nobody knows.
+    """
+
+    def __init__(self, live: Live, *, total: int = 0) -> None:
+        self._live = live
+        self._total = total
+        self._shown: Sweep | None = None
+
+    def event(self, line: Event | str) -> None:
+        """Print the line above the table."""
+        self._live.console.print(Text(plain(line), style="dim"))
+
+    def update(self, sweep: Sweep) -> None:
+        """Redraw, if anything changed."""
+        if self._shown is None or self._shown.trials != sweep.trials:
+            height = self._live.console.height
+            rows = max(3, min(MAX_ROWS, (height - 6) // 3))
+            self._live.update(status_view(sweep, max_rows=rows, total=self._total))
+            self._shown = sweep
+
+
+@contextmanager
+def display(
+    console: Console, *, quiet: bool, is_json: bool = False, total: int = 0
+) -> Iterator[Display]:
+    """What suits the console: a live table on a terminal, else lines, else nothing."""
+    if is_json:
+        yield JsonLines()
+    elif quiet:
+        yield Silence()
+    elif not console.is_terminal:
+        yield Lines(console)
+    else:
+        live = Live(
+            console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True
+        )
+        with live:
+            yield Screen(live, total=total)
+
+
+def status_json(sweep: Sweep) -> dict[str, object]:
+    """The sweep as plain data, for `status --json`."""
+    return {
+        "name": sweep.experiment.name,
+        "state": sweep_state(sweep),
+        "folder": str(sweep.folder),
+        "objective": sweep.experiment.objective.model_dump(),
+        "packing": packed.to_json(sweep),
+        "trials": [_trial_json(sweep, trial) for trial in sweep.trials],
+        "hidden": [trial.id for trial in sweep.hidden],
+    }
+
+
+def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
+    result = found(trial, sweep.experiment.objective)
+    return {
+        "number": trial.number,
+        "id": trial.id,
+        "state": str(trial.state),
+        "params": dict(trial.params),
+        "seed": trial.seed,
+        "value": result[1] if result else None,
+        "best_epoch": result[0] if result else None,
+        "epochs": {str(e): _number(v) for e, v in trial.values.items()},
+        "metrics": {k: _number(v) for k, v in trial.metrics.items()},
+        "starts": trial.starts,
+        "code": trial.attempts[-1].code if trial.attempts else "",
+        "busy_seconds": trial.busy_seconds,
+        "failures": [
+            {"kind": str(f.kind), "message": f.message, "step": f.step}
+            for f in trial.failures
+        ],
+    }
+
+
+def best_summary(sweep: Sweep) -> dict[str, object]:
+    """Id, value and epoch of the best trial; nothing before the first value."""
+    trial = best(sweep)
+    result = found(trial, sweep.experiment.objective) if trial else None
+    if trial is None or result is None:
+        return {"best": None}
+    return {"best": trial.id, "value": result[1], "epoch": result[0]}
+
+
+def best_json(sweep: Sweep, trial: Trial, *, command: str) -> dict[str, object]:
+    """The best trial as plain data, for `best --json`."""
+    paths = sweep.paths.trial(trial.id)
+    result = found(trial, sweep.experiment.objective)
+    checkpoint = paths.best if paths.best.exists() else paths.last
+    return {
+        "id": trial.id,
+        "value": result[1] if result else None,
+        "epoch": result[0] if result else None,
+        "params": dict(trial.params),
+        "seed": trial.seed,
+        "folder": str(paths.folder),
+        "checkpoint": str(checkpoint) if checkpoint.exists() else None,
+        "command": command,
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

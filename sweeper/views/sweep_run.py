@@ -1,0 +1,150 @@
+"""The W&B run of a whole sweep, of job type "sweep" in the group of its trials.
+
+It is written at the end of each start of the driver, from a snapshot of the sweep; an
+outage of W&B is a warning and nothing more.
+"""
+
+import logging
+import math
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sweeper.callbacks import wandb
+from sweeper.callbacks.wandb_rows import Rows
+from sweeper.host import fragments
+from sweeper.host.redaction import redacted
+from sweeper.scheduling.spec import run_id
+from sweeper.statistics import leaderboard
+from sweeper.storage.export import FIGURES, state_text, tie_text
+from sweeper.trial import Stop, StopReason, Sweep
+
+log = logging.getLogger(__name__)
+
+JOB_TYPE = "sweep"
+
+
+def record(sweep: Sweep, stop: Stop) -> None:
+    """Log the leaderboard and the report of a sweep; nothing for `wandb: none`."""
+    settings = sweep.experiment.wandb
+    mode = wandb.mode(settings.mode)
+    if mode == "none" or not sweep.trials:
+        return
+    import wandb as client
+
+    before = dict(os.environ)
+    earlier = fragments.find(sweep.folder)
+    try:
+        run = wandb.open_run(
+            sweep.folder,
+            mode,
+            id=run_id("sweep", sweep.uid),
+            project=settings.project,
+            entity=settings.entity or None,
+            group=sweep.experiment.name,
+            job_type=JOB_TYPE,
+            name=sweep.experiment.name,
+            notes=sweep.experiment.notes or None,
+            tags=list(settings.tags) or None,
+            config=redacted(sweep.experiment.model_dump(mode="json"), wandb.hidden()),
+        )
+        held = Rows(row for fragment in earlier for row in fragment.rows)
+        step = max(held.next_step, run.step)
+        run.log(_row(sweep, client), step=step, commit=True)
+        run.summary.update(summary(sweep, stop))
+        run.finish(exit_code=0)
+        if settings.sweep_page and mode == "online":
+            _attach(sweep, client)
+    except (client.Error, OSError, ValueError) as error:
+        log.warning("W&B: no run of the sweep: %s", str(error).splitlines()[0])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
+    columns, rows = table(sweep)
+    row: dict[str, object] = {
+        "leaderboard": client.Table(columns=columns, data=rows, allow_mixed_types=True)
+    }
+    report = sweep.folder / "report.html"
+    if report.exists():
+        row["report"] = client.Html(report.read_text(encoding="utf-8"), inject=False)
+    return row
+
+
+def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
+    """Column names and rows of the leaderboard; None where there is no value."""
+    names = leaderboard.varied(sweep)
+    rows: list[list[object]] = [
+        [
+            row.rank or None,
+            *(row.params.get(name) for name in names),
+            *map(_number, (row.mean, row.std, row.low, row.high)),
+            len(row.values),
+            _number(row.p),
+            tie_text(row),
+            *map(_number, (row.delta, row.delta_low, row.delta_high)),
+            row.best_epoch or None,
+            state_text(row.states),
+            " ".join(map(str, row.seeds)),
+            " ".join(trial.id for trial in row.trials),
+        ]
+        for row in leaderboard.rank(sweep)
+    ]
+    return ["rank", *names, *FIGURES], rows
+
+
+def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
+    """Where the sweep stands, as the summary of its run."""
+    best = leaderboard.best(sweep)
+    states = Counter(trial.state for trial in sweep.trials)
+    found = leaderboard.found(best, sweep.experiment.objective) if best else None
+    reason = "" if stop.reason is StopReason.NONE else f"{stop.reason}: {stop.message}"
+    return {
+        "trials": len(sweep.trials),
+        **{f"trials/{state}": count for state, count in states.items()},
+        "stop_reason": reason.removesuffix(": "),
+        **(
+            {
+                f"best/{sweep.experiment.objective.metric}": found[1],
+                "best/epoch": found[0],
+                "best/trial": best.id,
+            }
+            if best and found
+            else {}
+        ),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _attach(sweep: Sweep, client: Any) -> None:
+    """Show the trials' runs on a native Sweep page too; made once for each sweep.
+
+    No agent runs them: a run under one cannot be resumed.
+    """
+    marker = Path(sweep.folder, "wandb", "sweep_page.txt")
+    if marker.exists():
+        return
+    objective = sweep.experiment.objective
+    goal = "maximize" if objective.mode == "max" else "minimize"
+    parameters = {
+        name: {"values": list(dict.fromkeys(t.params.get(name) for t in sweep.trials))}
+        for name in leaderboard.varied(sweep)
+    }
+    identity = client.sweep(
+        {
+            "name": sweep.experiment.name,
+            "method": "grid",
+            "metric": {"name": objective.metric, "goal": goal},
+            "parameters": parameters,
+        },
+        entity=sweep.experiment.wandb.entity or None,
+        project=sweep.experiment.wandb.project,
+        prior_runs=[run_id(trial.id, sweep.uid) for trial in sweep.trials],
+    )
+    marker.write_text(f"{identity}\n", encoding="utf-8")
