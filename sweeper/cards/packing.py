@@ -27,7 +27,8 @@ class Card:
     Attributes:
         name: Ray's accelerator type.
         device_bytes: what torch reports as its total memory, the least seen.
-        teraflops: dense peak in half precision, and in single precision.
+        teraflops: dense peak in half precision, and in single precision; 0 for not
+            known.
     """
 
     name: str
@@ -48,6 +49,39 @@ CARDS: Mapping[str, Card] = {
         ("H100", 79.10, (989.0, 67.0)),
     )
 }
+
+
+def find_card(text: str) -> Card | None:
+    """The card that "T4" names, or "RTX4090:23.6" with its GiB; None for "".
+
+    A size serves for cards that are not in the table and for parts of one (MIG).
+
+    Raises:
+        DemandError: it is not known and has no size, or the size is no number.
+
+    >>> find_card("T4:2").device_bytes / GIB
+    2.0
+    """
+    name, _, size = text.partition(":")
+    known = CARDS.get(name)
+    if not size:
+        if name and known is None:
+            raise DemandError(
+                f"resources.accelerator: {name!r}: no card of that name is known; "
+                f"known: {', '.join(CARDS)}; give --card, such as --card {name}:24 "
+                "with its GiB"
+            )
+        return known
+    try:
+        gib = float(size)
+    except ValueError:
+        gib = 0.0
+    if not name or not 0 < gib < math.inf:
+        raise DemandError(
+            f"--card {text}: {size!r} is no size; give a name and GiB, as T4:14.56"
+        )
+    peak = known.teraflops if known else (0.0, 0.0)
+    return Card(name=name, device_bytes=int(gib * GIB), teraflops=peak)
 
 
 def slots(

@@ -19,7 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, as for run")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--cards", type=int, default=1, help="GPUs to plan for")
-    parser.add_argument("--card", default="", help="their type (default: the file's)")
+    parser.add_argument(
+        "--card", default="", help="their type, or X:24 with GiB (default: the file's)"
+    )
     parser.add_argument(
         "--cpus-per-card", type=float, default=4.0, help="cores for each GPU"
     )

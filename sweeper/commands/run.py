@@ -20,7 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", default="", help="a running Ray cluster, or auto")
     parser.add_argument("--num-cpus", type=int, help="logical cores of a local Ray")
     parser.add_argument("--num-gpus", type=int, help="logical GPUs of a local Ray")
-    parser.add_argument("--card", default="", help="type of the logical GPUs")
+    parser.add_argument(
+        "--card", default="", help="their type, such as T4, or X:24 with GiB"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("-q", "--quiet", action="store_true", help="no events")
     how.add_argument("--json", action="store_true", help="one JSON object an event")

@@ -15,8 +15,7 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from sweeper.cards import packing
-from sweeper.cards.packing import CARDS, Card, Node
-from sweeper.errors import DemandError
+from sweeper.cards.packing import Card, Node
 from sweeper.host.paths import SweepPaths
 from sweeper.memory import kinds, prediction
 from sweeper.memory.prediction import Prediction
@@ -38,7 +37,8 @@ class Machines:
 
     Attributes:
         cards: how many GPUs.
-        card: their type, else the experiment's accelerator.
+        card: their type and size as `packing.find_card` reads it, else the
+            experiment's accelerator.
         cpus_per_card: cores of the host for each of them.
     """
 
@@ -81,7 +81,7 @@ def preview(
     """
     experiment = plan.experiment
     points, is_exact = sample(plan)
-    card = find_card(machines.card or experiment.resources.accelerator)
+    card = packing.find_card(machines.card or experiment.resources.accelerator)
     if experiment.resources.gpus == 0:
         card = None
     nodes = _nodes(card, machines)
@@ -108,22 +108,6 @@ def preview(
             given=_given(plan, given, card, most=_spread(points, nodes)),
         ),
     )
-
-
-def find_card(name: str) -> Card | None:
-    """The card of a name; None for "".
-
-    Raises:
-        DemandError: it is not known.
-    """
-    if not name:
-        return None
-    if name not in CARDS:
-        raise DemandError(
-            f"resources.accelerator: {name!r}: no card of that name is known; known: "
-            f"{', '.join(CARDS)}; give --card"
-        )
-    return CARDS[name]
 
 
 def _nodes(card: Card | None, machines: Machines) -> tuple[Node, ...]:

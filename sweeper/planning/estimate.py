@@ -210,6 +210,8 @@ def _step_seconds(
         return 0.0, "unknown"
     half, single = card.teraflops
     peak = single if prediction.precision in ("", "32-true", "32") else half
+    if not peak:
+        return 0.0, "unknown"
     return prediction.flops / (peak * 1e12 * UTILISATION), "from FLOPs"
 
 

@@ -29,6 +29,7 @@ from sweeper.trial import Demand
 NAMESPACE = "sweeper"
 EXTRAS = ("start_api_server", "start_monitor")  # methods of Ray's head node
 ACCELERATOR = "accelerator_type:"
+CARD_MIB = "card_mib"  # resource of a node: memory of a card that no table knows
 OBJECT_STORE_BYTES = 128 * 1024**2  # nothing of ours goes through it
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -58,7 +59,7 @@ def start(
         num_cpus: logical cores of a cluster that is started, None: the machine's.
         num_gpus: logical devices of it, None: the machine's.
         scratch: folder for Ray's sockets and logs.
-        card: type of its logical devices, as `resources.accelerator` names it.
+        card: type of its logical devices, as `packing.find_card` reads it.
     """
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     connect = functools.partial(
@@ -75,9 +76,19 @@ def start(
             num_gpus=num_gpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            resources={ACCELERATOR + card: float(num_gpus or 1)} if card else None,
+            resources=_card_resources(card, num_gpus),
             _temp_dir=str(scratch),
         )
+
+
+def _card_resources(text: str, num_gpus: int | None) -> dict[str, float] | None:
+    card = packing.find_card(text)
+    if card is None:
+        return None
+    return {
+        ACCELERATOR + card.name: float(num_gpus or 1),
+        CARD_MIB: float(card.device_bytes // packing.MIB),
+    }
 
 
 @contextmanager
@@ -209,11 +220,12 @@ def _node(resources: Mapping[str, float]) -> Node:
     accelerator = types[0] if types else ""
     gpus = int(resources.get("GPU", 0))
     card = CARDS.get(accelerator)
+    known = card.device_bytes if card else devices.memory() if gpus else 0
     return Node(
         cpus=resources.get("CPU", 0.0),
         gpus=gpus,
         accelerator=accelerator,
-        device_bytes=card.device_bytes if card else devices.memory() if gpus else 0,
+        device_bytes=int(resources.get(CARD_MIB, 0.0) * packing.MIB) or known,
     )
 
 

@@ -42,7 +42,7 @@ class ClusterOptions:
         address: a running cluster, "auto" for this machine's; "" starts one.
         cpus: logical cores of the cluster that is started, None for the machine's.
         gpus: logical devices of it, None for the machine's.
-        card: type of its logical devices, "" for none.
+        card: type of its logical devices, as `packing.find_card` reads it.
     """
 
     address: str = ""

@@ -1,10 +1,12 @@
-"""Trials that run out of a logical card's memory, over a kill of the driver."""
+"""Logical cards: shares by predicted memory, and what follows when it ran out."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import LOOP, driver, status
+from sweeper import packing, store
+from tests.e2e.harness import LOOP, ROOT, driver, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -48,3 +50,56 @@ def test_the_ladder_is_climbed_over_a_kill_and_never_a_rung_too_many(
         seen = list(map(float, shares.split()))
         assert seen == sorted(seen)
         assert set(seen) == {0.25, 0.5, 1.0}
+
+
+CARD = "T4:1.55"  # so small that the four kinds of trials differ in their shares
+CARDS = 2
+DIGITS = """
+name: packed
+project: {project}
+overrides: [data=digits, trainer=cpu, trainer.max_epochs=1, callbacks=none,
+  logging=none, +trainer.limit_train_batches=1, +trainer.limit_val_batches=1,
+  +callbacks.where._target_=tests.e2e.whereabouts.Whereabouts]
+search_space: {{model: 'small_cnn, resnet18', data.batch_size: [64, 1024]}}
+seeds: [1, 2]
+objective: {{metric: val/acc_top1, mode: max}}
+resources: {{gpus: auto, accelerator: T4}}
+wandb: none
+"""
+
+
+def test_cards_are_filled_by_predicted_memory_and_never_overfilled(
+    tmp_path: Path,
+) -> None:
+    """Whole cards, halves and thirds through Ray on two logical cards."""
+    sweeps, file = tmp_path / "sweeps", tmp_path / "packed.yaml"
+    file.write_text(DIGITS.format(project=ROOT))
+    run = (file, "--num-cpus", 8, "--num-gpus", CARDS, "--card", CARD)
+    with driver(*run, "--sweeps", sweeps, output=tmp_path / "out") as first:
+        assert first.wait() == 0, first.output.read_text()
+    found = store.load_sweep(sweeps / "packed")
+    predicted = json.loads(found.paths.memory.read_text())["predictions"]
+    card = packing.find_card(CARD)
+    assert card is not None
+    stays = []
+    for trial in found.trials:
+        peak = predicted[trial.memory_key]["peak_bytes"]
+        count = packing.slots(peak, device_bytes=card.device_bytes)
+        assert trial.demand.gpus == packing.share(count)
+        assert trial.demand.accelerator == "T4"
+        folder = found.paths.trial(trial.id).folder
+        stays.append(json.loads((folder / "whereabouts.json").read_text()))
+        assert stays[-1][1] == trial.demand.gpus
+    assert sorted(share for _, share, _, _ in stays) == [
+        *(2 * [0.3333]),
+        *(4 * [0.5]),
+        *(2 * [1.0]),
+    ]
+    assert len({card for card, *_ in stays}) == CARDS
+    most = 0
+    for place, _, moment, _ in stays:
+        there = [s for c, s, b, e in stays if c == place and b <= moment < e]
+        assert sum(there) <= 1.0
+        assert len(there) <= packing.per_card(min(there))
+        most = max(most, len(there))
+    assert most >= 2
