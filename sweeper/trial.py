@@ -5,7 +5,7 @@ It holds no behaviour that touches a file, a clock or a random generator.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -113,8 +113,11 @@ class Trial:
         metrics: every logged scalar of the last reported epoch.
         examples: which validation examples its best epoch got right, None if unknown.
         memory_key: names all trials that take the same memory; "" without a GPU.
-        rates: steps a second, by trials a card.
-        oom_shares: shares of a card that were too small.
+        card: type of the card of its newest start, "" without one.
+        utilisation: share of time that the whole card computed, the mean over its
+            reports; None where it was not measured.
+        rates: steps a second, by type of card and trials on it.
+        oom_shares: shares that were too small, by type of card.
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
@@ -131,8 +134,10 @@ class Trial:
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
     peak_bytes: int = 0
     memory_key: str = ""
-    rates: Mapping[str, float] = field(default_factory=dict)
-    oom_shares: tuple[float, ...] = ()
+    card: str = ""
+    utilisation: float | None = None
+    rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    oom_shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
     starts: int = 0
     attempts: tuple[Attempt, ...] = ()
     failures: tuple[Failure, ...] = ()

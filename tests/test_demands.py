@@ -21,6 +21,7 @@ from sweeper.search.past import Past
 from sweeper.search_space import space
 from sweeper.storage import store
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep, Trial
+from sweeper.views import frames, live
 from tests.helpers import LAUNCH, make_experiment
 
 QUARTER = Demand(cpus=1.0, gpus=0.25, accelerator="T4")
@@ -313,7 +314,8 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
             assert journal.claim(slot, asked) == asked
             journal.start(slot)
         for slot in slots:
-            _report(journal, slot, {"rate": min(4.0, 10 / count)})
+            rate = min(4.0, 10 / count)
+            _report(journal, slot, {"rate": rate, "utilisation": 0.75})
         for slot in slots:
             journal.finish(slot)
     assert counts[0] == 4
@@ -322,7 +324,73 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
     assert asked is not None
     assert round(1 / asked.gpus) == 3
     (line,) = packed.lines(_sweep(tmp_path))
-    assert line == "packing batch_size=8: 3 a T4, 10 steps/s a card with 3 (best)"
+    assert line == (
+        "packing batch_size=8: 3 a T4, 75% busy, 10 steps/s a card with 3 (best)"
+    )
     (data,) = packed.to_json(_sweep(tmp_path))
     assert data["best_per_card"] == 3
     assert data["is_settled"]
+
+
+def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None:
+    """Speeds and memory that ran out are those of a T4; an L4 starts anew."""
+    keys = {"search_space": {"batch_size": [8], "lr": [i / 100 for i in range(1, 60)]}}
+    launch = replace(
+        AUTO,
+        cards=1,
+        slots=4,
+        peaks={"batch_size=8": 3 * GIB},
+        demand=replace(AUTO.demand, accelerator=""),
+        accelerators=("T4",),
+    )
+    on_t4 = _open(tmp_path, launch, **keys)
+    for slot in "abc":
+        assert on_t4.claim(slot) is not None
+        on_t4.start(slot, "T4")
+    for slot in "abc":
+        _report(on_t4, slot, {"rate": 1.0})
+    on_t4.fail("c", _oom())
+    asked = on_t4.peek()
+    assert asked is not None
+    assert asked.gpus == 1.0
+    other = replace(launch, accelerators=("L4",), device_bytes=CARDS["L4"].device_bytes)
+    on_l4 = _open(tmp_path, other, **keys)
+    for slot in "abcde":
+        asked = on_l4.claim(slot)
+        assert asked is not None
+        assert asked.gpus == share(5)
+        on_l4.start(slot, "L4")
+    for slot in "abcde":
+        _report(on_l4, slot, {"rate": 2.0})
+    lines = [data["accelerator"] for data in packed.to_json(_sweep(tmp_path))]
+    assert sorted(lines) == ["L4"]
+    rates = {trial.id: trial.rates for trial in _trials(tmp_path).values()}
+    assert {"T4": {"3": 1.0}, "L4": {"5": 2.0}} in rates.values()
+    again = _open(tmp_path, launch, **keys).peek()  # back on T4s: alone
+    assert again is not None
+    assert again.gpus == 1.0
+
+
+def test_what_was_measured_of_a_card_is_kept_for_each_trial(tmp_path: Path) -> None:
+    keys = {"search_space": {"batch_size": [8]}}
+    journal = _open(tmp_path, **keys)
+    journal.claim("a")
+    journal.start("a", "T4")
+    for epoch, busy in enumerate((0.5, 0.7), start=1):
+        usage = {"peak_bytes": epoch * GIB, "utilisation": busy}
+        _report(journal, "a", usage, epoch=epoch)
+    journal = _open(tmp_path, **keys)  # and over a restart
+    journal.claim("a")
+    journal.start("a", "T4")
+    _report(journal, "a", {"peak_bytes": GIB, "utilisation": 0.9}, epoch=3)
+    _report(journal, "a", {}, epoch=4)
+    sweep = _sweep(tmp_path)
+    (trial,) = sweep.trials
+    assert trial.peak_bytes == 2 * GIB
+    assert trial.utilisation == pytest.approx(0.7)
+    assert packed.measured(trial) == (
+        "0.25 of a T4, peak 2048 MiB, the card was 70% busy"
+    )
+    (shown,) = live.status_json(sweep)["trials"]  # type: ignore[misc]  # JSON
+    assert shown["utilisation"] == trial.utilisation
+    assert list(frames.trials(sweep)["card"]) == ["T4"]

@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sweeper.cards import lessons, throughput
 from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
 from sweeper.planning.simulator import Model, Result, Simulator
 from sweeper.search_space import space
@@ -22,7 +24,11 @@ def _peak(per_card: int) -> int:
     return int((T4 / per_card - CONTEXT_BYTES) / HEADROOM) - 1
 
 
-def _simulate(
+def _simulate(folder: Path, models: Mapping[str, Model], **keys: Any) -> Result:
+    return _simulator(folder, models, **keys).run()
+
+
+def _simulator(
     folder: Path,
     models: Mapping[str, Model],
     *,
@@ -31,7 +37,7 @@ def _simulate(
     hours_to_loss: float = 0.0,
     is_measuring: bool = True,
     **keys: object,
-) -> Result:
+) -> Simulator:
     nodes = [Node(cpus=4.0, gpus=1, accelerator="T4", device_bytes=T4)] * cards
     sizes = [int(key.partition("=")[2]) for key in models]
     keys = {
@@ -66,7 +72,7 @@ def _simulate(
         learn=_curve,
         hours_to_loss=hours_to_loss,
         is_measuring=is_measuring,
-    ).run()
+    )
 
 
 def _curve(spec: TrialSpec, epoch: int) -> float:
@@ -158,6 +164,24 @@ def test_packing_by_memory_beats_one_trial_a_card(tmp_path: Path) -> None:
         for gpus in ("auto", 1.0)
     }
     assert seconds["auto"] < 0.5 * seconds["1.0"]
+
+
+@pytest.mark.parametrize(
+    ("busy", "best"),
+    # One more is worth it while it raises the sum by 5 %: 4 trials that want 0.3 of a
+    # card each do 3.33 of their own speed together, and 3 do 3.
+    [(1.0, 1), (0.97, 1), (0.5, 2), (0.3, 4), (0.13, 8), (0.05, 8)],
+)
+def test_the_guard_finds_how_many_trials_a_bucket_of_tokens_is_worth(
+    tmp_path: Path, busy: float, best: int
+) -> None:
+    models = {SMALL: Model(peak_bytes=_peak(8), busy=busy, epochs=2)}
+    simulator = _simulator(tmp_path, models, cards=2, trials_each=120)
+    assert simulator.run().most == 8  # as many as memory holds, at first
+    rows = simulator.journal._rows.all()
+    lesson = lessons.learn(row.user_attrs for row in rows)[SMALL]
+    assert throughput.best(lesson.rates["T4"], limit=8) == (best, True)
+    assert {row.user_attrs["demand"]["gpus"] for row in rows[-10:]} == {1 / best}
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """What the driver of this machine's NVIDIA cards says, without a CUDA context.
 
-Without a card or a driver every answer is 0.
+Without a card or a driver it knows nothing.
 """
 
 import functools
@@ -29,12 +29,15 @@ def memory(index: int = 0) -> int:
     return int(found.total) - int(found.reserved)
 
 
-def utilisation(uuid: str) -> float:
-    """Share of the last second that a card computed, 0 to 1; 0 where it cannot say."""
+def utilisation(uuid: str) -> float | None:
+    """Share of the last second that a card computed, 0 to 1; None for not known.
+
+    All processes of the card count. A part of a card (MIG) does not say.
+    """
     if not _is_there():
-        return 0.0
+        return None
     try:
         handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
         return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
     except pynvml.NVMLError:
-        return 0.0
+        return None

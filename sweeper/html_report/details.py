@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from sweeper.cards import packed
 from sweeper.html_report import files
 from sweeper.html_report.board import text
 from sweeper.scheduling import spec
@@ -51,7 +52,9 @@ def _trial(
     value = short(result[1]) if result else "no value"
     delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
     point = " ".join(f"{name}={text(v)}" for name, v in row.params.items())
+    device = packed.measured(trial)
     parts = [f"<p>seed {trial.seed}, {trial.state}, {_starts(trial)}</p>"]
+    parts += [f"<p>{text(device)}</p>"] if device else []
     if base is not None and trial.id != base.id:
         changed = configs.differences(base_config, configs.config(paths))
         parts.append(_differences(changed, what))

@@ -181,7 +181,7 @@ class Simulator:
             self._begin(name, asked, place)
 
     def _begin(self, name: str, demand: Demand, place: Place) -> None:
-        spec = self.journal.start(name)
+        spec = self.journal.start(name, self._nodes[place.node].accelerator)
         model = self._models[memory_key(spec.params, space=self._space)]
         trial = _Running(
             spec=spec,

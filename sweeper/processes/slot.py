@@ -26,7 +26,7 @@ class JournalClient(Protocol):
     def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
         """Reserve the next trial."""
 
-    def start(self, slot: str) -> TrialSpec:
+    def start(self, slot: str, card: str = "") -> TrialSpec:
         """Mark it as running."""
 
     def report(self, slot: str, report: Report) -> Decision:
@@ -52,6 +52,7 @@ def run(
     demand: Demand,
     connect: Callable[[], socket.socket],
     env: Mapping[str, str],
+    card: str = "",
 ) -> None:
     """Run the claimed trial, then every further one of the same demand.
 
@@ -60,9 +61,10 @@ def run(
         demand: what the slot was given.
         connect: a new connection to the node's template.
         env: environment of the slot's device, such as CUDA_VISIBLE_DEVICES.
+        card: its type, "" for none or an unknown one.
     """
     while True:
-        spec = journal.start(slot)
+        spec = journal.start(slot, card)
         with connect() as connection:
             _run_one(slot, journal, spec=spec, connection=connection, env=env)
         if journal.claim(slot, demand) is None:

@@ -31,7 +31,9 @@ class Meter:
             return {}
         found = {"peak_bytes": float(torch.cuda.max_memory_allocated())}
         uuid = str(torch.cuda.get_device_properties(0).uuid)
-        found["utilisation"] = devices.utilisation(f"GPU-{uuid}")
+        utilisation = devices.utilisation(f"GPU-{uuid}")
+        if utilisation is not None:
+            found["utilisation"] = utilisation
         rate = self.rate(step, now=time.monotonic())
         return {**found, "rate": rate} if rate else found
 

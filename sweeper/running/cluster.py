@@ -164,7 +164,11 @@ def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch
         ExperimentError: no node of the cluster holds one trial.
     """
     demand = settle_demand(plan.experiment)
-    found = [node for node in nodes() if node.gpus] if demand.gpus else []
+    found = [
+        node
+        for node in nodes()
+        if demand.gpus and node.gpus and demand.accelerator in ("", node.accelerator)
+    ]
     smallest = min(found, key=lambda node: node.cpus / node.gpus, default=None)
     device_bytes = min((node.device_bytes for node in found), default=0)
     is_auto = plan.experiment.resources.gpus == "auto" and demand.gpus > 0
@@ -185,6 +189,7 @@ def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch
         peaks=peaks,
         device_bytes=device_bytes,
         cards=sum(node.gpus for node in found),
+        accelerators=tuple(sorted({node.accelerator for node in found})),
         trials=plan.num_trials or 0,
         node_cpus=smallest.cpus if smallest else 0.0,
         node_gpus=smallest.gpus if smallest else 0,
@@ -209,6 +214,20 @@ def nodes() -> list[Node]:
     """The machines of the cluster that are alive."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [_node(node["Resources"]) for node in found if node["Alive"]]
+
+
+def own_card() -> str:
+    """Type of the cards of the node that this process is on; "" for none."""
+    here = ray.get_runtime_context().get_node_id()
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(
+        (
+            _node(node["Resources"]).accelerator
+            for node in found
+            if node["NodeID"] == here
+        ),
+        "",
+    )
 
 
 def _node(resources: Mapping[str, float]) -> Node:

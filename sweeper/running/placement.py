@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from sweeper.cards.packing import Node, Room
 from sweeper.definition.experiment import Experiment
 from sweeper.processes import slot, template
-from sweeper.running.cluster import bundle, nodes
+from sweeper.running.cluster import bundle, nodes, own_card
 from sweeper.running.remote import RemoteJournal
 from sweeper.trial import Demand
 
@@ -160,10 +160,12 @@ def _run_slot(
     """The body of one slot, in a Ray worker."""
     journal = RemoteJournal.find(sweep)
     env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
+    demand = _demand(config)
     slot.run(
         str(config["slot"]),
         journal,
-        demand=_demand(config),
+        demand=demand,
+        card=own_card() if demand.gpus else "",
         connect=functools.partial(_connect, Path(address), Path(project), target),
         env=env,
     )

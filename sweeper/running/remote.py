@@ -35,9 +35,9 @@ class _JournalActor(Journal):
             raise JournalError(f"{path}: process {other.pid} still writes the journal")
         super().__init__(experiment, space, folder, launch)
 
-    def start(self, slot: str) -> TrialSpec:
+    def start(self, slot: str, card: str = "") -> TrialSpec:
         self._check_driver()
-        return super().start(slot)
+        return super().start(slot, card)
 
     def fail(self, slot: str, failure: Failure) -> State:
         self._check_driver()
@@ -73,9 +73,9 @@ class RemoteJournal:
         asked: Demand | None = self._call("peek")
         return asked
 
-    def start(self, slot: str) -> TrialSpec:
+    def start(self, slot: str, card: str = "") -> TrialSpec:
         """Mark it as running."""
-        spec: TrialSpec = self._call("start", slot)
+        spec: TrialSpec = self._call("start", slot, card)
         return spec
 
     def report(self, slot: str, report: Report) -> Decision:

@@ -60,7 +60,8 @@ class Assignment:
         if lesson.too_many:
             count = min(count, ladder.fewer(lesson.too_many))
         if launch.is_auto and lesson.rates:
-            count, _ = throughput.best(lesson.rates, limit=count)
+            worth = (throughput.best(r, limit=count) for r in lesson.rates.values())
+            count = min(number for number, _ in worth)
         if count == limit and not launch.is_auto:
             return given
         gpus = packing.share(count)
@@ -131,22 +132,31 @@ class Assignment:
         usage: Mapping[str, float],
         *,
         demand: Demand,
+        card: str,
         is_full: bool,
     ) -> dict[str, Any]:
         """What a trial's row keeps of what its process measured.
 
         Args:
             before: what it kept so far.
-            usage: peak_bytes, and rate in steps a second, where measured.
+            usage: peak_bytes, utilisation, and rate in steps a second, where measured.
+            card: type of the card that the trial is on.
             is_full: whether the trial's neighbours were all there.
         """
         kept: dict[str, Any] = {}
         peak = max(before.get("peak_bytes", 0), int(usage.get("peak_bytes", 0)))
         if peak:
             kept["peak_bytes"] = peak
+        if "utilisation" in usage:
+            readings = before.get("readings", 0)
+            total = before.get("utilisation", 0.0) * readings + usage["utilisation"]
+            kept |= {"utilisation": total / (readings + 1), "readings": readings + 1}
+        elif "readings" in before:
+            kept |= {name: before[name] for name in ("utilisation", "readings")}
         rates = dict(before.get("rates", {}))
         if is_full and usage.get("rate") and demand.gpus:
-            rates[str(packing.per_card(demand.gpus))] = usage["rate"]
+            count = str(packing.per_card(demand.gpus))
+            rates[card] = {**rates.get(card, {}), count: usage["rate"]}
         if rates:
             kept["rates"] = rates
         return kept

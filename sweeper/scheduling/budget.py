@@ -62,9 +62,7 @@ def cost(rows: Iterable[FrozenTrial], price: Mapping[str, float]) -> float:
     """What the GPU hours of all attempts cost."""
     only = next(iter(price.values())) if len(price) == 1 else 0.0
     return sum(
-        gpu_seconds(row)
-        / 3600
-        * price.get(row.user_attrs.get("demand", {}).get("accelerator", ""), only)
+        gpu_seconds(row) / 3600 * price.get(row.user_attrs.get("card", ""), only)
         for row in rows
     )
 

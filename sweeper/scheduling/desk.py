@@ -121,19 +121,23 @@ class Desk:
             row.user_attrs.get("progress", {}),
             usage,
             demand=self.demand(slot),
+            card=row.user_attrs.get("card", ""),
             is_full=self.is_full(slot),
         )
         if kept:
             self._lessons = None
         return kept
 
-    def known(self, row: FrozenTrial, demand: Demand) -> dict[str, Any]:  # JSON
+    def known(
+        self, row: FrozenTrial, demand: Demand, *, card: str
+    ) -> dict[str, Any]:  # JSON
         """What a row keeps at a start with a GPU: what later decisions are made of."""
         if not demand.gpus:
             return {}
         shrunk = {"is_shrunk": True} if self._is_shrunk(row) else {}
         return {
             "memory_key": self.assignment.key(row),
+            "card": card or demand.accelerator,
             "gpu_seconds_before": budget.gpu_seconds(row),
             "cores": row.user_attrs.get("cores", demand.cpus),
             **shrunk,
@@ -153,15 +157,15 @@ class Desk:
         self._lessons = None
         flags = {Rung.SHRINK: "is_shrunk", Rung.INFEASIBLE: "is_infeasible"}
         flag = {flags[rung]: True} if rung in flags else {}
-        return {
-            "oom_shares": [*row.user_attrs.get("oom_shares", ()), demand.gpus],
-            **flag,
-        }
+        shares, card = row.user_attrs.get("oom_shares", {}), row.user_attrs["card"]
+        of_card = [*shares.get(card, ()), demand.gpus]
+        return {"oom_shares": {**shares, card: of_card}, **flag}
 
     def lessons(self) -> dict[str, Lesson]:
         """What the rows have taught so far."""
         if self._lessons is None:
-            self._lessons = learn(row.user_attrs for row in self._rows.all())
+            rows = (row.user_attrs for row in self._rows.all())
+            self._lessons = learn(rows, cards=self._launch.accelerators)
         return self._lessons
 
     def _next(self) -> FrozenTrial | None:

@@ -125,8 +125,12 @@ class Journal:
             return False
         return self._halt.is_on or self._desk.peek() is None
 
-    def start(self, slot: str) -> TrialSpec:
-        """Mark the slot's trial as running; what its process needs to know."""
+    def start(self, slot: str, card: str = "") -> TrialSpec:
+        """Mark the slot's trial as running; what its process needs to know.
+
+        Args:
+            card: type of the cards where the slot is, "" for not known.
+        """
         identity, demand = self._desk.trial(slot), self._desk.demand(slot)
         frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
@@ -143,7 +147,7 @@ class Journal:
                 epochs=epochs(self._experiment),
                 demand=asdict(demand),
                 busy_before=busy,
-                **self._desk.known(frozen, demand),
+                **self._desk.known(frozen, demand, card=card),
             )
             self._rows.move(identity, TrialState.RUNNING)
         return self._spec(self._rows.get(identity), demand=demand)

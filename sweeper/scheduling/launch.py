@@ -21,6 +21,7 @@ class Launch:
         peaks: predicted bytes by memory key.
         device_bytes: memory of a card, 0 where it is not known.
         cards: of the whole cluster.
+        accelerators: types of those cards, () for not known.
         trials: of the whole sweep, 0 where nobody knows.
         node_cpus: cores of the machine with the fewest for each of its `node_gpus`.
         batch: where the config has its batch size.
@@ -37,6 +38,7 @@ class Launch:
     peaks: Mapping[str, int] = field(default_factory=dict)
     device_bytes: int = 0
     cards: float = 0.0
+    accelerators: tuple[str, ...] = ()
     trials: int = 0
     node_cpus: float = 0.0
     node_gpus: float = 0.0

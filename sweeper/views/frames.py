@@ -51,10 +51,13 @@ def trials(sweep: Sweep) -> pd.DataFrame:
                 "failures": len(trial.failures),
                 "busy_seconds": trial.busy_seconds,
                 "peak_bytes": trial.peak_bytes,
+                "card": trial.card,
+                "utilisation": trial.utilisation,
             }
         )
     figures = ("seed", "state", "value", "best_epoch", "epochs", "starts")
-    columns = ["id", *names, *figures, "failures", "busy_seconds", "peak_bytes"]
+    device = ("busy_seconds", "peak_bytes", "card", "utilisation")
+    columns = ["id", *names, *figures, "failures", *device]
     return pd.DataFrame(lines, columns=columns).set_index("id")
 
 

@@ -161,6 +161,10 @@ def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
         "starts": trial.starts,
         "code": trial.attempts[-1].code if trial.attempts else "",
         "busy_seconds": trial.busy_seconds,
+        "card": trial.card,
+        "gpus": trial.demand.gpus,
+        "peak_bytes": trial.peak_bytes,
+        "utilisation": trial.utilisation,
         "failures": [
             {"kind": str(f.kind), "message": f.message, "step": f.step}
             for f in trial.failures
