@@ -36,7 +36,8 @@ class Report:
         values: the objectives, in the file's order; () where they were not measured.
         metrics: every scalar that was logged.
         busy_seconds: age of the trial's process.
-        usage: what it measured of its device: peak_bytes, rate in steps a second.
+        usage: what it measured of its device: peak_bytes, utilisation (0 to 1), rate in
+            steps a second.
     """
 
     epoch: int

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import packing, store
+from sweeper.cards import packing
+from sweeper.storage import store
 from tests.e2e.harness import LOOP, ROOT, driver, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
