@@ -16,6 +16,7 @@ from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
 from sweeper.host.examples import Examples
 from sweeper.host.paths import SweepPaths
+from sweeper.lineage import Lineage
 
 Value: TypeAlias = bool | int | float | str | None
 Params: TypeAlias = Mapping[str, Value]
@@ -121,6 +122,7 @@ class Trial:
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
+        lineage: its place in a population, None outside of one.
     """
 
     number: int
@@ -144,6 +146,7 @@ class Trial:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     busy_seconds: float = 0.0
+    lineage: Lineage | None = None
 
     def best(self, objective: Objective) -> tuple[int, float] | None:
         """Epoch and value of the best report; None before the first finite one.
@@ -171,8 +174,9 @@ class TrialSpec:
         checkpoint_steps: optimizer steps between two saves within an epoch, 0: none.
         checkpoint_minutes: the same in minutes.
         max_batches: of each loader, in a preflight; 0 for all.
-        wandb: settings of the W&B run: id, mode, project, entity, group, name, tags,
-            notes.
+        wandb: settings of the W&B run: id, mode, project, entity, group, name, tags.
+        lineage: its place in a population, None outside of one.
+        is_stopped: whether the scheduler has ended it.
     """
 
     id: str
@@ -197,6 +201,8 @@ class TrialSpec:
     max_batches: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     wandb: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    lineage: Lineage | None = None
+    is_stopped: bool = False
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back equal."""
@@ -210,6 +216,8 @@ class TrialSpec:
         data["wandb"] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data["wandb"].items()
         }
+        place = data["lineage"]
+        data["lineage"] = Lineage(**place) if place else None
         return TrialSpec(**data)
 
 
@@ -255,15 +263,19 @@ def canonical(value: object) -> str:
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
 
 
-def trial_id(params: Params, *, seed: int) -> str:
+def trial_id(params: Params, *, seed: int, parent: str = "") -> str:
     """Ten hex digits that name a suggestion with a seed, on any machine.
+
+    Args:
+        parent: id of the trial whose checkpoint it starts from, "" for none.
 
     >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 1e-3}, seed=42)
     True
     >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 0.001}, seed=43)
     False
     """
-    text = canonical({"params": params, "seed": seed})
+    content = {"params": params, "seed": seed}
+    text = canonical({**content, "parent": parent} if parent else content)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -275,21 +287,3 @@ def derive(seed: int, *names: object) -> int:
     """
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-class StopReason(StrEnum):
-    """Why a driver ended before the sweep was finished."""
-
-    NONE = "none"
-    INTERRUPTED = "interrupted"
-    BUDGET = "budget"
-    ERROR = "error"  # one that every trial would meet
-    FAILING = "failing"  # trial after trial failed in the same way
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """What makes a journal start nothing more; `reason` NONE while it starts."""
-
-    reason: StopReason = StopReason.NONE
-    message: str = ""

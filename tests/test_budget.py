@@ -8,7 +8,8 @@ import pytest
 from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
-from sweeper.trial import Decision, Demand, Failure, FailureKind, StopReason
+from sweeper.stop import StopReason
+from sweeper.trial import Decision, Demand, Failure, FailureKind
 from tests.helpers import LAUNCH, make_experiment
 
 HALF = replace(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from sweeper import lineage
 from sweeper.definition.experiment import dump, load
 from sweeper.errors import ExperimentError
 from sweeper.host.paths import builtin_conf
@@ -56,6 +57,7 @@ def _value(params: Mapping[str, object], seed: int, epoch: int) -> float:
 def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
     """A sweep by one slot; cut, the journal is opened anew at every kind of place."""
     journal = open_journal(folder, **keys)
+    saved: dict[str, int] = {}  # epoch of each trial's checkpoint
     step = 0
 
     def cut() -> Journal:
@@ -72,7 +74,7 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
             journal = again
             assert journal.claim("a") is not None
         spec = journal.start("a")
-        epoch = 1
+        epoch = max(saved.get(spec.id, 0), lineage.start(spec.lineage)) + 1
         while epoch <= EPOCHS:
             value = _value(spec.params, spec.seed, epoch)
             decision = journal.report(
@@ -84,6 +86,7 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
                 assert journal.claim("a") is not None
                 assert journal.start("a").id == spec.id
                 continue
+            saved[spec.id] = epoch
             if decision is Decision.STOP:
                 break
             epoch += 1
@@ -95,7 +98,7 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
 
 def _facts(sweep: Sweep) -> list[object]:
     return [
-        (t.number, t.id, dict(t.params), t.seed, t.state, dict(t.values))
+        (t.number, t.id, dict(t.params), t.seed, t.state, dict(t.values), t.lineage)
         for t in sweep.trials
     ]
 

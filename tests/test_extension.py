@@ -12,8 +12,9 @@ from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.statistics import leaderboard
+from sweeper.stop import StopReason
 from sweeper.storage import store
-from sweeper.trial import Failure, FailureKind, State, StopReason, Sweep
+from sweeper.trial import Failure, FailureKind, State, Sweep
 from sweeper.views.tables import remarks
 from tests import helpers
 from tests.helpers import LAUNCH, make_experiment, open_journal

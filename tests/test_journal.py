@@ -11,16 +11,9 @@ from sweeper.definition.experiment import load
 from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
+from sweeper.stop import StopReason
 from sweeper.storage import store
-from sweeper.trial import (
-    Decision,
-    Failure,
-    FailureKind,
-    State,
-    StopReason,
-    Sweep,
-    Trial,
-)
+from sweeper.trial import Decision, Failure, FailureKind, State, Sweep, Trial
 from tests import helpers
 from tests.helpers import LAUNCH, make_experiment, open_journal
 

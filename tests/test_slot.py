@@ -17,8 +17,9 @@ from sweeper.processes import slot, template
 from sweeper.processes.slot import describe_exit
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
+from sweeper.stop import StopReason
 from sweeper.storage import store
-from sweeper.trial import FailureKind, State, StopReason, Sweep, Trial
+from sweeper.trial import FailureKind, State, Sweep, Trial
 from tests.helpers import LAUNCH, make_experiment
 
 LOOP = Path(__file__).parent / "strangers" / "loop"

@@ -8,8 +8,8 @@ from sweeper.definition.experiment import dump, load
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.reports import Report
 from sweeper.statistics import leaderboard
+from sweeper.stop import Stop, StopReason
 from sweeper.storage import export, store
-from sweeper.trial import Stop, StopReason
 from sweeper.views import sweep_run
 from tests.helpers import make_experiment, open_journal
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from sweeper import lineage
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
 from sweeper.host import examples
@@ -61,12 +62,26 @@ class ActiveTrial:
         """The trial's files."""
         return TrialPaths(Path(self.spec.folder))
 
+    @property
+    def parent(self) -> TrialPaths | None:
+        """The files of the trial whose state this one starts from; None for none."""
+        name = lineage.parent(self.spec.lineage)
+        return TrialPaths(self.paths.folder.parent / name) if name else None
+
     def report(self, measured: Measured) -> Decision:
         """Journal one epoch; what is to be done next.
 
         Raises:
             MetricError: the metrics are there but the objective is not.
+            TargetError: the trial did not start from its parent.
         """
+        place = self.spec.lineage
+        if place is not None and measured.epoch <= place.start:
+            raise TargetError(
+                f"epoch {measured.epoch}: the trial starts from {place.parent}, which "
+                f"has trained {place.start}; load what that one saved in "
+                "sweeper.parent_dir() and go on with the epoch after"
+            )
         epoch, metrics = measured.epoch, measured.metrics
         value = metrics.get(self.spec.metric)
         if value is None and metrics:
@@ -159,6 +174,17 @@ def trial_dir() -> Path:
             "target that `sweeper run` or `sweeper train` started"
         )
     return trial.paths.folder
+
+
+def parent_dir() -> Path | None:
+    """The folder of the trial whose state the running one starts from; None for none.
+
+    Only a trial of a population has one, and only before it has saved a state of its
+    own: what is in `trial_dir` comes first.
+    """
+    trial = active()
+    parent = None if trial is None else trial.parent
+    return None if parent is None else parent.folder
 
 
 def unknown_metric(metric: str, logged: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sweeper.callbacks import ActiveTrial, loop_state, own_files, replay
+from sweeper.callbacks import ActiveTrial, inheritance, loop_state, own_files, replay
 from sweeper.callbacks.loop_state import KEY
 from sweeper.callbacks.saver import Paused, Saver
 
@@ -49,6 +49,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
 
         def __init__(self) -> None:
             self.paths = trial.paths
+            self.parent = trial.parent
+            self._own = inheritance.Own()
             self._first = First()
             self._restored: Mapping[str, Any] | None = None
             self._has_trained = False
@@ -63,6 +65,7 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             own_files.keep_inside(trainer, trial.paths.folder)
             others = [c for c in vars(trainer)["callbacks"] if c is not self._first]
             vars(trainer)["callbacks"] = [self._first, *others]
+            self._own.take_callbacks(others)
 
         def on_save_checkpoint(
             self,
@@ -85,13 +88,23 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                     checkpoint[part] = own_files.relocate(
                         checkpoint[part], old=ours["folder"], new=folder
                     )
+                is_ours = ours["trial"] == trial.spec.id
+                if not is_ours:
+                    inheritance.own_checkpoints(trainer, checkpoint["callbacks"])
+                is_told = ours["is_told"] and not trial.spec.is_stopped
                 self._restored = {
                     **checkpoint[KEY],
                     "callbacks": checkpoint["callbacks"],
+                    "is_stopped": ours["is_stopped"] and is_ours and not is_told,
+                    "files": ours["files"] if is_ours else (),
+                    "memory": ours["memory"] if is_ours else {},
+                    "is_changed": ours["params"] != dict(trial.spec.params),
                 }
 
         def on_fit_start(self, trainer: "Trainer", module: "LightningModule") -> None:
             restored = self._restored
+            self._own.take_optimizers(trainer)
+            saver.settings = self._own.groups
             self._has_trained = False
             known = () if restored is None else restored["files"]
             if trainer.is_global_zero:
@@ -108,6 +121,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                 if state is not None and callback is not self:
                     callback.load_state_dict(state)
             own_files.remember(vars(trainer)["callbacks"], restored["memory"])
+            if restored["is_changed"]:
+                self._own.put_back_callbacks(vars(trainer)["callbacks"])
 
         def on_train_start(self, trainer: "Trainer", module: "LightningModule") -> None:
             restored, self._restored = self._restored, None
@@ -117,6 +132,12 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
             saver.begin(step=trainer.global_step)
             if restored is not None:
                 loop_state.restore_gradients(module, restored["gradients"])
+                if restored["is_changed"]:
+                    self._own.put_back_optimizers(
+                        trainer,
+                        parent=restored["settings"],
+                        batches=restored["batches"],
+                    )
             replay.prepare_validation(trainer)
             replay.EpochLoop(
                 trainer=trainer,

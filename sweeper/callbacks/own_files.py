@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import snapshot
 from sweeper.callbacks.loop_state import KEY
+from sweeper.errors import TargetError
 from sweeper.host.paths import TrialPaths
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def resume_from_ours(package: str) -> None:
         ours = [c for c in self.trainer.callbacks if c.state_key == KEY]
         if not ours or state_fn.value != "fit":
             return original(self, state_fn, ckpt_path, *args, **kwargs)
-        found = snapshot.newest(ours[0].paths.resume)
+        found = snapshot.newest(ours[0].paths.resume) or _inherited(ours[0].parent)
         if found is not None:
             return str(found)
         if ckpt_path in (None, "last") or _is_left_over(ckpt_path, ours[0].paths):
@@ -122,6 +123,23 @@ def resume_from_ours(package: str) -> None:
 
     connector._sweeper_original = original
     connector._select_ckpt_path = select
+
+
+def _inherited(parent: TrialPaths | None) -> Path | None:
+    """The checkpoint that a trial of a population starts from.
+
+    Raises:
+        TargetError: it is gone.
+    """
+    if parent is None:
+        return None
+    found = snapshot.newest(parent.resume)
+    if found is None:
+        raise TargetError(
+            f"{parent.resume}: there is no checkpoint of the parent to start from; "
+            "start the sweep anew under another name"
+        )
+    return found
 
 
 def _is_left_over(name: object, paths: TrialPaths) -> bool:

@@ -22,6 +22,7 @@ from sweeper.callbacks import (
     running_means,
     snapshot,
 )
+from sweeper.callbacks.inheritance import Settings
 from sweeper.callbacks.loop_state import KEY, Boundary
 from sweeper.trial import Decision
 
@@ -47,6 +48,7 @@ class Saver:
             hold before that is what the process started from.
         epoch_start: where the random streams stood as the running epoch's loader
             began, from where it can be replayed.
+        settings: what the optimizers of this fit were made with.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Saver:
         self.folder = trial.paths.resume
         self.has_begun = False
         self.epoch_start: Mapping[str, Any] = {}
+        self.settings: Settings = []
         self._trial = trial
         self._clock = clock
         self._boundary: Boundary | None = None
@@ -162,6 +165,11 @@ class Saver:
             # Not that it ended, but that it would not have gone on: a fit that
             # reached max_epochs goes on when there are more.
             "is_stopped": bool(trainer.should_stop) and is_end,
+            "is_told": self._trial.decision is Decision.STOP,
+            "trial": self._trial.spec.id,
+            "params": dict(self._trial.spec.params),
+            "settings": self.settings,
+            "batches": trainer.num_training_batches,
             "folder": str(self._trial.paths.folder),
             "memory": own_files.memory(vars(trainer)["callbacks"]),
             "files": sorted(p.name for p in self.folder.parent.glob("*.ckpt")),

@@ -10,6 +10,7 @@ from html import escape
 from sweeper.cards import packed
 from sweeper.html_report import files
 from sweeper.html_report.board import text
+from sweeper.lineage import Lineage
 from sweeper.scheduling import spec
 from sweeper.statistics.leaderboard import Row, found
 from sweeper.storage.export import delta_text, short
@@ -55,6 +56,7 @@ def _trial(
     device = packed.measured(trial)
     parts = [f"<p>seed {trial.seed}, {trial.state}, {_starts(trial)}</p>"]
     parts += [f"<p>{text(device)}</p>"] if device else []
+    parts += [f"<p>{_origin(trial.lineage)}</p>"] if trial.lineage else []
     if base is not None and trial.id != base.id:
         changed = configs.differences(base_config, configs.config(paths))
         parts.append(_differences(changed, what))
@@ -77,6 +79,12 @@ def _trial(
 
 def _starts(trial: Trial) -> str:
     return "never started" if not trial.starts else f"started {trial.starts} times"
+
+
+def _origin(place: Lineage) -> str:
+    name = place.parent
+    start = f'from <a href="#t-{name}">{name}</a>' if name else "from nothing"
+    return f"generation {place.generation}, {start}, to epoch {place.until}"
 
 
 def _differences(changed: Sequence[tuple[str, str, str]], what: str) -> str:

@@ -14,6 +14,7 @@ from sweeper.memory import kinds
 from sweeper.project import check
 from sweeper.project.compose import Composer, to_plain
 from sweeper.search import algorithms
+from sweeper.search.population import Population
 from sweeper.search_space import space
 from sweeper.search_space.space import Space
 
@@ -62,13 +63,13 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
     plain = to_plain(config)
     algorithms.search(loaded)
-    algorithms.scheduler(loaded)
+    scheduler = algorithms.scheduler(loaded)
     return Plan(
         experiment=loaded,
         space=parsed,
         folder=(sweeps / loaded.name).absolute(),
         seed_key="seed" if "seed" in config else "",
-        num_trials=_num_trials(loaded, parsed),
+        num_trials=_num_trials(loaded, parsed, scheduler),
         batch=_batch_keys(plain),
         workers={
             key: value for key, value in _integers(plain) if key.endswith(WORKERS)
@@ -99,8 +100,12 @@ def _integers(
             yield f"{prefix}{name}", value
 
 
-def _num_trials(loaded: Experiment, parsed: Space) -> int | None:
+def _num_trials(loaded: Experiment, parsed: Space, scheduler: object) -> int | None:
     limit = loaded.budget.trials
+    if isinstance(scheduler, Population):
+        scheduler.check(loaded, parsed)
+        total = scheduler.size * scheduler.generations
+        return total if limit is None else min(limit, total)
     if limit is not None and limit <= loaded.confirm.trials:
         raise loaded.error(
             ("budget", "trials"),

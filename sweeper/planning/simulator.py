@@ -15,6 +15,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import InMemoryStorage
 
+from sweeper import lineage
 from sweeper.cards.packing import Node, Place, Room, memory_fraction
 from sweeper.definition.experiment import Experiment
 from sweeper.memory.kinds import memory_key
@@ -182,13 +183,12 @@ class Simulator:
 
     def _begin(self, name: str, demand: Demand, place: Place) -> None:
         spec = self.journal.start(name, self._nodes[place.node].accelerator)
-        model = self._models[memory_key(spec.params, space=self._space)]
         trial = _Running(
             spec=spec,
-            model=model,
+            model=self._models[memory_key(spec.params, space=self._space)],
             demand=demand,
             place=place,
-            epoch=self._done[spec.id] + 1,
+            epoch=max(self._done[spec.id], lineage.start(spec.lineage)) + 1,
             began=self.now,
         )
         self._running[name] = trial

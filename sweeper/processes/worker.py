@@ -184,7 +184,7 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     write_text(paths.spec, spec.to_json())
     os.environ.update(spec.env)
     os.environ["SWEEPER_TRIAL"] = spec.id
-    if any(paths.resume.iterdir()):
+    if any(paths.resume.iterdir()) or spec.lineage is not None:
         # A project that saves modules in its hyperparameters could not resume.
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     if spec.project not in sys.path:

@@ -7,7 +7,8 @@ from pathlib import Path
 from sweeper import exits
 from sweeper.scheduling import spec
 from sweeper.statistics import leaderboard
-from sweeper.trial import State, Stop, StopReason, Sweep
+from sweeper.stop import Stop, StopReason
+from sweeper.trial import State, Sweep
 
 
 def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:

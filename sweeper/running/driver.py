@@ -25,8 +25,9 @@ from sweeper.planning.plan import Plan
 from sweeper.processes import template
 from sweeper.scheduling import events, spec
 from sweeper.statistics import leaderboard
+from sweeper.stop import Stop, StopReason
 from sweeper.storage import export, retention, store
-from sweeper.trial import Stop, StopReason, Sweep
+from sweeper.trial import Sweep
 from sweeper.views.live import Display
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from sweeper.running.cluster import NAMESPACE
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search_space.space import Space
-from sweeper.trial import Decision, Demand, Failure, State, Stop, TrialSpec
+from sweeper.stop import Stop
+from sweeper.trial import Decision, Demand, Failure, State, TrialSpec
 
 JOURNAL_WAIT_SECONDS = 30.0
 

@@ -2,8 +2,9 @@
 
 from sweeper.planning.plan import Plan
 from sweeper.running import driver
+from sweeper.stop import Stop
 from sweeper.storage import store
-from sweeper.trial import Stop, Sweep
+from sweeper.trial import Sweep
 from sweeper.views import sweep_run
 from sweeper.views.live import Display
 

@@ -32,6 +32,7 @@ class Desk:
 
     Args:
         search: the algorithm; a grid's rows may be created before they run.
+        scheduler: what ends trials, and may have them go on or have children.
         warm: trials of another sweep to learn from.
     """
 
@@ -43,12 +44,15 @@ class Desk:
         *,
         rows: Rows,
         search: Search,
+        scheduler: object,
         warm: Sequence[FrozenTrial] = (),
     ) -> None:
         self._launch = launch
         self._rows = rows
         self._search = search
-        self._backlog = Backlog(experiment, space, search, warm=warm)
+        self._backlog = Backlog(
+            experiment, space, search, scheduler=scheduler, warm=warm
+        )
         self._slots: dict[str, tuple[str, Demand]] = {}
         self._limit = experiment.budget.trials
         self._is_exhausted = False
@@ -212,9 +216,13 @@ class Desk:
         """Write the row of the next trial that the sweep owes; its id."""
         if self._is_exhausted:
             return None
-        if self._limit is not None and self._rows.num_spent() >= self._limit:
-            self._is_exhausted = True
-            return None
         owed = self._backlog.next(self._rows.listed())
-        self._is_exhausted = owed is None
-        return self._rows.create(owed) if isinstance(owed, agenda.Owed) else None
+        if isinstance(owed, agenda.Again):
+            self._rows.put_again(owed.row)
+            identity: str = owed.row.user_attrs["id"]
+            return identity
+        is_spent = self._limit is not None and self._rows.num_spent() >= self._limit
+        if isinstance(owed, agenda.Owed) and not is_spent:
+            return self._rows.create(owed)
+        self._is_exhausted = owed is None or isinstance(owed, agenda.Owed)
+        return None

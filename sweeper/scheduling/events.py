@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from sweeper import lineage
 from sweeper.trial import State, Sweep, Trial
 
 
@@ -52,6 +53,8 @@ def _of_trial(before: Trial | None, trial: Trial, *, metric: str) -> Iterator[Ev
     starts = before.starts if before else 0
     if trial.starts > starts:
         again = f" (start {trial.starts})" if trial.starts > 1 else ""
+        parent = lineage.parent(trial.lineage)
+        again = again or (f" (from {parent})" if parent else "")
         params = dict(trial.params)
         yield event(
             "start",

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper import lineage
 from sweeper.definition.experiment import Experiment
 from sweeper.search.past import known_point
 from sweeper.search_space.space import Space
@@ -38,7 +39,8 @@ def outgrown(
 ) -> Iterator[FrozenTrial]:
     """Complete trials that ran for fewer epochs than the file has now.
 
-    A trial that the scheduler stopped stays stopped.
+    A trial that the scheduler stopped stays stopped, and one of a population goes on
+    in its children.
 
     Args:
         epochs: by the key of its override.
@@ -46,5 +48,8 @@ def outgrown(
     for row in rows:
         ran = row.user_attrs.get("epochs", {})
         is_short = any(count > ran.get(key, count) for key, count in epochs.items())
-        if row.state is TrialState.COMPLETE and is_short:
+        is_over = (
+            row.state is TrialState.COMPLETE and lineage.of(row.user_attrs) is None
+        )
+        if is_over and is_short:
             yield row

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial
 
 from sweeper.definition.experiment import Experiment
 from sweeper.scheduling import budget, failures
-from sweeper.trial import Failure, Stop, StopReason
+from sweeper.stop import Stop, StopReason
+from sweeper.trial import Failure
 
 
 class Halt:

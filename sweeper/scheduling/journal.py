@@ -14,6 +14,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from sweeper import lineage
 from sweeper.cards.ladder import Rung
 from sweeper.definition.experiment import Experiment, epochs
 from sweeper.host.paths import SweepPaths
@@ -25,18 +26,10 @@ from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
 from sweeper.search import algorithms, policy
 from sweeper.search_space.space import Space
+from sweeper.stop import Stop, StopReason
 from sweeper.storage import result, store
 from sweeper.storage.rows import Rows
-from sweeper.trial import (
-    Decision,
-    Demand,
-    Failure,
-    FailureKind,
-    State,
-    Stop,
-    StopReason,
-    TrialSpec,
-)
+from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
 
 class Journal:
@@ -68,15 +61,16 @@ class Journal:
         launch = replace(launch, uid=store.uid(self._study))
         self._launch = launch
         self._rows = Rows(self._study)
+        self._scheduler = algorithms.scheduler(experiment)
         self._desk = Desk(
             experiment,
             space,
             launch,
             rows=self._rows,
             search=algorithms.search(experiment),
+            scheduler=self._scheduler,
             warm=warm.history(self._study, experiment, space, self._paths),
         )
-        self._scheduler = algorithms.scheduler(experiment)
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths
         )
@@ -207,7 +201,9 @@ class Journal:
                 ),
             )
         best = max(values) if self._experiment.objective.mode == "max" else min(values)
-        is_pruned = "stopped_at" in frozen.user_attrs
+        # The end of a generation is the end of a trial, not a judgement on it.
+        is_member = lineage.of(frozen.user_attrs) is not None
+        is_pruned = "stopped_at" in frozen.user_attrs and not is_member
         state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
         self._rows.move(identity, state, [best])
         result.save(self._rows.get(identity), self._paths.trial(identity))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from sweeper import defaults
+from sweeper import defaults, lineage
 from sweeper.cards import ladder, packing
 from sweeper.definition.experiment import Experiment
 from sweeper.host.paths import SweepPaths, write_text
@@ -15,7 +15,7 @@ from sweeper.scheduling.launch import Launch
 from sweeper.search_space.space import Space
 from sweeper.statistics.leaderboard import labels
 from sweeper.storage.export import value_cell
-from sweeper.trial import Demand, Params, TrialSpec, trial_id
+from sweeper.trial import Demand, Params, TrialSpec
 
 
 def make_spec(
@@ -35,7 +35,7 @@ def make_spec(
         demand: what it was given.
     """
     params, seed = row.params, row.user_attrs["seed"]
-    identity = trial_id(params, seed=seed)
+    identity = row.user_attrs["id"]
     seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
     words = (*experiment.overrides, *space.overrides(params), *seeded)
     cores = row.user_attrs.get("cores", demand.cpus)
@@ -69,6 +69,8 @@ def make_spec(
             "id": run_id(identity, launch.uid),
             **_wandb(experiment, launch, params=params, seed=seed),
         },
+        lineage=lineage.of(row.user_attrs),
+        is_stopped="stopped_at" in row.user_attrs,
     )
 
 

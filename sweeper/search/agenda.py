@@ -1,14 +1,18 @@
 """Which trial a sweep owes next; a pure function of its rows and its experiment."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from sweeper import lineage
 from sweeper.definition.experiment import Experiment
+from sweeper.lineage import Lineage
 from sweeper.search import policy
+from sweeper.search.asha import Asha
 from sweeper.search.past import Past
+from sweeper.search.population import Population
 from sweeper.search_space.space import Space
 from sweeper.statistics import finalists
 from sweeper.trial import derive, trial_id
@@ -19,21 +23,33 @@ class Owed:
     """A trial without a row yet.
 
     Attributes:
-        point: the suggestion's name, shared by its seeds.
+        lineage: its place in a population, None outside of one.
     """
 
     suggestion: policy.Suggestion
     seed: int
+    lineage: Lineage | None = None
 
     @property
     def id(self) -> str:
         """Its `trial_id`."""
-        return trial_id(self.suggestion.params, seed=self.seed)
+        return self._name(self.seed)
 
     @property
     def point(self) -> str:
         """Name of the suggestion, whatever the seed."""
-        return trial_id(self.suggestion.params, seed=0)
+        return self._name(0)
+
+    def _name(self, seed: int) -> str:
+        params = self.suggestion.params
+        return trial_id(params, seed=seed, parent=lineage.parent(self.lineage))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A trial that was stopped and goes on from its checkpoint."""
+
+    row: FrozenTrial
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +63,32 @@ def next_owed(
     experiment: Experiment,
     space: Space,
     search: policy.Search,
-) -> Owed | Wait | None:
+    scheduler: object = None,
+) -> Owed | Again | Wait | None:
     """The next trial: a seed that an old suggestion lacks, else a new suggestion.
 
     Once there is neither, finalists run again on fresh seeds, where the file says so.
+    Before both comes a stopped trial, where the scheduler has one go on.
 
     Args:
         rows: all rows of the study, by number.
         search: the search algorithm, as `algorithms.search` read it.
+        scheduler: as `algorithms.scheduler` read it.
 
     Returns:
         None once the budget of trials is used or the space has no other point.
     """
+    if isinstance(scheduler, Population):
+        return of_population(
+            rows,
+            scheduler,
+            experiment=experiment,
+            space=space,
+            new=lambda: new(rows, experiment=experiment, space=space, search=search),
+        )
+    again = promotion(rows, scheduler, experiment)
+    if isinstance(again, Again):
+        return again
     first = [row for row in rows if not finalists.is_fresh(row, experiment)]
     limit = experiment.budget.trials
     if limit is None or len(first) < limit - experiment.confirm.trials:
@@ -67,7 +97,57 @@ def next_owed(
         )
         if owed is not None:
             return owed
+    if again is not None:
+        return again
     return confirmation(rows, first, experiment) if experiment.confirm.top else None
+
+
+def of_population(
+    rows: Sequence[FrozenTrial],
+    population: Population,
+    *,
+    experiment: Experiment,
+    space: Space,
+    new: Callable[[], Owed | None],
+) -> Owed | Wait | None:
+    """The next trial of a population: a founder, then children, by generations.
+
+    Args:
+        new: what the search suggests next.
+    """
+    limit = experiment.budget.trials
+    if limit is not None and len(rows) >= limit:
+        return None
+    place = population.founder(rows)
+    owed = new() if place is not None else None
+    if owed is not None:
+        return replace(owed, lineage=place)
+    found = population.child(
+        rows,
+        space=space,
+        sign=1 if experiment.objective.mode == "max" else -1,
+        seed=experiment.seeds[0],
+    )
+    if found is not None:
+        suggestion = policy.Suggestion(
+            params=found.params, distributions=space.distributions
+        )
+        seed = experiment.seeds[0]
+        return Owed(suggestion=suggestion, seed=seed, lineage=found.lineage)
+    newest = population.newest(rows).values()
+    return None if all(row.state.is_finished() for row in newest) else Wait()
+
+
+def promotion(
+    rows: Sequence[FrozenTrial], scheduler: object, experiment: Experiment
+) -> Again | Wait | None:
+    """A stopped trial that goes on; Wait while a trial that runs may yet cause one."""
+    if not isinstance(scheduler, Asha) or not scheduler.is_promoting:
+        return None
+    found = scheduler.promoted(rows, is_max=experiment.objective.mode == "max")
+    if found is not None:
+        return Again(row=found)
+    return None if all(row.state.is_finished() for row in rows) else Wait()
 
 
 def confirmation(

@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial
 
 from sweeper.definition.experiment import Experiment
 from sweeper.search import agenda, policy
-from sweeper.search.agenda import Owed, Wait
+from sweeper.search.agenda import Again, Owed, Wait
 from sweeper.search.past import Key, Past, key
+from sweeper.search.population import Population
 from sweeper.search_space.space import Space
 from sweeper.statistics import finalists
 from sweeper.trial import Params
@@ -23,6 +24,7 @@ class Backlog:
 
     Args:
         search: the search algorithm, as `algorithms.search` read it.
+        scheduler: as `algorithms.scheduler` read it.
         warm: trials of another sweep to learn from.
     """
 
@@ -32,11 +34,13 @@ class Backlog:
         space: Space,
         search: policy.Search,
         *,
+        scheduler: object = None,
         warm: Sequence[FrozenTrial] = (),
     ) -> None:
         self._experiment = experiment
         self._space = space
         self._search = search
+        self._scheduler = scheduler
         self._past = Past(space, warm=warm)
         self._fresh = finalists.confirm_seeds(
             experiment.confirm, taken=experiment.seeds
@@ -50,19 +54,31 @@ class Backlog:
         self._grid: Iterator[Params] | None = None
         self._head: Params | None = None  # of the grid: its first untried point
 
-    def next(self, rows: Sequence[FrozenTrial]) -> Owed | Wait | None:
+    def next(self, rows: Sequence[FrozenTrial]) -> Owed | Again | Wait | None:
         """The next trial that has no row yet; None where the sweep owes nothing."""
+        scheduler = self._scheduler
+        again = agenda.promotion(rows, scheduler, self._experiment)
+        if isinstance(again, Again):
+            return again
         for row in itertools.islice(rows, self._num_seen, None):
             self._num_seen += 1
             if not self._is_fresh(row):
                 self._add(row)
+        if isinstance(scheduler, Population):
+            return agenda.of_population(
+                rows,
+                scheduler,
+                experiment=self._experiment,
+                space=self._space,
+                new=lambda: self._new(rows),
+            )
         limit, confirm = self._experiment.budget.trials, self._experiment.confirm
         if limit is None or self._num_first < limit - confirm.trials:
             owed = self._missing_seed() or self._new(rows)
             if owed is not None:
                 return owed
-        if not confirm.top:
-            return None
+        if again is not None or not confirm.top:
+            return again
         return agenda.confirmation(rows, self._first(rows), self._experiment)
 
     def _first(self, rows: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sweeper import lineage
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
 from sweeper.search_space import grammar
@@ -27,7 +28,8 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
     fresh = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
     groups: dict[str, list[Trial]] = {}
     for trial in sweep.trials:
-        groups.setdefault(canonical(trial.params), []).append(trial)
+        name = canonical([trial.params, lineage.parent(trial.lineage)])
+        groups.setdefault(name, []).append(trial)
     again = [t for t in sweep.trials if t.seed in fresh]
     is_confirmed = bool(again) and all(t.state.is_final for t in again)
     rows = [

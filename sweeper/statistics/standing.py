@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweeper import lineage
 from sweeper.definition.settings import Objective
 from sweeper.statistics import ties
 from sweeper.statistics.distributions import Array
@@ -51,6 +52,11 @@ class Row:
     delta_high: float = math.nan
     p: float = math.nan
     is_finalist: bool = False
+
+    @property
+    def parent(self) -> str:
+        """Id of the trial whose checkpoint it started from; "" for none."""
+        return lineage.parent(self.trials[0].lineage)
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ FIGURES = (
     "states",
     "seeds",
     "ids",
+    "parent",
 )
 
 
@@ -47,6 +48,7 @@ def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
                 state_text(row.states),
                 " ".join(map(str, row.seeds)),
                 " ".join(trial.id for trial in row.trials),
+                row.parent,
             ]
         )
     return out.getvalue()
@@ -57,7 +59,9 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
     names = varied(sweep)
     objective = sweep.experiment.objective
     metric = f"{objective.metric} ({objective.mode})"
+    has_parents = any(row.parent for row in rows)
     header = ["rank", *names, metric, "tied", "delta", "ids"]
+    header += ["parent"] if has_parents else []
     lines = [f"# {sweep.experiment.name}", ""]
     if sweep.experiment.notes:
         lines += [sweep.experiment.notes, ""]
@@ -71,6 +75,7 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
             tie_text(row) or "-",
             delta_text(row),
             " ".join(trial.id for trial in row.trials),
+            *([row.parent or "-"] if has_parents else []),
         ]
         lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
     said = verdict.lines(verdict.verdict(rows, objective))

@@ -5,12 +5,14 @@ It reads and writes files of one trial's folder; it never touches a journal.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeper import lineage
 from sweeper.host import metrics_file
 from sweeper.host.paths import TrialPaths, write_text
 from sweeper.trial import TrialSpec, trial_id
@@ -64,7 +66,8 @@ def _unfinished(paths: TrialPaths) -> tuple[int, FrozenTrial] | None:
         user_attrs={
             "id": spec.id,
             "seed": spec.seed,
-            "point": trial_id(spec.params, seed=0),
+            "point": trial_id(spec.params, seed=0, parent=lineage.parent(spec.lineage)),
+            **({lineage.KEY: asdict(spec.lineage)} if spec.lineage else {}),
         },
         intermediate_values={
             epoch: float(logged[spec.metric])

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper import lineage
 from sweeper.host import locks
 from sweeper.host.paths import TrialPaths, remove_stale_temporaries
+from sweeper.search import algorithms
+from sweeper.search.asha import Asha
 from sweeper.trial import State, Sweep, Trial
 
 GB = 10**9
@@ -36,7 +39,9 @@ def excess(sweep: Sweep, stored: Sequence[Stored]) -> tuple[Stored, ...]:
 
     A trial that is not finished keeps everything, and so does a failed one, which
     `sweeper retry` would go on with. A trial keeps its one kind where it has no other.
+    What another trial may start from, or the same one go on from, stays.
     """
+    needed = _needed(sweep)
     policy = sweep.experiment.checkpoints
     ranked = [trial.id for trial in _finished(sweep)]
     kept = ranked if policy.keep_best == "all" else ranked[: policy.keep_best]
@@ -47,6 +52,8 @@ def excess(sweep: Sweep, stored: Sequence[Stored]) -> tuple[Stored, ...]:
             continue
         is_kept = file.trial in kept
         if file.is_resume and policy.keep_last == "running":
+            if file.trial in needed:
+                continue
             if not is_kept or file.trial in own:
                 found.append(file)
         elif not file.is_resume and not is_kept:
@@ -74,9 +81,14 @@ def over(
     losers = list(reversed([trial.id for trial in _finished(sweep)[count:]]))
     failed = [trial.id for trial in sweep.trials if trial.state is State.FAILED]
     order = {identity: place for place, identity in enumerate([*losers, *failed])}
+    needed = _needed(sweep)
     found = []
     for file in sorted(
-        (file for file in stored if file.trial in order),
+        (
+            file
+            for file in stored
+            if file.trial in order and not (file.is_resume and file.trial in needed)
+        ),
         key=lambda file: (order[file.trial], not file.is_resume, file.path.name),
     ):
         if used_bytes <= limit:
@@ -84,6 +96,28 @@ def over(
         found.append(file)
         used_bytes -= file.num_bytes
     return tuple(found)
+
+
+def _needed(sweep: Sweep) -> set[str]:
+    """Trials whose resume checkpoints a scheduler may have a trial start from.
+
+    Of a population: the newest generation, and the parents of what has not ended. Of
+    ASHA that promotes: every trial that it has stopped.
+    """
+    found = {
+        lineage.parent(trial.lineage)
+        for trial in sweep.trials
+        if not trial.state.is_final
+    }
+    places = [trial.lineage for trial in sweep.trials]
+    newest = max((place.generation for place in places if place), default=0)
+    scheduler = algorithms.scheduler(sweep.experiment)
+    is_promoting = isinstance(scheduler, Asha) and scheduler.is_promoting
+    for trial in sweep.trials:
+        is_newest = trial.lineage is not None and trial.lineage.generation == newest
+        is_stopped = trial.state is State.PRUNED and is_promoting
+        found |= {trial.id} if is_newest or is_stopped else set()
+    return found
 
 
 def _finished(sweep: Sweep) -> list[Trial]:

@@ -6,15 +6,26 @@ It decides nothing; `journal` does. Every method is on disk before it returns.
 import bisect
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeper import lineage
 from sweeper.search.agenda import Owed
 from sweeper.storage import store
 
-KEPT = ("id", "seed", "point", "attempts", "demand", "busy_before", "progress")
+KEPT = (
+    "id",
+    "seed",
+    "point",
+    lineage.KEY,
+    "attempts",
+    "demand",
+    "busy_before",
+    "progress",
+)
 QUEUED_AFTER = "queued_after"  # attempts of the row that this one follows
 
 
@@ -132,7 +143,12 @@ class Rows:
                 state=TrialState.WAITING,
                 params=dict(suggestion.params),
                 distributions=dict(suggestion.distributions),
-                user_attrs={"id": owed.id, "seed": owed.seed, "point": owed.point},
+                user_attrs={
+                    "id": owed.id,
+                    "seed": owed.seed,
+                    "point": owed.point,
+                    **({lineage.KEY: asdict(owed.lineage)} if owed.lineage else {}),
+                },
                 system_attrs=dict(suggestion.system_attrs),
             ),
         )

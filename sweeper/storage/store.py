@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper import lineage
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import LockedError, SweepNotFoundError, nearest
@@ -220,6 +221,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
         started_at=frozen.datetime_start,
         ended_at=frozen.datetime_complete,
         busy_seconds=progress.get("busy_seconds", 0.0),
+        lineage=lineage.of(attrs),
     )
 
 

@@ -17,8 +17,9 @@ from sweeper.host import fragments
 from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
 from sweeper.statistics import leaderboard
+from sweeper.stop import Stop, StopReason
 from sweeper.storage.export import FIGURES, state_text, tie_text
-from sweeper.trial import Stop, StopReason, Sweep
+from sweeper.trial import Sweep
 
 log = logging.getLogger(__name__)
 

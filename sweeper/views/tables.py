@@ -118,6 +118,9 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
     if has_states:
         table.add_column("state")
     table.add_column("id")
+    has_parents = any(row.parent for row in rows)
+    if has_parents:
+        table.add_column("parent")
     for row in rows:
         table.add_row(
             _rank(row),
@@ -128,6 +131,7 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
             str(row.best_epoch or "-"),
             *((_states(row.states),) if has_states else ()),
             Text(row.trials[0].id),
+            *((Text(row.parent or "-"),) if has_parents else ()),
         )
     return table
 
@@ -143,6 +147,7 @@ def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
         head = [_value(row), *([Text(tie_text(row))] if _has_ties(rows) else [])]
         head += [Text(delta_text(row))] if has_baseline else []
         head += [Text(row.trials[0].id), _states(row.states)]
+        head += [Text(f"from {row.parent}")] if row.parent else []
         lines = [Text("  ").join(head), Text(_point(row.params), style="dim")]
         table.add_row(_rank(row), Text("\n").join(lines))
     return table
