@@ -10,10 +10,10 @@ import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from sweeper import commands, exits
-from sweeper.errors import SweeperError
+from sweeper.errors import ClusterLostError, SweeperError
 
 HELPERS = {"sweeps"}  # modules of `commands` that are none
 
@@ -86,15 +86,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = args.function(args)
+    except ClusterLostError as error:
+        _leave(f"error: {error}", error.exit_code)
     except SweeperError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(exits.INTERRUPTED)  # threads of a stopped cluster may still wait
+        _leave("interrupted", exits.INTERRUPTED)
     except BrokenPipeError:
         # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FINISHED
     return code
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    """End at once: threads of a stopped cluster may still wait for an answer."""
+    print(message, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)

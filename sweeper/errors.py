@@ -10,6 +10,7 @@ SweeperError                 exit code 2: the user can mend it
 + JournalError               the journal is damaged or cannot be written
   + LockedError              another driver holds the sweep (exit code 5)
   + ExperimentChangedError   the file asks for another sweep (exit code 6)
++ ClusterLostError           Ray or the journal's process died (exit code 7)
 
 Messages read: place: what is wrong with which value; what must hold; what to do.
 """
@@ -75,6 +76,17 @@ class ExperimentChangedError(JournalError):
     """An experiment file that no longer describes the stored sweep."""
 
     exit_code = 6
+
+
+class ClusterLostError(SweeperError):
+    """A driver whose cluster or journal died under it; nothing of the sweep is lost."""
+
+    exit_code = 7
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}; nothing is lost: the same command goes on where the trials were"
+        )
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

@@ -9,9 +9,10 @@
 | 4 | a budget was reached |
 | 5 | another driver holds the sweep |
 | 6 | the experiment file describes another sweep |
+| 7 | Ray or the journal's process died; the same command goes on |
 | 130 | interrupted; the same command goes on |
 
-2, 5 and 6 are those of the errors in `errors`.
+2, 5, 6 and 7 are those of the errors in `errors`.
 """
 
 FINISHED = 0

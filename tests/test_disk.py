@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from optuna.storages import RDBStorage
 
+from sweeper.definition.experiment import load
 from sweeper.host import disk
 from sweeper.host.paths import atomic_write
 from sweeper.reports import Report
@@ -129,21 +131,34 @@ def _report(journal: Journal, *, epoch: int, num_metrics: int = 1) -> None:
     )
 
 
+def _close(journal: Journal) -> None:
+    """Close a database's file: a disk with a file open is not made read-only."""
+    backend = getattr(journal._study._storage, "_backend", None)
+    if isinstance(backend, RDBStorage):
+        backend.engine.dispose()
+
+
 @as_root
 @pytest.mark.parametrize("obstacle", ["full", "read-only"])
+@pytest.mark.parametrize("storage", [None, "sqlite:///journal.db"])
 def test_a_journal_waits_for_its_disk_and_loses_nothing(
-    small: Path, caplog: pytest.LogCaptureFixture, obstacle: str
+    small: Path,
+    caplog: pytest.LogCaptureFixture,
+    obstacle: str,
+    storage: str | None,
 ) -> None:
-    journal = open_journal(small)
+    keys = {} if storage is None else {"storage": storage}
+    journal = open_journal(small, **keys)
     assert journal.claim("a") is not None
     identity = journal.start("a").id
     _report(journal, epoch=1)
     if obstacle == "full":
         filler = fill(small, but=4096)
     else:
+        _close(journal)
         _mount("-o", "remount,ro", small)
     text = (small / "toy.yaml").read_text()
-    reader = store.Reader(journal._experiment, small / "sweeps" / "toy")
+    reader = store.Reader(load(small / "toy.yaml"), small / "sweeps" / "toy")
     with _waits(caplog, lambda: _report(journal, epoch=2, num_metrics=1000)):
         assert list(reader.sweep().trials[0].values) == [1]
         if obstacle == "full":
@@ -153,7 +168,7 @@ def test_a_journal_waits_for_its_disk_and_loses_nothing(
     assert list(reader.sweep().trials[0].values) == [1, 2]
     journal.finish("a")
     assert (small / "toy.yaml").read_text() == text
-    again = open_journal(small)
+    again = open_journal(small, **keys)
     assert again.claim("b") is not None
     states = {trial.id: trial.state for trial in reader.sweep().trials}
     assert states[identity] is State.COMPLETE

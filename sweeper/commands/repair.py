@@ -11,12 +11,12 @@ arguments = sweeps.add_name
 
 def run(args: argparse.Namespace) -> int:
     """Repair it, and say what was found."""
-    from sweeper.definition import experiment
     from sweeper.host.paths import SweepPaths
     from sweeper.scheduling.repair import repair
+    from sweeper.storage import store
 
     paths = SweepPaths(sweeps.find_folder(args, args.name))
-    done = repair(experiment.load(paths.experiment), paths)
+    done = repair(store.load_experiment(paths), paths)
     if not done.damage and not done.recovered:
         print(f"{paths.folder}: nothing to repair")
         return exits.FINISHED

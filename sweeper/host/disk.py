@@ -15,6 +15,7 @@ from typing import TypeVar
 log = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+SQLITE_FULL = ("SQLITE_FULL", "SQLITE_READONLY")
 PROBE_BYTES = 64 * 1024
 LOW_BYTES = 64 * 1024**2
 POLL_SECONDS = 0.5
@@ -47,17 +48,26 @@ def is_full(error: BaseException | None) -> bool:
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
+        if getattr(error, "sqlite_errorname", "").startswith(SQLITE_FULL):
+            return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
 
 
-def patiently(write: Callable[[], T], *, folder: Path, scrap: Path | None = None) -> T:
+def patiently(
+    write: Callable[[], T],
+    *,
+    folder: Path,
+    scrap: Path | None = None,
+    errors: tuple[type[Exception], ...] = (OSError, RuntimeError),
+) -> T:
     """What `write` returns, tried again for as long as the disk is the reason.
 
     Args:
         write: leaves nothing behind when it raises, but for `scrap`.
         folder: where it writes.
+        errors: what it raises on a full disk, among other reasons.
         scrap: a half-written file, removed before the next attempt. It is there while
             the disk is judged: without it there may be space again. torch.save does
             not say why it failed.
@@ -66,7 +76,7 @@ def patiently(write: Callable[[], T], *, folder: Path, scrap: Path | None = None
     while True:
         try:
             return write()
-        except (OSError, RuntimeError) as error:
+        except errors as error:
             is_disk = is_full(error) or bool(problem(folder))
             if scrap is not None:
                 with contextlib.suppress(OSError):
@@ -74,9 +84,16 @@ def patiently(write: Callable[[], T], *, folder: Path, scrap: Path | None = None
             if not is_disk:
                 raise
             if not is_told:
-                log.warning("%s: %s; waiting for space", folder, error)
+                log.warning("%s: %s; waiting for space", folder, _root(error))
             is_told = True
         time.sleep(POLL_SECONDS)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What was raised first: libraries wrap it in guesses of their own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def wait(folder: Path, tell: Callable[[str], None]) -> None:

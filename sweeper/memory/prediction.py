@@ -89,9 +89,10 @@ def _stamp(experiment: Experiment) -> str:
 
 
 def _read(cache: Path, stamp: str) -> dict[str, Prediction]:
-    if not cache.exists():
-        return {}
-    data = json.loads(cache.read_text(encoding="utf-8"))
+    try:
+        data = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # missing or torn: it is predicted again
     if data["stamp"] != stamp:
         return {}
     return {key: Prediction(**found) for key, found in data["predictions"].items()}

@@ -18,6 +18,7 @@ from ray._private.node import Node as RayNode
 from sweeper.cards import devices, packing
 from sweeper.cards.packing import CARDS, Node
 from sweeper.definition.experiment import Experiment
+from sweeper.errors import ClusterLostError
 from sweeper.host.paths import SweepPaths
 from sweeper.memory import prediction
 from sweeper.planning.plan import Plan
@@ -106,6 +107,22 @@ def _without_extras() -> Iterator[None]:
     finally:
         for name, method in before.items():
             setattr(RayNode, name, method)
+
+
+def check() -> None:
+    """Look whether Ray's own processes of this driver live.
+
+    Without its raylet Ray ends this process after some seconds, with exit code 0.
+
+    Raises:
+        ClusterLostError: one has died.
+    """
+    node = ray._private.worker._global_node
+    dead: list[str] = (
+        [name for name, _ in node.dead_processes()] if node is not None else []
+    )
+    if dead:
+        raise ClusterLostError(f"Ray's {' and '.join(dead)} died")
 
 
 def stop() -> None:

@@ -14,16 +14,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from sweeper import html_report
 from sweeper.callbacks import wandb
-from sweeper.definition.experiment import Experiment, changes, dump, load
+from sweeper.definition.experiment import Experiment, changes
 from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
 from sweeper.host import disk, locks, strays
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning.plan import Plan
 from sweeper.processes import template
-from sweeper.scheduling import events, spec
+from sweeper.running.diary import Diary
+from sweeper.scheduling import spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
 from sweeper.storage import export, retention, store
@@ -33,6 +35,7 @@ from sweeper.views.live import Display
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,8 @@ def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
     """
     paths = SweepPaths(plan.folder)
     paths.folder.mkdir(parents=True, exist_ok=True)
-    disk.wait(paths.folder, display.event)
+    for folder in store.disks(plan.experiment, paths):
+        disk.wait(folder, display.event)
     with ExitStack() as stack:
         other = stack.enter_context(locks.hold(paths.lock))
         if other is not None:
@@ -90,7 +94,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
     remove_stale_temporaries(paths.folder)
     paths.stop_request.unlink(missing_ok=True)
     if paths.experiment.exists():
-        stored = load(paths.experiment)
+        stored = store.load_experiment(paths)
         differences = changes(stored, experiment)
         if differences:
             raise ExperimentChangedError(
@@ -98,7 +102,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
                 + "\n".join(f"  {line}" for line in differences)
                 + "\nundo the change, or start a new sweep: --fork NAME"
             )
-    write_text(paths.experiment, dump(experiment))
+    store.save_experiment(experiment, paths)
     spec.relocate(paths, experiment)
 
 
@@ -120,28 +124,41 @@ def _drive_locked(
         try:
             from sweeper.running import placement, remote
 
-            started.result()
-            launch = cluster.settle(
+            _await(started, check=cluster.check)
+            opened = thread.submit(
+                remote.open_journal,
                 plan,
                 wandb_mode=wandb.mode(plan.experiment.wandb.mode),
                 say=display.event,
             )
-            journal = remote.start_journal(
-                plan.experiment, plan.space, plan.folder, launch
-            )
+            journal = _await(opened, check=cluster.check)
             fit = thread.submit(
                 placement.fit,
                 journal,
                 experiment=plan.experiment,
                 address=address,
             )
-            _watch(plan, display, fit=fit, signals=signals, drain=journal.drain)
+            _watch(
+                plan,
+                display,
+                fit=fit,
+                signals=signals,
+                drain=journal.drain,
+                check=cluster.check,
+            )
             stop = journal.stopped_by()
         finally:
             cluster.stop()
     if stop.reason is StopReason.ERROR:
         raise _located(plan.experiment, stop.message)
     return stop
+
+
+def _await(future: "Future[T]", *, check: Callable[[], None]) -> T:
+    """The result of what Ray does, as long as Ray lives."""
+    while not wait([future], timeout=POLL_SECONDS).done:
+        check()
+    return future.result()
 
 
 def _watch(
@@ -151,79 +168,36 @@ def _watch(
     fit: "Future[None]",
     signals: "_Signals",
     drain: Callable[[], None],
+    check: Callable[[], None],
 ) -> None:
-    """Show what happens and obey signals until the trials have ended."""
+    """Show what happens and obey signals until the trials have ended.
+
+    Raises:
+        ClusterLostError: Ray or the journal's process died.
+    """
     reader = store.Reader(plan.experiment, plan.folder)
-    request = SweepPaths(plan.folder).stop_request
+    paths = SweepPaths(plan.folder)
     before = reader.sweep()
     retention.remove_temporaries(before)
     retention.tidy(before)
-    diary = _Diary(plan.folder, display)
+    diary = Diary(store.disks(plan.experiment, paths), display)
     is_draining = False
     while True:
         is_over = bool(wait([fit], timeout=POLL_SECONDS).done)
         after = reader.sweep()
         diary.tell(before, after)
         before = after
+        if not is_over or fit.exception() is not None:
+            check()
         if is_over:
             return fit.result()
-        is_asked = signals.count > 0 or request.exists()
+        is_asked = signals.count > 0 or paths.stop_request.exists()
         if is_asked and not is_draining:
             is_draining = True
             display.event("stopping: trials pause at their next epoch; again to kill")
             drain()
         if signals.count > 1:
             raise KeyboardInterrupt
-
-
-class _Diary:
-    """Tells what happens, on the display and in the sweep's log.
-
-    While the disk is full it says so; the lines of the log are kept until there is
-    space, since a driver that waited for them would not hear a signal.
-    """
-
-    def __init__(self, folder: Path, display: Display) -> None:
-        self._folder = folder
-        self._display = display
-        self._unwritten: list[str] = []
-        self._is_full = False
-        self._told = ""
-
-    def tell(self, before: Sweep, after: Sweep) -> None:
-        """Tell what is new in `after`."""
-        lines = events.events(before, after)
-        for event in lines:
-            self._display.event(event)
-        self._display.update(after)
-        self._tidy(before, after)
-        self._unwritten += map(str, lines)
-        self._watch_disk()
-        if self._unwritten and not self._is_full:
-            text = "".join(f"{line}\n" for line in self._unwritten)
-            disk.append(after.paths.log, text.encode())
-            self._unwritten.clear()
-
-    def _tidy(self, before: Sweep, after: Sweep) -> None:
-        """Let checkpoints go once a trial has ended."""
-        ended, known = (
-            {trial.id for trial in sweep.trials if trial.state.is_final}
-            for sweep in (after, before)
-        )
-        if ended - known:
-            message = retention.tidy(after)
-            if message and message != self._told:
-                self._display.event(message)
-            self._told = message
-
-    def _watch_disk(self) -> None:
-        may_be = self._is_full or disk.may_be_full(self._folder)
-        reason = disk.problem(self._folder) if may_be else ""
-        if reason and not self._is_full:
-            self._display.event(disk.paused(self._folder, reason))
-        if self._is_full and not reason:
-            self._display.event(disk.GOING_ON)
-        self._is_full = bool(reason)
 
 
 def write_leaderboard(sweep: Sweep) -> None:

@@ -1,5 +1,6 @@
 """The journal in a process of its own, reached through Ray from every node."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ import ray
 from ray.actor import ActorHandle
 
 from sweeper.definition.experiment import Experiment
-from sweeper.errors import JournalError
+from sweeper.errors import ClusterLostError, JournalError
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
+from sweeper.planning.plan import Plan
 from sweeper.reports import Report
-from sweeper.running.cluster import NAMESPACE
+from sweeper.running.cluster import NAMESPACE, settle
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search_space.space import Space
 from sweeper.stop import Stop
 from sweeper.trial import Decision, Demand, Failure, State, TrialSpec
 
+DIED = "the journal's process died"
 JOURNAL_WAIT_SECONDS = 30.0
 
 
@@ -62,7 +65,10 @@ class RemoteJournal:
         return RemoteJournal(ray.get_actor(actor_name(sweep), namespace=NAMESPACE))
 
     def _call(self, method: str, *args: object) -> Any:
-        return ray.get(getattr(self._handle, method).remote(*args))
+        try:
+            return ray.get(getattr(self._handle, method).remote(*args))
+        except ray.exceptions.RayActorError as error:
+            raise ClusterLostError(DIED) from error
 
     def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
         """Reserve the next trial."""
@@ -125,24 +131,32 @@ def actor_name(sweep: str) -> str:
     return f"journal/{sweep}"
 
 
-def start_journal(
-    experiment: Experiment, space: Space, folder: Path, launch: Launch
+def open_journal(
+    plan: Plan, *, wandb_mode: str, say: Callable[[str], None]
 ) -> RemoteJournal:
     """The journal of a sweep, on the driver's node.
 
+    Args:
+        say: told before something takes long.
+
     Raises:
+        ExperimentError: no node of the cluster holds one trial.
         JournalError: it is damaged, or still written by another process.
     """
+    launch = settle(plan, wandb_mode=wandb_mode, say=say)
+    folder, experiment = plan.folder, plan.experiment
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     actor = ray.remote(num_cpus=0)(_JournalActor)
     handle: Any = actor.options(
         name=actor_name(experiment.name), scheduling_strategy=here
-    ).remote(experiment, space, folder, launch)
+    ).remote(experiment, plan.space, folder, launch)
     journal = RemoteJournal(handle)
     try:
-        journal.stopped_by()
+        ray.get(handle.stopped_by.remote())
     except ray.exceptions.RayActorError as error:
+        if not error.actor_init_failed:
+            raise ClusterLostError(DIED) from error
         raise JournalError(f"{folder}: the journal did not open: {error}") from error
     return journal

@@ -109,10 +109,20 @@ def run_id(trial: str, uid: str) -> str:
     return f"{trial}-{uid}"
 
 
+def read(path: Path) -> TrialSpec | None:
+    """The spec in a file; None where there is none, or not the whole of it."""
+    try:
+        return TrialSpec.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def relocate(paths: SweepPaths, experiment: Experiment) -> None:
     """Write the specs of a sweep anew whose folder or project was moved or copied."""
     for path in sorted(paths.trials.glob("*/spec.json")):
-        old = TrialSpec.from_json(path.read_text(encoding="utf-8"))
+        old = read(path)
+        if old is None:
+            continue  # its trial starts anew and writes it
         new = replace(
             old,
             folder=str(path.parent.absolute()),
@@ -140,9 +150,8 @@ def run_name(params: Params, *, seed: int | None) -> str:
 
 def stored_command(path: Path) -> str:
     """`command` of the spec in a file; "" before the trial's first start."""
-    if not path.exists():
-        return ""
-    return command(TrialSpec.from_json(path.read_text(encoding="utf-8")))
+    found = read(path)
+    return "" if found is None else command(found)
 
 
 def command(spec: TrialSpec) -> str:

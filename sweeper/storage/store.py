@@ -20,13 +20,15 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper import lineage
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
-from sweeper.errors import LockedError, SweepNotFoundError, nearest
+from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
 from sweeper.host import examples, locks
-from sweeper.host.paths import SweepPaths, drop_torn_tail
+from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
 from sweeper.storage import database, records
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
 
 WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
+KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
+KEPT_END = "# end"
 HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 UID = "uid"  # the same: what tells this sweep from every other one
 STATES: Mapping[TrialState, State] = {
@@ -47,7 +49,7 @@ def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sweep.storage is None:
         return records.open_file(paths.journal)
-    return database.open_url(database.url(sweep.storage, paths.folder))
+    return database.open_url(sweep.storage, paths.folder)
 
 
 def study_name(sweep: Experiment, paths: SweepPaths, found: BaseStorage) -> str:
@@ -59,6 +61,13 @@ def study_name(sweep: Experiment, paths: SweepPaths, found: BaseStorage) -> str:
     names = [study.study_name for study in found.get_all_studies()]
     is_own = sweep.storage is None or database.is_inside(sweep.storage, paths.folder)
     return names[0] if is_own and len(names) == 1 else sweep.name
+
+
+def disks(sweep: Experiment, paths: SweepPaths) -> tuple[Path, ...]:
+    """The folders on whose disks a sweep is written."""
+    if sweep.storage is None or database.is_inside(sweep.storage, paths.folder):
+        return (paths.folder,)
+    return (paths.folder, database.place(sweep.storage, paths.folder))
 
 
 def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
@@ -128,8 +137,32 @@ def load_sweep(folder: Path) -> Sweep:
     paths = SweepPaths(folder)
     if not paths.experiment.exists():
         raise SweepNotFoundError(_missing(folder))
-    loaded = experiment.load(paths.experiment)
-    return Reader(loaded, folder).sweep()
+    return Reader(load_experiment(paths), folder).sweep()
+
+
+def save_experiment(sweep: Experiment, paths: SweepPaths) -> None:
+    """Keep what runs beside the sweep, with an end that shows it is whole."""
+    text = f"{KEPT_COPY}\n{experiment.dump(sweep)}{KEPT_END}\n"
+    write_text(paths.experiment, text)
+
+
+def load_experiment(paths: SweepPaths) -> Experiment:
+    """The experiment that a sweep keeps.
+
+    Raises:
+        JournalError: the file is cut short. What is left may be an experiment, but
+            not this one.
+        ExperimentError: it is none.
+    """
+    text = paths.experiment.read_bytes()
+    if text.startswith(KEPT_COPY.encode()) and not text.endswith(
+        f"{KEPT_END}\n".encode()
+    ):
+        raise JournalError(
+            f"{paths.experiment}: is cut short: its last line is not {KEPT_END!r}; "
+            "copy the experiment file that the sweep ran over it"
+        )
+    return experiment.load(paths.experiment)
 
 
 class Reader:

@@ -2,133 +2,49 @@
 
 `python -m tests.e2e.crash --rounds 50 --seed 0` runs rounds; a round is a function of
 the seed and its number. Each ends with the checks of `checks.py` against the same sweep
-uncut. The first difference ends it with a traceback and leaves the folder.
+uncut. The first difference ends it with a traceback and leaves the folder; rounds that
+passed are in the log, and the same command goes on after them.
 """
 
 import argparse
 import contextlib
-import os
+import functools
 import random
 import shutil
-import signal
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e import checks, failpoints
-from tests.e2e.harness import LOOP, Driver, driver
+from sweeper.project.code import version
+from tests.e2e import checks, crash_report, failpoints
+from tests.e2e.crash_kinds import ACTIONS, CUTS, GOES_ON, KILLED, KINDS, POINTS, Kind
+from tests.e2e.harness import ROOT, Driver, driver
 
 GONE_SECONDS = 5.0
-WAIT_SECONDS = 600.0  # this machine may be a busy one
-LOOP_FILE = """
-target: loop:train
-config: conf/loop.yaml
-project: {project}
-overrides: [epochs=4, sleep=0.15]
-search_space: {space}
-objective: {{metric: acc, mode: max}}
-resources: {{gpus: 0}}
-retry: {{lost: 50}}
-wandb: none
-{more}
-"""
-DIGITS_FILE = """
-project: {project}
-config: conf/train.yaml
-overrides: [model=small_cnn, data=digits, trainer=cpu, trainer.max_epochs=3]
-search_space: {{model.learning_rate: [1e-3, 3e-3], data.batch_size: [64, 128]}}
-objective: {{metric: val/acc_top1, mode: max}}
-resources: {{gpus: 0}}
-retry: {{lost: 50}}
-wandb: offline
-"""
+WAIT_SECONDS = 900.0  # this machine may be a busy one
+MAX_CUTS = 3
+MAX_TRIES = 10  # at one round whose cuts all come in time
+ENDS = [name for name in ACTIONS if name not in GOES_ON]
+LATEST = 0.9  # of a run's lines; the last ones come at its end, all at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A sweep to cut.
+class Whole:
+    """What a sweep does that nobody cuts.
 
     Attributes:
-        arguments: of `run`, beside the file.
-        trials: how many it has, of `epochs` epochs each.
+        lines: that its driver prints.
+        reached: how often each failpoint is met.
     """
 
-    name: str
-    text: str
-    trials: int
-    epochs: int
-    arguments: tuple[str, ...] = ()
-    has_checkpoints: bool = False  # of Lightning; a plain loop saves in its own way
-
-
-def _loop(name: str, more: str, *, space: str, arguments: tuple[str, ...]) -> Kind:
-    text = LOOP_FILE.format(project=LOOP, more=more, space=space)
-    return Kind(name=name, text=text, trials=5, epochs=4, arguments=arguments)
-
-
-INTERVAL = "{rate: 'interval(0.1, 0.9)'}"
-KINDS = (
-    _loop("grid", "", space="{rate: [0.1, 0.2, 0.3, 0.4, 0.5]}", arguments=()),
-    _loop(
-        "random", "search: random\nbudget: {trials: 5}", space=INTERVAL, arguments=()
-    ),
-    _loop(
-        "tpe",
-        "search: tpe\nbudget: {trials: 5}",
-        space=INTERVAL,
-        arguments=("--num-cpus", "1"),
-    ),
-    Kind(
-        name="digits",
-        text=DIGITS_FILE.format(project=LOOP.parents[2]),
-        trials=4,
-        epochs=3,
-        has_checkpoints=True,
-    ),
-)
-
-
-def _send(pids: Sequence[int], number: signal.Signals = signal.SIGKILL) -> bool:
-    """Send a signal to each; whether there was any."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-    return bool(pids)
-
-
-def _one(found: Callable[[Driver], list[int]]) -> Callable[[Driver], bool]:
-    return lambda running: _send(found(running)[:1])
-
-
-def _signals(number: signal.Signals, count: int) -> Callable[[Driver], bool]:
-    def send(running: Driver) -> bool:
-        for _ in range(count):
-            _send([running.process.pid], number)
-            time.sleep(0.3)
-        return True
-
-    return send
-
-
-# What is done to a running sweep; whether it was there to be done to.
-CUTS: dict[str, Callable[[Driver], bool]] = {
-    "kill driver": lambda running: _send([running.process.pid]),
-    "kill trial": _one(Driver.trial_processes),
-    "kill Ray worker": _one(Driver.slots),
-    "kill journal": _one(Driver.journals),
-    "kill template": _one(Driver.templates),
-    "kill raylet": _one(Driver.raylets),
-    "kill everything": lambda running: _send(running.everything()),
-    "SIGINT": _signals(signal.SIGINT, 1),
-    "SIGINT twice": _signals(signal.SIGINT, 2),
-    "SIGTERM": _signals(signal.SIGTERM, 1),
-}
-CHECKPOINTS = {"checkpoint", "rename"}
-GOES_ON = {"kill trial", "kill Ray worker", "kill template"}
+    folder: Path
+    lines: int
+    reached: Mapping[str, int]
 
 
 def _lines(sweeps: Path) -> int:
@@ -142,40 +58,64 @@ class Crash:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lines: dict[str, int] = {}  # that each uncut sweep printed
-        self.counts: Counter[str] = Counter()
+        self._whole: dict[str, Whole] = {}
+        self._lock = threading.Lock()
 
-    def round(self, number: int, *, seed: int, kinds: Sequence[Kind]) -> str:
-        """Cut one sweep one to three times, finish it, check it; what was done."""
-        stream = random.Random(f"{seed}/{number}")  # noqa: S311  # no secret
-        kind = stream.choice(kinds)
-        self._run_uncut(kind)
-        sweeps = self._folder / f"round-{number}"
-        done = []
-        for attempt in range(stream.randint(1, 3)):
-            if stream.random() < 0.35:
-                points = [
-                    p
-                    for p in failpoints.POINTS
-                    if kind.has_checkpoints or p not in CHECKPOINTS
-                ]
-                point = f"{stream.choice(points)}:{stream.randint(1, 6)}"
-                done.append(self.cut_at(kind, sweeps, point=point))
+    def round(
+        self, number: int, *, seed: int, kinds: Sequence[Kind]
+    ) -> crash_report.Round:
+        """Cut one sweep one to three times, finish it, check it; what was done.
+
+        A cut can come too late: the sweep has ended before. Then it is checked as it
+        is, and another draw is the round. One cut of each round is the next of all
+        that there are; it comes last where the driver goes on to the sweep's end.
+        """
+        begin = time.monotonic()
+        for attempt in range(MAX_TRIES):
+            stream = random.Random(f"{seed}/{number}/{attempt}")  # noqa: S311
+            names = [ACTIONS[number % len(ACTIONS)]]
+            names += stream.choices(ENDS, k=stream.randint(0, MAX_CUTS - 1))
+            names.sort(key=GOES_ON.__contains__)
+            kind = stream.choice([k for k in kinds if self._has_all(k, names)])
+            sweeps = self._folder / f"round-{number}"
+            is_whole = all(self._cut(kind, sweeps, name, stream) for name in names)
+            if is_whole:
+                self.finish(kind, sweeps)
             else:
-                name = stream.choice(list(CUTS))
-                share, jitter = stream.random(), stream.uniform(0, 0.5)
-                num_lines = int(share * max(0, self._lines[kind.name] - _lines(sweeps)))
-                done.append(
-                    self.cut(kind, sweeps, name=name, lines=num_lines, jitter=jitter)
+                self._check(kind, sweeps)
+            shutil.rmtree(sweeps)
+            if is_whole:
+                seconds = round(time.monotonic() - begin)
+                return crash_report.Round(
+                    number=number,
+                    seed=seed,
+                    kind=kind.name,
+                    cuts=tuple(names),
+                    seconds=seconds,
+                    code=version(ROOT),
                 )
-            assert attempt < 3
-        self.finish(kind, sweeps)
-        shutil.rmtree(sweeps)
-        return f"{kind.name}: {', '.join(done)}"
+        raise AssertionError(f"{MAX_TRIES} draws of round {number} came too late")
+
+    def _has_all(self, kind: Kind, names: Sequence[str]) -> bool:
+        """Whether the sweep reaches the failpoints: a plain loop has no checkpoint."""
+        reached = self.whole(kind).reached
+        return all(POINTS[name] in reached for name in names if name in POINTS)
+
+    def _cut(self, kind: Kind, sweeps: Path, name: str, stream: random.Random) -> bool:
+        """One cut at a moment that is drawn from what is left; whether it came."""
+        whole = self.whole(kind)
+        left = max(0.0, 1 - _lines(sweeps) / whole.lines)
+        share, jitter = stream.random(), stream.uniform(0, 0.5)
+        if name in POINTS:
+            most = whole.reached[POINTS[name]]
+            count = 1 + int(share * left * (most - 1))
+            return self.cut_at(kind, sweeps, point=f"{POINTS[name]}:{count}")
+        num_lines = int(share * left * LATEST * whole.lines)
+        return self.cut(kind, sweeps, name=name, lines=num_lines, jitter=jitter)
 
     def cut(
         self, kind: Kind, sweeps: Path, *, name: str, lines: int, jitter: float
-    ) -> str:
+    ) -> bool:
         """Start the sweep and cut it `jitter` seconds after so many lines.
 
         Lines, and not seconds: a busy machine would cut before or after the work.
@@ -185,89 +125,115 @@ class Crash:
             while _lines(sweeps) < before + lines and running.process.poll() is None:
                 time.sleep(0.01)
             time.sleep(jitter)
-            is_hit = running.process.poll() is None and CUTS[name](running)
-            if is_hit and name not in GOES_ON:
-                self._wait(running)
-            else:
-                self._wait(running, is_whole=True)
-        label = name if is_hit else f"{name} (too late)"
-        self.counts[label] += 1
-        return f"{label} at line {lines}"
+            is_met = CUTS[name].is_met(running)
+            code = self._wait(running)
+        assert code in (0, *CUTS[name].codes), (name, code, running.tail())
+        return is_met and code in CUTS[name].codes
 
-    def cut_at(self, kind: Kind, sweeps: Path, *, point: str) -> str:
-        """Start the sweep and kill all of it at a failpoint; what was done."""
-        env = failpoints.install(
-            self._folder / "failpoint",
-            point=point,
-            trials=kind.trials,
-            epochs=kind.epochs,
-        )
-        with self._driver(kind, sweeps, env=env) as running:
-            self._wait(running)
-            is_hit = running.process.returncode == -signal.SIGKILL
-        name = point.partition(":")[0]
-        label = f"failpoint {name}" if is_hit else f"failpoint {name} (not met)"
-        self.counts[label] += 1
-        return label
+    def cut_at(self, kind: Kind, sweeps: Path, *, point: str) -> bool:
+        """Start the sweep and kill all of it at a failpoint; whether it got there."""
+        with self._driver(kind, sweeps, point=point) as running:
+            code = self._wait(running)
+        assert code in (0, KILLED), (point, code, running.tail())
+        return code == KILLED
 
     def finish(self, kind: Kind, sweeps: Path) -> None:
         """Run the same command to the end and check what is there."""
         with self._driver(kind, sweeps) as running:
-            self._wait(running, is_whole=True)
-        whole = self._run_uncut(kind)
-        checks.check(whole / kind.name, sweeps / kind.name, kind.trials, kind.epochs)
+            assert self._wait(running) == 0, running.tail()
+        self._check(kind, sweeps)
 
-    def _run_uncut(self, kind: Kind) -> Path:
-        sweeps = self._folder / "uncut"
-        if kind.name not in self._lines:
-            before = _lines(sweeps)
-            with self._driver(kind, sweeps) as running:
-                self._wait(running, is_whole=True)
-            self._lines[kind.name] = _lines(sweeps) - before
-        return sweeps
+    def _check(self, kind: Kind, sweeps: Path) -> None:
+        whole = self.whole(kind)
+        checks.check(
+            whole.folder / kind.name, sweeps / kind.name, kind.trials, kind.epochs
+        )
+
+    def whole(self, kind: Kind) -> Whole:
+        """The sweep uncut, run when it is first asked for."""
+        with self._lock:
+            if kind.name not in self._whole:
+                self._whole[kind.name] = self._run_whole(kind)
+            return self._whole[kind.name]
+
+    def _run_whole(self, kind: Kind) -> Whole:
+        sweeps = self._folder / f"uncut-{kind.name}"
+        with self._driver(kind, sweeps, point=failpoints.COUNT_ONLY) as running:
+            assert self._wait(running) == 0, running.tail()
+        return Whole(
+            folder=sweeps,
+            lines=_lines(sweeps),
+            reached=failpoints.reached(sweeps / "failpoint"),
+        )
 
     @contextlib.contextmanager
-    def _driver(self, kind, sweeps, env=None):  # type: ignore[no-untyped-def]
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def _driver(self, kind: Kind, sweeps: Path, *, point: str = "") -> Iterator[Driver]:
         sweeps.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"{kind.name}.yaml"
+        file = sweeps / f"{kind.name}.yaml"
         file.write_text(kind.text)
+        env = None
+        if point:
+            env = failpoints.install(
+                sweeps / "failpoint",
+                point=point,
+                trials=kind.trials,
+                epochs=kind.epochs,
+            )
         arguments = (file, "--sweeps", sweeps, *kind.arguments)
         with driver(*arguments, output=sweeps / "output", env=env) as running:
             yield running
 
-    def _wait(self, running: Driver, *, is_whole: bool = False) -> None:
-        running.process.wait(timeout=WAIT_SECONDS)
+    def _wait(self, running: Driver) -> int:
+        code = running.process.wait(timeout=WAIT_SECONDS)
         running.assert_gone(within_seconds=GONE_SECONDS)
-        if is_whole:
-            text = running.output.read_text()
-            assert running.process.returncode == 0, text[-3000:]
+        return code
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--at-once", type=int, default=1, help="rounds side by side")
+    parser.add_argument("--kinds", nargs="*", default=[kind.name for kind in KINDS])
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "crash.jsonl",
+        help="rounds that passed; they are not run again (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help=f"page whose report is replaced, such as {crash_report.PAGE}",
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
     """Run the rounds that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--first", type=int, default=0, help="number of the first")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="*", default=[kind.name for kind in KINDS])
-    parser.add_argument("--seconds", type=float, default=float("inf"))
-    args = parser.parse_args()
+    args = _arguments()
     kinds = [kind for kind in KINDS if kind.name in args.kinds]
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
     crash = Crash(folder)
-    begin = time.monotonic()
-    num_rounds = 0
-    for number in range(args.first, args.first + args.rounds):
-        if time.monotonic() - begin > args.seconds:
-            break
-        print(f"round {number}: ", end="", flush=True)
-        print(crash.round(number, seed=args.seed, kinds=kinds), flush=True)
-        num_rounds += 1
+    passed = {done.number for done in crash_report.read(args.log, seed=args.seed)}
+    left = [number for number in range(args.rounds) if number not in passed]
+    run = functools.partial(crash.round, seed=args.seed, kinds=kinds)
+    with ThreadPoolExecutor(args.at_once) as pool:
+        try:
+            for future in as_completed([pool.submit(run, number) for number in left]):
+                done = future.result()
+                crash_report.append(args.log, done)
+                print(
+                    f"round {done.number}: {done.kind}: {', '.join(done.cuts)}",
+                    flush=True,
+                )
+        finally:
+            pool.shutdown(cancel_futures=True)
     shutil.rmtree(folder)
-    print(f"{num_rounds} rounds passed in {time.monotonic() - begin:.0f} s")
-    for label, count in sorted(crash.counts.items()):
-        print(f"  {count:3d} {label}")
+    text = crash_report.render(crash_report.read(args.log, seed=args.seed))
+    print(text)
+    if args.report:
+        crash_report.replace(args.report, text)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 `install` puts a copy of this file on PYTHONPATH as `sitecustomize`, which Python
 imports by itself: each process of a sweep gets an audit hook, to which Python tells of
 every file that is opened or renamed and of every process that is started, before it
-happens. `FAILPOINT` names the moment. Nothing of sweeper knows of it.
+happens. `FAILPOINT` names the moment. Nothing of sweeper knows of it. `COUNT_ONLY`
+names none: it notes each moment that is reached, so that one is drawn that will be.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 POINT, _, COUNT = os.environ.get("FAILPOINT", "").partition(":")
@@ -19,6 +21,8 @@ POINTS = (
     *("lock", "admit", "template", "ray", "append", "torn append"),
     *("checkpoint", "rename", "last finish", "result"),
 )
+COUNT_ONLY = "count"
+REACHED = "reached"  # file of the moments that were counted, beside the copy
 seen = 0
 
 
@@ -40,6 +44,18 @@ def install(folder: Path, *, point: str, trials: int, epochs: int) -> dict[str, 
         "FAILPOINT": point,
         "FAILPOINT_SWEEP": json.dumps([trials, epochs]),
     }
+
+
+def reached(folder: Path) -> dict[str, int]:
+    """How often a run with `COUNT_ONLY` met each point, at most, in one process."""
+    lines = (folder / REACHED).read_text().splitlines()
+    found: dict[str, int] = {}
+    for line, count in Counter(lines).items():
+        point = line.partition(" ")[2]
+        found[point] = max(count, found.get(point, 0))
+    if "append" in found:
+        found["last finish"] = 1
+    return found
 
 
 def kill_everything() -> None:
@@ -78,14 +94,14 @@ def is_last_finish(journal: str) -> bool:
     return ended == TRIALS - 1 and len(last) == TRIALS
 
 
-def is_now(event: str, arguments: tuple) -> bool:
-    """Whether the chosen moment is before this event."""
+def moments(event: str, arguments: tuple) -> list[str]:
+    """The points that are just before this event."""
     first = arguments[0] if arguments else ""
     path = os.fsdecode(first) if isinstance(first, str | bytes) else ""
     target = str(arguments[1]) if len(arguments) > 1 else ""
     mode = target.replace("b", "") if event == "open" else ""
     is_append = path.endswith("journal.jsonl") and mode == "a"
-    moments = {
+    is_here = {
         "lock": mode != "" and path.endswith("driver.lock"),
         "admit": event == "os.rename" and target.endswith("experiment.yaml"),
         "template": event == "subprocess.Popen"
@@ -98,7 +114,17 @@ def is_now(event: str, arguments: tuple) -> bool:
         "last finish": POINT == "last finish" and is_append and is_last_finish(path),
         "result": event == "os.rename" and target.endswith("result.json"),
     }
-    return moments[POINT]
+    return [point for point in POINTS if is_here[point]]
+
+
+def note(points: list[str]) -> None:
+    """Keep that this process has met the points; whole lines, from many processes."""
+    text = "".join(f"{os.getpid()} {point}\n" for point in points)
+    file = os.open(
+        Path(__file__).with_name(REACHED), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    )
+    os.write(file, text.encode())
+    os.close(file)
 
 
 def hook(event: str, arguments: tuple) -> None:
@@ -106,7 +132,10 @@ def hook(event: str, arguments: tuple) -> None:
     global seen
     if event not in ("open", "os.rename", "subprocess.Popen", "import"):
         return
-    if not is_now(event, arguments):
+    found = moments(event, arguments)
+    if found and POINT == COUNT_ONLY:
+        note(found)
+    if POINT not in found:
         return
     seen += 1
     if seen != int(COUNT or 1):

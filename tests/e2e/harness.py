@@ -81,6 +81,10 @@ class Driver:
         """Wait for the driver's end; its exit code."""
         return self.process.wait(timeout=TIMEOUT_SECONDS)
 
+    def tail(self) -> str:
+        """The end of what it has printed."""
+        return self.output.read_text()[-3000:]
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the driver alone."""
         os.kill(self.process.pid, number)
