@@ -109,12 +109,12 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
 def _drive_locked(
     plan: Plan, options: ClusterOptions, display: Display, address: Path
 ) -> Stop:
-    from sweeper.running import cluster
+    from sweeper.running import ray_node
 
     thread = ThreadPoolExecutor(max_workers=1)  # never waited for: see Ctrl-C
     with _Signals() as signals:
         started = thread.submit(
-            cluster.start,
+            ray_node.start,
             options.address,
             options.cpus,
             options.gpus,
@@ -122,16 +122,17 @@ def _drive_locked(
             card=options.card,
         )
         try:
-            from sweeper.running import placement, remote
+            # Beside Ray's start: it takes as long.
+            from sweeper.running import journal_actor, placement
 
-            _await(started, check=cluster.check)
+            _await(started, check=ray_node.check)
             opened = thread.submit(
-                remote.open_journal,
+                journal_actor.open_journal,
                 plan,
                 wandb_mode=wandb.mode(plan.experiment.wandb.mode),
                 say=display.event,
             )
-            journal = _await(opened, check=cluster.check)
+            journal = _await(opened, check=ray_node.check)
             fit = thread.submit(
                 placement.fit,
                 journal,
@@ -144,11 +145,11 @@ def _drive_locked(
                 fit=fit,
                 signals=signals,
                 drain=journal.drain,
-                check=cluster.check,
+                check=ray_node.check,
             )
             stop = journal.stopped_by()
         finally:
-            cluster.stop()
+            ray_node.stop()
     if stop.reason is StopReason.ERROR:
         raise _located(plan.experiment, stop.message)
     return stop

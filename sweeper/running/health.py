@@ -117,13 +117,13 @@ def gpus() -> Iterator[Finding]:
 
 def ray() -> Finding:
     """Whether a small Ray starts and stops on this machine."""
-    from sweeper.running import cluster
+    from sweeper.running import ray_node
 
     with tempfile.TemporaryDirectory(prefix="sweeper.") as scratch:
         try:
-            cluster.start("", 1, 0, scratch=Path(scratch))
+            ray_node.start("", 1, 0, scratch=Path(scratch))
         except (SweeperError, RuntimeError, OSError) as error:
             text = str(error).splitlines()[0]
             return Finding(topic="ray", text="does not start", advice=text)
-        cluster.stop()
+        ray_node.stop()
     return Finding(topic="ray", text="starts and stops")

@@ -6,26 +6,23 @@ What a slot runs, when it stops and what is tried again is the journal's word.
 import functools
 import math
 import os
-import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweeper.cards.packing import Node, Room
 from sweeper.definition.experiment import Experiment
-from sweeper.processes import slot, template
-from sweeper.running.cluster import bundle, nodes, own_card
+from sweeper.running import ray_node, seat
+from sweeper.running.ray_node import nodes
 from sweeper.running.remote import RemoteJournal
 from sweeper.trial import Demand
 
-DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
-POLL_SECONDS = 0.05
 NODES_SECONDS = 5.0  # between looks at which machines there are
 
 
@@ -108,7 +105,7 @@ def fit(
         address: socket of the template of the driver's node.
     """
     serve = functools.partial(
-        _run_slot,
+        seat.run,
         sweep=experiment.name,
         address=str(address),
         project=str(experiment.project),
@@ -117,12 +114,13 @@ def fit(
     serve.__name__ = "slot"  # type: ignore[attr-defined]  # Tune names by it
 
     def resources(config: Mapping[str, object]) -> tune.PlacementGroupFactory:
-        demand = _demand(config)
-        return tune.PlacementGroupFactory([bundle(demand)])
+        return tune.PlacementGroupFactory([seat.bundle(seat.demand(config))])
 
     def slot_main(config: dict[str, object]) -> None:
         serve(config)
 
+    if ray_node.is_ours():
+        _use_plain_workers()
     tuner = tune.Tuner(
         tune.with_resources(slot_main, resources),
         tune_config=tune.TuneConfig(
@@ -141,49 +139,11 @@ def fit(
     tuner.fit()
 
 
-def _demand(config: Mapping[str, object]) -> Demand:
-    return Demand(
-        cpus=float(str(config["cpus"])),
-        gpus=float(str(config["gpus"])),
-        accelerator=str(config["accelerator"]),
-    )
+def _use_plain_workers() -> None:
+    """Let slots run in the workers that Ray has started already.
 
-
-def _run_slot(
-    config: Mapping[str, object],
-    *,
-    sweep: str,
-    address: str,
-    project: str,
-    target: str,
-) -> None:
-    """The body of one slot, in a Ray worker."""
-    journal = RemoteJournal.find(sweep)
-    env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
-    demand = _demand(config)
-    slot.run(
-        str(config["slot"]),
-        journal,
-        demand=demand,
-        card=own_card() if demand.gpus else "",
-        connect=functools.partial(_connect, Path(address), Path(project), target),
-        env=env,
-    )
-
-
-def _connect(address: Path, project: Path, target: str) -> socket.socket:
-    """The driver's template where it is on this node, else one of our own."""
-    try:
-        return template.connect(address)
-    except OSError:
-        return template.connect(_own_template(project, target))
-
-
-@functools.cache
-def _own_template(project: Path, target: str) -> Path:
-    """A template of this worker's own; it ends with the worker."""
-    address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
-    process = template.launch(address, project=project, target=target)
-    while not address.exists() and process.poll() is None:
-        time.sleep(POLL_SECONDS)
-    return address
+    Tune asks for workers with environment variables of its own, which start anew for
+    each slot; workers of a node of ours inherit all of ours.
+    """
+    class_cache.DEFAULT_ENV_VARS = {}
+    class_cache.ENV_VARS_TO_PROPAGATE = set()

@@ -1,0 +1,81 @@
+"""The journal in a process of its own, on the driver's node."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import ClusterLostError, JournalError
+from sweeper.host import locks
+from sweeper.host.paths import SweepPaths
+from sweeper.planning.plan import Plan
+from sweeper.running.cluster import settle
+from sweeper.running.remote import DIED, RemoteJournal, actor_name
+from sweeper.scheduling.journal import Journal
+from sweeper.scheduling.launch import Launch
+from sweeper.search_space.space import Space
+from sweeper.trial import Failure, State, TrialSpec
+
+JOURNAL_WAIT_SECONDS = 30.0
+
+
+class _JournalActor(Journal):
+    """The journal in one process of the head node, under its own lock."""
+
+    def __init__(
+        self, experiment: Experiment, space: Space, folder: Path, launch: Launch
+    ) -> None:
+        self._held = ExitStack()
+        path = SweepPaths(folder).journal_lock
+        lock = locks.hold(path, wait_seconds=JOURNAL_WAIT_SECONDS)
+        other = self._held.enter_context(lock)
+        if other is not None:
+            raise JournalError(f"{path}: process {other.pid} still writes the journal")
+        super().__init__(experiment, space, folder, launch)
+
+    def start(self, slot: str, card: str = "") -> TrialSpec:
+        self._check_driver()
+        return super().start(slot, card)
+
+    def fail(self, slot: str, failure: Failure) -> State:
+        self._check_driver()
+        return super().fail(slot, failure)
+
+    def _check_driver(self) -> None:
+        """Refuse what only follows from the driver's death: it is nobody's failure."""
+        if not locks.is_held(self._paths.lock):
+            raise JournalError(f"{self._paths.folder}: the driver is gone")
+
+
+def open_journal(
+    plan: Plan, *, wandb_mode: str, say: Callable[[str], None]
+) -> RemoteJournal:
+    """The journal of a sweep, on the driver's node.
+
+    Args:
+        say: told before something takes long.
+
+    Raises:
+        ExperimentError: no node of the cluster holds one trial.
+        JournalError: it is damaged, or still written by another process.
+    """
+    launch = settle(plan, wandb_mode=wandb_mode, say=say)
+    folder, experiment = plan.folder, plan.experiment
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    actor = ray.remote(num_cpus=0)(_JournalActor)
+    handle: Any = actor.options(
+        name=actor_name(experiment.name), scheduling_strategy=here
+    ).remote(experiment, plan.space, folder, launch)
+    journal = RemoteJournal(handle)
+    try:
+        ray.get(handle.stopped_by.remote())
+    except ray.exceptions.RayActorError as error:
+        if not error.actor_init_failed:
+            raise ClusterLostError(DIED) from error
+        raise JournalError(f"{folder}: the journal did not open: {error}") from error
+    return journal

@@ -1,0 +1,221 @@
+"""Ray on this machine: started with only what slots need, joined, left.
+
+It knows nothing of sweeps. What Ray starts by habit and nothing of ours asks is left
+out: on two cores it takes longer to start than a short sweep takes to train.
+"""
+
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import services
+from ray._private.node import Node as RayNode
+from ray._raylet import persist_port  # type: ignore[attr-defined]  # Cython
+
+from sweeper.cards import devices, packing
+from sweeper.cards.packing import CARDS, Node
+from sweeper.errors import ClusterLostError
+
+NAMESPACE = "sweeper"
+ACCELERATOR = "accelerator_type:"
+CARD_MIB = "card_mib"  # resource of a node: memory of a card that no table knows
+EXTRAS = ("start_api_server", "start_monitor", "start_log_monitor")  # of a head node
+OBJECT_STORE_BYTES = 128 * 1024**2  # nothing of ours goes through it
+AGENTS = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
+NO_SERVICE = (
+    -1
+)  # what an agent that serves nothing tells the raylet, see dashboard/agent.py
+AGENT_PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
+# Waits to die with the raylet, which dies with its agents.
+AGENT = (
+    "import ctypes, os, signal\n"
+    f"ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})\n"
+    "os.getppid() > 1 and signal.pause()"
+)
+ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # Tune's own state is scratch
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_enable_metrics_collection": "0",
+}
+
+
+def start(
+    address: str,
+    num_cpus: int | None,
+    num_gpus: int | None,
+    *,
+    scratch: Path,
+    card: str = "",
+) -> None:
+    """Connect this process to a Ray cluster, starting one where none is named.
+
+    Args:
+        address: a running cluster, "auto" for this machine's; "" starts one, unless
+            RAY_ADDRESS is set.
+        num_cpus: logical cores of a cluster that is started, None: the machine's.
+        num_gpus: logical devices of it, None: the machine's.
+        scratch: folder for Ray's sockets and logs.
+        card: type of its logical devices, as `packing.find_card` reads it.
+    """
+    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    connect = functools.partial(
+        ray.init, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
+    )
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    if address:
+        connect(address=address)
+        return
+    with _without_extras():
+        connect(
+            address="local",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            resources=_card_resources(card, num_gpus),
+            _temp_dir=str(scratch),
+        )
+
+
+def _card_resources(text: str, num_gpus: int | None) -> dict[str, float] | None:
+    card = packing.find_card(text)
+    if card is None:
+        return None
+    return {
+        ACCELERATOR + card.name: float(num_gpus or 1),
+        CARD_MIB: float(card.device_bytes // packing.MIB),
+    }
+
+
+@contextmanager
+def _without_extras() -> Iterator[None]:
+    """Start no server for a dashboard, no autoscaler, no reader of logs, no agents.
+
+    `include_dashboard=False` starts that server all the same, and `ray.init` waits
+    for it: with the autoscaler, over a second of the start on two cores. The agents
+    serve metrics and runtime environments, which no slot has: another second of CPU
+    and 100 MiB.
+    """
+    before = {name: getattr(RayNode, name) for name in EXTRAS}
+    start_process = services.start_ray_process
+    for name in EXTRAS:
+        setattr(RayNode, name, lambda self, **_: None)
+    services.start_ray_process = functools.partial(_start_process, start_process)
+    try:
+        yield
+    finally:
+        services.start_ray_process = start_process
+        for name, method in before.items():
+            setattr(RayNode, name, method)
+
+
+def _start_process(
+    start_process: Any, command: Sequence[str], kind: str, **options: Any
+) -> Any:
+    """Start one of Ray's processes; a raylet gets agents that only wait.
+
+    It refuses to start without any, and waits for files with their ports.
+    """
+    if kind == ray._private.ray_constants.PROCESS_TYPE_RAYLET:
+        given = dict(word.lstrip("-").split("=", 1) for word in command if "=" in word)
+        for name in AGENT_PORTS:
+            persist_port(given["session_dir"], given["node_id"], name, NO_SERVICE)
+        agent = subprocess.list2cmdline([sys.executable, "-I", "-S", "-c", AGENT])
+        command = [
+            next((key + agent for key in AGENTS if word.startswith(key)), word)
+            for word in command
+        ]
+    return start_process(command, kind, **options)
+
+
+def is_ours() -> bool:
+    """Whether this process started the node that it is connected to."""
+    node = ray._private.worker._global_node
+    return node is not None and bool(node.head)
+
+
+def check() -> None:
+    """Look whether Ray's own processes of this driver live.
+
+    Without its raylet Ray ends this process after some seconds, with exit code 0.
+
+    Raises:
+        ClusterLostError: one has died.
+    """
+    node = ray._private.worker._global_node
+    dead: list[str] = (
+        [name for name, _ in node.dead_processes()] if node is not None else []
+    )
+    if dead:
+        raise ClusterLostError(f"Ray's {' and '.join(dead)} died")
+
+
+def stop() -> None:
+    """Leave the cluster; one that `start` started ends.
+
+    At once: by then every trial has ended, and Ray's own grace is a second's wait.
+    """
+    node = ray._private.worker._global_node
+    if node is not None:
+        kill = node.kill_all_processes
+        node.kill_all_processes = lambda **asked: kill(
+            **{**asked, "allow_graceful": False}
+        )
+    ray.shutdown()
+
+
+def nodes() -> list[Node]:
+    """The machines of the cluster that are alive."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [_node(node["Resources"]) for node in found if node["Alive"]]
+
+
+def own_card() -> str:
+    """Type of the cards of the node that this process is on; "" for none."""
+    here = ray.get_runtime_context().get_node_id()
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(
+        (
+            _node(node["Resources"]).accelerator
+            for node in found
+            if node["NodeID"] == here
+        ),
+        "",
+    )
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    types = [
+        name.removeprefix(ACCELERATOR)
+        for name in resources
+        if name.startswith(ACCELERATOR)
+    ]
+    accelerator = types[0] if types else ""
+    gpus = int(resources.get("GPU", 0))
+    card = CARDS.get(accelerator)
+    known = card.device_bytes if card else devices.memory() if gpus else 0
+    return Node(
+        cpus=resources.get("CPU", 0.0),
+        gpus=gpus,
+        accelerator=accelerator,
+        device_bytes=int(resources.get(CARD_MIB, 0.0) * packing.MIB) or known,
+    )

@@ -1,0 +1,79 @@
+"""What a Ray worker runs: one slot, with a warm template at its side.
+
+It imports neither Tune nor what drives a sweep.
+"""
+
+import functools
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from sweeper.processes import slot, template
+from sweeper.running.ray_node import ACCELERATOR, own_card
+from sweeper.running.remote import RemoteJournal
+from sweeper.trial import Demand
+
+DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
+POLL_SECONDS = 0.05
+
+
+def demand(config: Mapping[str, object]) -> Demand:
+    """What the slot of this config was given."""
+    return Demand(
+        cpus=float(str(config["cpus"])),
+        gpus=float(str(config["gpus"])),
+        accelerator=str(config["accelerator"]),
+    )
+
+
+def bundle(asked: Demand) -> dict[str, float]:
+    """What a slot asks for as Ray's resources of one placement-group bundle."""
+    resources = {"CPU": asked.cpus}
+    if asked.gpus:
+        resources["GPU"] = asked.gpus
+    if asked.accelerator:
+        resources[ACCELERATOR + asked.accelerator] = 0.001
+    return resources
+
+
+def run(
+    config: Mapping[str, object],
+    *,
+    sweep: str,
+    address: str,
+    project: str,
+    target: str,
+) -> None:
+    """The body of one slot, in a Ray worker."""
+    journal = RemoteJournal.find(sweep)
+    env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
+    asked = demand(config)
+    slot.run(
+        str(config["slot"]),
+        journal,
+        demand=asked,
+        card=own_card() if asked.gpus else "",
+        connect=functools.partial(_connect, Path(address), Path(project), target),
+        env=env,
+    )
+
+
+def _connect(address: Path, project: Path, target: str) -> socket.socket:
+    """The driver's template where it is on this node, else one of our own."""
+    try:
+        return template.connect(address)
+    except OSError:
+        return template.connect(_own_template(project, target))
+
+
+@functools.cache
+def _own_template(project: Path, target: str) -> Path:
+    """A template of this worker's own; it ends with the worker."""
+    address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
+    process = template.launch(address, project=project, target=target)
+    while not address.exists() and process.poll() is None:
+        time.sleep(POLL_SECONDS)
+    return address
