@@ -110,7 +110,8 @@ class Trial:
     Attributes:
         number: position in the journal, 0-based.
         id: `trial_id(params, seed)`; folder name and start of the W&B run's id.
-        values: objective by epoch (1-based, absolute); NaN is kept.
+        values: first objective by epoch (1-based, absolute); NaN where any is not.
+        others: the other objectives by epoch; {} with one objective.
         metrics: every logged scalar of the last reported epoch.
         examples: which validation examples its best epoch got right, None if unknown.
         memory_key: names all trials that take the same memory; "" without a GPU.
@@ -131,6 +132,7 @@ class Trial:
     seed: int
     state: State
     values: Mapping[int, float] = field(default_factory=dict)
+    others: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     examples: Examples | None = None
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
@@ -168,6 +170,7 @@ class TrialSpec:
         target: "module:function", or a program with its arguments.
         config: absolute path of the primary Hydra config.
         project: absolute path put on sys.path; working directory unless `chdir`.
+        more_metrics: the objectives after `metric`.
         threads: torch's intra-op threads; a part of bit-equality.
         timeout_seconds: longest time without a report, None for no limit.
         memory_fraction: enforced share of one device's memory, 1.0 for none.
@@ -191,6 +194,7 @@ class TrialSpec:
     project: str
     metric: str
     mode: str
+    more_metrics: tuple[str, ...] = ()
     chdir: bool = False
     timeout_seconds: float | None = None
     gpus: float = 0.0
@@ -212,11 +216,10 @@ class TrialSpec:
     def from_json(text: str) -> "TrialSpec":
         """The spec that `to_json` wrote."""
         data = json.loads(text)
-        data["overrides"] = tuple(data["overrides"])
-        data["wandb"] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data["wandb"].items()
-        }
-        place = data["lineage"]
+        for name in ("overrides", "more_metrics"):
+            data[name] = tuple(data[name])
+        runs, place = data["wandb"].items(), data["lineage"]
+        data["wandb"] = {k: tuple(v) if isinstance(v, list) else v for k, v in runs}
         data["lineage"] = Lineage(**place) if place else None
         return TrialSpec(**data)
 

@@ -142,12 +142,12 @@ def test_tpe_looks_back_on_a_bounded_history_with_the_best(tmp_path: Path) -> No
         )
         for number in range(300)
     ]
-    direction = StudyDirection.MAXIMIZE
-    kept = Past(of).see(rows).study(direction, newest=size).trials
+    directions = [StudyDirection.MAXIMIZE]
+    kept = Past(of).see(rows).study(directions, newest=size).trials
     assert len(kept) == size
     assert [trial.params["x"] for trial in kept[:5]] == [n / 1000 for n in range(5)]
     assert kept[-1].params == rows[-1].params
-    whole = Past(of).see(rows[:size]).study(direction, newest=size).trials
+    whole = Past(of).see(rows[:size]).study(directions, newest=size).trials
     assert [trial.params for trial in whole] == [row.params for row in rows[:size]]
 
 

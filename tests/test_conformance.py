@@ -15,11 +15,13 @@ from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.search_space.space import Space
+from sweeper.statistics import leaderboard
 from sweeper.storage import store
 from sweeper.trial import Decision, Sweep, derive
 from tests.helpers import make_experiment, open_journal
 
 SEARCHES = sorted(path.stem for path in (builtin_conf() / "search").glob("*.yaml"))
+BEYOND = ("cmaes",)  # searches that know one objective only
 SCHEDULERS = sorted(p.stem for p in (builtin_conf() / "scheduler").glob("*.yaml"))
 INTERVALS = {
     "lr": "tag(log, interval(1e-5, 1e-1))",
@@ -54,6 +56,12 @@ def _value(params: Mapping[str, object], seed: int, epoch: int) -> float:
     return level * (1 - 0.5**epoch) + 0.1 * noise
 
 
+def _size(params: Mapping[str, object]) -> float:
+    """What a deep model with a small step costs: against the value."""
+    lr = float(str(params["lr"]))
+    return 2.0 ** int(str(params["depth"])) - 3 * math.log10(lr)
+
+
 def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
     """A sweep by one slot; cut, the journal is opened anew at every kind of place."""
     journal = open_journal(folder, **keys)
@@ -77,8 +85,9 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
         epoch = max(saved.get(spec.id, 0), lineage.start(spec.lineage)) + 1
         while epoch <= EPOCHS:
             value = _value(spec.params, spec.seed, epoch)
+            values = (value, *[_size(spec.params) for _ in spec.more_metrics])
             decision = journal.report(
-                "a", Report(epoch=epoch, values=(value,), busy_seconds=1.0)
+                "a", Report(epoch=epoch, values=values, busy_seconds=1.0)
             )
             again = cut()
             if again is not journal:  # killed before its checkpoint of this epoch
@@ -98,7 +107,7 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
 
 def _facts(sweep: Sweep) -> list[object]:
     return [
-        (t.number, t.id, dict(t.params), t.seed, t.state, dict(t.values), t.lineage)
+        (t.number, t.id, dict(t.params), t.seed, t.state, t.values, t.others, t.lineage)
         for t in sweep.trials
     ]
 
@@ -128,6 +137,30 @@ def test_a_search_that_is_killed_anywhere_ends_as_a_whole_one(
     sweep = _check(tmp_path, _keys(name, "none", 12))
     assert sweep.trials[0].params == {"lr": 1e-3, "depth": 2, "kind": "b"}
     assert len(sweep.trials) == 12
+
+
+TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]
+
+
+@pytest.mark.parametrize("name", _quick(SEARCHES, "nsga2", "tpe", "cmaes"))
+def test_a_search_for_two_objectives_ends_as_a_whole_one(
+    tmp_path: Path, name: str
+) -> None:
+    keys = {**_keys(name, "none", 16), "objective": TWO}
+    if name in BEYOND:
+        with pytest.raises(ExperimentError, match=r"toy.yaml:\d+: search: .*needs one"):
+            open_journal(tmp_path, **keys)
+        return
+    sweep = _check(tmp_path, keys)
+    assert len(sweep.trials) == (12 if name == "grid" else 16)
+    assert all(len(others) == 1 for t in sweep.trials for others in t.others.values())
+    rows = leaderboard.rank(sweep)
+    points = [(-row.mean, row.others[0].mean) for row in rows]
+    beaten = [
+        any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points) for p in points
+    ]
+    assert [row.front == 1 for row in rows] == [not is_beaten for is_beaten in beaten]
+    assert [row.front for row in rows] == sorted(row.front for row in rows)
 
 
 @pytest.mark.parametrize("name", _quick(SCHEDULERS, "asha"))

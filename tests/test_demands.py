@@ -155,7 +155,7 @@ def test_the_search_is_told_of_an_infeasible_point(tmp_path: Path) -> None:
     list(_attempts(journal))
     experiment = load(tmp_path / "toy.yaml")
     past = Past(space.parse(experiment, {})).see(journal._rows.all())
-    (told,) = past.study(StudyDirection.MAXIMIZE).trials
+    (told,) = past.study([StudyDirection.MAXIMIZE]).trials
     assert told.state is TrialState.PRUNED
     assert told.params == {"batch_size": 8, "lr": 0.1}
 

@@ -67,7 +67,7 @@ def _search(name: str) -> Search:
 
 def _next(rows: Sequence[FrozenTrial], of: Space, search: Search) -> Suggestion | None:
     seed = derive(42, "suggest", len(rows))
-    return suggest(rows, space=of, search=search, direction=MAX, seed=seed)
+    return suggest(rows, space=of, search=search, directions=[MAX], seed=seed)
 
 
 def _row(
@@ -272,7 +272,7 @@ def test_a_sampler_sees_one_trial_a_point_with_the_mean_of_its_seeds(
         _row(second, 0.0, TrialState.RUNNING),
         _row(third, 0.0, TrialState.FAIL),
     ]
-    study = Past(of).see(rows).study(MAX)
+    study = Past(of).see(rows).study([MAX])
     assert [t.params["a"] for t in study.trials] == [1, 2]
     assert [t.value for t in study.trials] == pytest.approx([0.3, 0.9])
 
@@ -284,7 +284,7 @@ def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
     seeded = _sweep(of, Search(config={**target, "seed": 7}), 3)
     assert [row.params for row in plain] != [row.params for row in seeded]
     search = Search(config={**target, "seed": 7})
-    study = Past(of).study(MAX)
+    study = Past(of).study([MAX])
     draws = [samplers.ask(study, search.sampler(s), space=of) for s in (1, 2, 1)]
     assert draws[0].params == draws[2].params != draws[1].params
 

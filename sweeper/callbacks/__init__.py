@@ -72,7 +72,7 @@ class ActiveTrial:
         """Journal one epoch; what is to be done next.
 
         Raises:
-            MetricError: the metrics are there but the objective is not.
+            MetricError: the metrics are there but an objective is not.
             TargetError: the trial did not start from its parent.
         """
         place = self.spec.lineage
@@ -83,20 +83,21 @@ class ActiveTrial:
                 "sweeper.parent_dir() and go on with the epoch after"
             )
         epoch, metrics = measured.epoch, measured.metrics
-        value = metrics.get(self.spec.metric)
-        if value is None and metrics:
-            raise MetricError(unknown_metric(self.spec.metric, metrics))
+        names = (self.spec.metric, *self.spec.more_metrics) if metrics else ()
+        for name in names:
+            if name not in metrics:
+                raise MetricError(unknown_metric(name, metrics))
         self.on_metrics(epoch, placed(measured))
-        if value is not None and measured.correct:
+        if names and measured.correct:
             found = examples.Examples(
                 epoch=epoch,
-                value=value,
+                value=metrics[self.spec.metric],
                 correct=measured.correct,
                 order=measured.order,
             )
             examples.record(self.paths.examples, found, mode=self.spec.mode)
         self.log(measured)
-        self.decision = self.send(measured, () if value is None else (value,))
+        self.decision = self.send(measured, tuple(metrics[name] for name in names))
         return self.decision
 
     def log(self, measured: Measured) -> None:

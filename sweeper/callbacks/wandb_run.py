@@ -161,6 +161,7 @@ class TrialRun:
         status: str,
         stop_reason: str,
         best: tuple[int, float] | None,
+        others: Mapping[str, float],
         last: float | None,
         peak_memory_mib: float,
     ) -> None:
@@ -170,6 +171,7 @@ class TrialRun:
             status: "complete", "pruned", "paused" or "failed".
             best: epoch and value over all attempts; a summary of `define_metric`
                 starts anew with each fragment.
+            others: of that epoch, the objectives after the first one.
             last: the objective's newest value.
         """
         self._flush(self._waiting)
@@ -182,6 +184,7 @@ class TrialRun:
         if best is not None:
             metric = self._spec.metric
             summary |= {f"best/{metric}": best[1], "best/epoch": best[0]}
+            summary |= {f"best/{name}": value for name, value in others.items()}
             summary[metric] = {self._spec.mode: best[1], "last": last}
         self._run.summary.update(summary)
         self._finish(exit_code=1 if status == "failed" else 0)

@@ -1,10 +1,18 @@
-"""Show the best trial of a sweep, or one thing of it."""
+"""Show the best trial of a sweep, or one thing of it.
+
+With several objectives it shows the Pareto front; one thing is of `--trial`.
+"""
 
 import argparse
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sweeper import exits
 from sweeper.commands import sweeps
+
+if TYPE_CHECKING:
+    from sweeper.trial import Sweep, Trial
 
 EXAMPLE = "sweeper best lr_sweep --ckpt"
 
@@ -12,6 +20,7 @@ EXAMPLE = "sweeper best lr_sweep --ckpt"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
+    parser.add_argument("--trial", help="of several objectives: the one to show")
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--json", action="store_true", help="for programs")
     one.add_argument("--config", action="store_true", help="its config only")
@@ -22,10 +31,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print it."""
     from sweeper.scheduling import spec
+    from sweeper.statistics import leaderboard
     from sweeper.views import live
 
     sweep = sweeps.find(args)
-    best = sweeps.find_trial(sweep, sweeps.BEST)
+    is_one = args.trial or args.config or args.ckpt or args.command
+    front = leaderboard.front_trials(sweep)
+    if front and not is_one:
+        _print_front(sweep, front, is_json=args.json)
+        return exits.FINISHED
+    best = sweeps.find_trial(sweep, args.trial or sweeps.BEST)
     command = spec.stored_command(sweep.paths.trial(best.id).spec)
     data = live.best_json(sweep, best, command=command)
     if args.json:
@@ -40,3 +55,27 @@ def run(args: argparse.Namespace) -> int:
         for key, value in data.items():
             print(f"{key}: {value}")
     return exits.FINISHED
+
+
+def _print_front(sweep: "Sweep", front: Sequence["Trial"], *, is_json: bool) -> None:
+    from sweeper.scheduling import spec
+    from sweeper.storage.export import short
+    from sweeper.views import live
+    from sweeper.views.ranking import point
+
+    found = [
+        live.best_json(
+            sweep,
+            trial,
+            command=spec.stored_command(sweep.paths.trial(trial.id).spec),
+        )
+        for trial in front
+    ]
+    if is_json:
+        print(json.dumps({"front": found}))
+        return
+    for trial, data in zip(front, found, strict=True):
+        values = data["values"]
+        assert isinstance(values, dict)  # noqa: S101  # of several objectives
+        told = ", ".join(f"{name} {short(value)}" for name, value in values.items())
+        print(f"{trial.id}: {told}  {point(trial.params)}")

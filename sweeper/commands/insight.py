@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     more = max(1, args.more)
     for line in insight.lines(rows, logs=logs, is_random=is_random, more=more):
         print(line)
-    for line in verdict.lines(verdict.verdict(rows, sweep.experiment.objective)):
+    for line in verdict.said(rows, sweep.experiment.objectives):
         print(line)
     return exits.FINISHED

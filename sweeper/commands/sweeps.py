@@ -62,6 +62,12 @@ def find_trial(sweep: "Sweep", name: str) -> "Trial":
     from sweeper.statistics import leaderboard
 
     if name == BEST:
+        several = [trial.id for trial in leaderboard.front_trials(sweep)]
+        if len(several) > 1:
+            raise SweepNotFoundError(
+                f"{sweep.folder}: {len(several)} trials are on the Pareto front of "
+                f"several objectives, so none is best; name one: {', '.join(several)}"
+            )
         trial = leaderboard.best(sweep)
         if trial is None:
             raise SweepNotFoundError(

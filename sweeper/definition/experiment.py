@@ -32,6 +32,7 @@ from sweeper.definition.settings import (
     Estimate,
     Frozen,
     Objective,
+    Objectives,
     Oom,
     Resources,
     Retention,
@@ -73,7 +74,9 @@ class Experiment(Frozen):
     warm_start: str = Field(default="", examples=["lr_sweep"])
     seeds: Seeds = Field(default=(42,), examples=["[42, 43, 44]"])
     confirm: Confirm = Field(default=Confirm(), examples=["{top: 3, seeds: 5}"])
-    objective: Objective = Field(examples=["{metric: val/acc_top1, mode: max}"])
+    objectives: Objectives = Field(
+        alias="objective", examples=["{metric: val/acc_top1, mode: max}"]
+    )
     search: Plugin = Field(default="grid", examples=["tpe"])
     scheduler: Plugin = Field(default="none", examples=["asha"])
     budget: Budget = Field(default=Budget(), examples=["{trials: 40, gpu_hours: 12}"])
@@ -106,6 +109,11 @@ class Experiment(Frozen):
     # Where it was read from; not a part of the file.
     path: Path = Field(exclude=True)
     lines: Annotated[Mapping[Location, int], SkipValidation] = Field(exclude=True)
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective: it chooses a trial's best epoch."""
+        return self.objectives[0]
 
     def error(self, location: Location, message: str) -> ExperimentError:
         """An error at the line of `location`, or of its nearest known parent."""
@@ -208,7 +216,9 @@ def dump(experiment: Experiment) -> str:
 
     A project that is not the one around the file is written relative to that one.
     """
-    data = experiment.model_dump()
+    data = experiment.model_dump(by_alias=True)
+    if len(experiment.objectives) == 1:
+        data["objective"] = data["objective"][0]
     root = project_root(experiment.path)
     if experiment.project == root:
         del data["project"]
@@ -223,8 +233,8 @@ def identity(experiment: Experiment) -> Mapping[str, object]:
         "target": experiment.target,
         "config": os.path.normpath(experiment.config),
         "overrides": experiment.overrides,
-        "objective.metric": experiment.objective.metric,
-        "objective.mode": experiment.objective.mode,
+        "objective.metric": ", ".join(o.metric for o in experiment.objectives),
+        "objective.mode": ", ".join(o.mode for o in experiment.objectives),
     }
 
 

@@ -3,9 +3,10 @@
 Each holds values and their ranges; what they mean is for the modules that read them.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sweeper.definition.fields import Cpus, Gpus, Text
 
@@ -24,6 +25,36 @@ class Objective(Frozen):
     metric: Text = Field(examples=["val/acc_top1"])
     mode: Literal["max", "min"] = "max"
     validation_size: int = Field(default=0, ge=0, examples=[372])
+
+    @property
+    def sign(self) -> float:
+        """What a value is multiplied with for smaller to be better."""
+        return -1.0 if self.mode == "max" else 1.0
+
+    def __str__(self) -> str:
+        return f"{self.metric} ({self.mode})"
+
+
+def _listed(value: object) -> object:
+    """One objective as the list that it stands for."""
+    if isinstance(value, Mapping):
+        return (value,)
+    if not isinstance(value, tuple):
+        raise ValueError("a mapping with metric and mode, or a list of such")
+    return value
+
+
+def _check_objectives(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    if not objectives or len({o.metric for o in objectives}) < len(objectives):
+        raise ValueError("at least one objective, no metric twice")
+    return objectives
+
+
+Objectives: TypeAlias = Annotated[
+    tuple[Objective, ...],
+    BeforeValidator(_listed, json_schema_input_type=Objective | tuple[Objective, ...]),
+    AfterValidator(_check_objectives),
+]
 
 
 class Confirm(Frozen):

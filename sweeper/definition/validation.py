@@ -30,16 +30,24 @@ def problems(
         place = detail["loc"]
         if detail["type"] != "missing":
             place = _known(place, lines)
+        elif len(place) > 1:
+            place = (*_known(place[:-1], lines), place[-1])
         found.setdefault(place, []).append(detail)
     return {place: _message(place, found[place], model) for place in found}
 
 
 def _known(place: Location, lines: Mapping[Location, int]) -> Location:
-    """The longest part of `place` that the file has; pydantic appends type names."""
-    for end in range(len(place), 0, -1):
-        if place[:end] in lines:
-            return place[:end]
-    return place[:1]
+    """The longest part of `place` that the file has.
+
+    pydantic appends type names; a list of one may stand without its brackets.
+    """
+    found: Location = ()
+    for part in place:
+        if (*found, part) in lines:
+            found = (*found, part)
+        elif part != 0:
+            break
+    return found or place[:1]
 
 
 def _message(
@@ -103,17 +111,24 @@ def _advice(place: Location, model: type[BaseModel]) -> str:
 def keys(model: type[BaseModel] | None) -> list[str]:
     """Names of the fields that a file may have."""
     fields = model.model_fields if model else {}
-    return [name for name, field in fields.items() if not field.exclude]
+    return [f.alias or name for name, f in fields.items() if not f.exclude]
 
 
 def _field_at(place: Location, model: type[BaseModel]) -> FieldInfo | None:
     parent = _model_at(place[:-1], model)
-    return parent.model_fields.get(str(place[-1])) if parent else None
+    return _field(parent, place[-1]) if parent else None
+
+
+def _field(model: type[BaseModel], key: str | int) -> FieldInfo | None:
+    named = {f.alias or name: f for name, f in model.model_fields.items()}
+    return named.get(str(key))
 
 
 def _model_at(place: Location, model: type[BaseModel]) -> type[BaseModel] | None:
     for key in place:
-        field = model.model_fields.get(str(key))
+        if isinstance(key, int):
+            continue
+        field = _field(model, key)
         inner = _model_of(field.annotation) if field else None
         if inner is None:
             return None

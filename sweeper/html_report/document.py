@@ -99,7 +99,7 @@ def _header(sweep: Sweep) -> str:
     loaded = sweep.experiment
     counted = ", ".join(f"{n} {state}" for state, n in figures.counts(sweep))
     asked = [
-        ("objective", f"{loaded.objective.metric} ({loaded.objective.mode})"),
+        ("objective", ", ".join(map(str, loaded.objectives))),
         ("search", _name(loaded.search)),
         ("scheduler", _name(loaded.scheduler)),
         ("seeds", ", ".join(map(str, loaded.seeds))),
@@ -204,7 +204,7 @@ def _board(sweep: Sweep, rows: Sequence[Row]) -> str:
 
 
 def _verdict(sweep: Sweep, rows: Sequence[Row]) -> str:
-    said = verdict.lines(verdict.verdict(rows, sweep.experiment.objective))
+    said = verdict.said(rows, sweep.experiment.objectives)
     lines = "".join(f"<li>{escape(line)}</li>" for line in said)
     return f'<ul class="verdict">{lines}</ul>' if said else ""
 

@@ -133,7 +133,7 @@ def headline(plan: Plan) -> str:
     return (
         f"{'resume' if started else 'sweep'} {loaded.name}: "
         f"{plan.num_trials} trials of {loaded.target} over {swept}\n"
-        f"objective {loaded.objective.metric} ({loaded.objective.mode}), "
+        f"objective {', '.join(map(str, loaded.objectives))}, "
         f"search {_name(loaded.search)}, scheduler {_name(loaded.scheduler)}, "
         f"seeds {', '.join(map(str, loaded.seeds))}\n"
         f"folder {plan.folder}"
@@ -146,7 +146,7 @@ def summary(plan: Plan) -> dict[str, object]:
         "name": plan.experiment.name,
         "folder": str(plan.folder),
         "trials": plan.num_trials,
-        "objective": plan.experiment.objective.model_dump(),
+        "objectives": [o.model_dump() for o in plan.experiment.objectives],
     }
 
 

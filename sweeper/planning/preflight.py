@@ -124,7 +124,7 @@ def _finding(
     chosen = {p.name for p in plan.space.parameters if p.is_group or p.name == VARIANT}
     names = [f"{k}={v}" for k, v in params.items() if k in chosen]
     what = " ".join(names) or "one batch"
-    metric = plan.experiment.objective.metric
+    metric = ", ".join(o.metric for o in plan.experiment.objectives)
     if answer.get("event") != "finished":
         return Finding(what=what, is_fine=False, message=str(answer.get("message")))
     if not answer.get("num_reports"):

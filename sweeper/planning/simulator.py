@@ -22,6 +22,7 @@ from sweeper.memory.kinds import memory_key
 from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
+from sweeper.search.samplers import directions
 from sweeper.search_space.space import Space
 from sweeper.trial import Decision, Demand, Failure, FailureKind, TrialSpec, derive
 
@@ -124,7 +125,6 @@ class Simulator:
     ) -> None:
         self.now = 0.0
         self.result = Result()
-        is_max = experiment.objective.mode == "max"
         self.journal = Journal(
             experiment,
             space,
@@ -133,7 +133,7 @@ class Simulator:
             clock=lambda: self.now,
             study=optuna.create_study(
                 storage=InMemoryStorage(),
-                direction="maximize" if is_max else "minimize",
+                directions=directions(experiment.objectives),
             ),
         )
         self._space = space
@@ -264,13 +264,12 @@ class Simulator:
             self._start_epoch(trial)
 
     def _report(self, name: str, trial: _Running) -> Decision:
-        usage = {
-            "peak_bytes": float(trial.model.peak_bytes),
-            "rate": 1.0 / (self.now - trial.epoch_began),
-        }
+        rate = 1.0 / (self.now - trial.epoch_began)
+        usage = {"peak_bytes": float(trial.model.peak_bytes), "rate": rate}
+        value, others = self._learn(trial.spec, trial.epoch), trial.spec.more_metrics
         report = Report(
             epoch=trial.epoch,
-            values=(self._learn(trial.spec, trial.epoch),),
+            values=(value, *[value for _ in others]),
             busy_seconds=self.now - trial.began,
             usage=usage if self._is_measuring and trial.demand.gpus else {},
         )

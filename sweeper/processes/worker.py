@@ -169,9 +169,16 @@ def _close_run(trial: ActiveTrial, outcome: Outcome) -> None:
         status=status,
         stop_reason=reason,
         best=best,
+        others=_others(trial, 0 if best is None else best[0]),
         last=next((v for v in reversed(values) if v is not None), None),
         peak_memory_mib=usage.peak_memory_mib(),
     )
+
+
+def _others(trial: ActiveTrial, epoch: int) -> Mapping[str, float]:
+    """The objectives after the first one, as an epoch measured them."""
+    row = metrics_file.epochs(trial.paths.metrics).get(epoch, {})
+    return {name: row[name] for name in trial.spec.more_metrics if name in row}
 
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:

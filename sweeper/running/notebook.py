@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeper import defaults
 from sweeper.errors import SweeperError
-from sweeper.statistics.leaderboard import best
+from sweeper.statistics.leaderboard import best, front_trials
 from sweeper.storage import store
 from sweeper.storage.export import value_cell
 from sweeper.trial import Sweep, Trial
@@ -46,8 +46,16 @@ class SweepView:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial of the best suggestion; None before the first value."""
+        """The best trial of the best suggestion; None before the first value.
+
+        With several objectives the best by the first one of the Pareto front.
+        """
         return best(self.sweep)
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """A trial of each suggestion on the Pareto front; () with one objective."""
+        return front_trials(self.sweep)
 
     @property
     def leaderboard(self) -> "pd.DataFrame":

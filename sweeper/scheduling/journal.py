@@ -166,7 +166,7 @@ class Journal:
         with self._rows.together():
             self._rows.note(identity, progress=progress)
             if report.values:
-                self._rows.report(identity, epoch=report.epoch, value=report.values[0])
+                self._rows.report(identity, epoch=report.epoch, values=report.values)
         if report.values and self._is_pruned(identity):
             return Decision.STOP
         self._halt.watch_budget(self._rows.all)
@@ -189,9 +189,10 @@ class Journal:
         """
         identity = self._desk.trial(slot)
         frozen = self._rows.get(identity)
-        values = [v for v in frozen.intermediate_values.values() if math.isfinite(v)]
-        if not values:
-            name = self._experiment.objective.metric
+        objective = self._experiment.objective
+        best = store.to_trial(frozen).best(objective)
+        if best is None or not math.isfinite(best[1]):
+            name = objective.metric
             return self.fail(
                 slot,
                 Failure(
@@ -200,12 +201,13 @@ class Journal:
                     step=frozen.last_step or 0,
                 ),
             )
-        best = max(values) if self._experiment.objective.mode == "max" else min(values)
+        epoch, value = best
+        others = store.others(frozen.user_attrs).get(epoch, ())
         # The end of a generation is the end of a trial, not a judgement on it.
         is_member = lineage.of(frozen.user_attrs) is not None
         is_pruned = "stopped_at" in frozen.user_attrs and not is_member
         state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
-        self._rows.move(identity, state, [best])
+        self._rows.move(identity, state, [value, *others])
         result.save(self._rows.get(identity), self._paths.trial(identity))
         self._halt.succeeded()
         self._desk.release(slot)

@@ -122,8 +122,10 @@ def _complete(rows: Rows, known: FrozenTrial, row: FrozenTrial) -> bool:
     attempts = len(row.user_attrs.get("attempts", ()))
     is_newer = attempts > known.user_attrs.get(QUEUED_AFTER, 0)
     news = row.intermediate_values.keys() - known.intermediate_values.keys()
+    others = store.others(row.user_attrs)
     for epoch in sorted(news):
-        rows.report(identity, epoch=epoch, value=row.intermediate_values[epoch])
+        values = (row.intermediate_values[epoch], *others.get(epoch, ()))
+        rows.report(identity, epoch=epoch, values=values)
     if row.state.is_finished() and is_newer:
         rows.note(identity, **row.user_attrs)
         rows.move(identity, row.state, row.values)

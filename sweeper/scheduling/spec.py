@@ -55,6 +55,7 @@ def make_spec(
         project=str(experiment.project),
         metric=experiment.objective.metric,
         mode=experiment.objective.mode,
+        more_metrics=tuple(o.metric for o in experiment.objectives[1:]),
         chdir=experiment.chdir,
         timeout_seconds=experiment.timeout,
         gpus=demand.gpus,

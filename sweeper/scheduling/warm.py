@@ -49,7 +49,7 @@ def _points(
     """Points and mean values, as JSON."""
     sweep = _load(experiment, paths)
     points = [
-        {"params": dict(row.params), "value": row.mean}
+        {"params": dict(row.params), "values": row.means}
         for row in rank(sweep)
         if row.rank
     ]
@@ -70,12 +70,14 @@ def _load(experiment: Experiment, paths: SweepPaths) -> Sweep:
         sweep = store.load_sweep(paths.folder.parent / name)
     except SweepNotFoundError as error:
         raise experiment.error(("warm_start",), f"warm_start: {error}") from error
-    here, there = experiment.objective, sweep.experiment.objective
-    if (here.metric, here.mode) != (there.metric, there.mode):
+    here, there = (
+        ", ".join(map(str, each.objectives)) for each in (experiment, sweep.experiment)
+    )
+    if here != there:
         raise experiment.error(
             ("warm_start",),
-            f"warm_start: {name!r} has the objective {there.metric} ({there.mode}); it "
-            f"must be this one, {here.metric} ({here.mode})",
+            f"warm_start: {name!r} has the objective {there}; it must be this one, "
+            f"{here}",
         )
     return sweep
 
@@ -88,5 +90,5 @@ def _trial(space: Space, point: Mapping[str, Any]) -> FrozenTrial:
     return create_trial(
         params=dict(space.canonical(point["params"])),
         distributions=space.distributions,
-        value=point["value"],
+        values=point["values"],
     )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from sweeper import lineage
@@ -13,6 +12,7 @@ from sweeper.search import policy
 from sweeper.search.asha import Asha
 from sweeper.search.past import Past
 from sweeper.search.population import Population
+from sweeper.search.samplers import directions
 from sweeper.search_space.space import Space
 from sweeper.statistics import finalists
 from sweeper.trial import derive, trial_id
@@ -198,12 +198,11 @@ def new(
         past: what saw these rows before, where something did: it saves time.
     """
     first = experiment.seeds[0]
-    is_max = experiment.objective.mode == "max"
     suggestion = policy.suggest(
         rows,
         space=space,
         search=search,
-        direction=StudyDirection.MAXIMIZE if is_max else StudyDirection.MINIMIZE,
+        directions=directions(experiment.objectives),
         seed=derive(first, "suggest", len(rows)),
         past=past,
     )

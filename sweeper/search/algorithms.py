@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
 from sweeper.definition.experiment import Experiment
-from sweeper.errors import nearest
+from sweeper.errors import ExperimentError, nearest
 from sweeper.host.paths import builtin_conf
 from sweeper.search.policy import Grid, Search
 
@@ -30,6 +30,7 @@ def search(experiment: Experiment) -> Search:
         ExperimentError: there is none of that name, or it refuses its arguments.
     """
     quiet()
+    _check_objectives(experiment)
     config = _config(experiment, "search", experiment.search)
     found = _class(experiment, "search", config)
     if not issubclass(found, BaseSampler | Grid):
@@ -38,7 +39,9 @@ def search(experiment: Experiment) -> Search:
             f"search: {found.__module__}.{found.__qualname__} is no sampler; it must "
             "be one of Optuna's or a subclass of optuna.samplers.BaseSampler",
         )
-    _instantiate(experiment, "search", config)
+    made = _instantiate(experiment, "search", config)
+    if len(experiment.objectives) > 1 and not _takes_several(made):
+        raise _needs_one(experiment, ("search",), found.__qualname__)
     return Search(config=config)
 
 
@@ -64,7 +67,48 @@ def scheduler(experiment: Experiment) -> BasePruner:
                 f"scheduler: {key} is 'auto', which Optuna learns in memory and a "
                 "restart forgets; give a number",
             )
-    return cast(BasePruner, _instantiate(experiment, "scheduler", config))
+    made = cast(BasePruner, _instantiate(experiment, "scheduler", config))
+    if len(experiment.objectives) > 1 and not isinstance(made, NopPruner):
+        raise _needs_one(experiment, ("scheduler",), found.__qualname__)
+    return made
+
+
+def _check_objectives(experiment: Experiment) -> None:
+    """Refuse what says nothing of several objectives."""
+    if len(experiment.objectives) == 1:
+        return
+    budget, confirm = experiment.budget, experiment.confirm
+    for place, value in (
+        (("budget", "target"), budget.target),
+        (("budget", "patience"), budget.patience),
+        (("confirm", "top"), confirm.top or None),
+    ):
+        if value is not None:
+            raise _needs_one(experiment, place, str(value))
+
+
+def _takes_several(sampler: object) -> bool:
+    """Whether a sampler of Optuna knows several objectives; CMA-ES does not."""
+    if not isinstance(sampler, BaseSampler):
+        return True
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    try:
+        sampler.sample_relative(study, study.ask()._get_latest_trial(), {})
+    except ValueError as error:
+        if "multi-objective" in str(error):
+            return False
+        raise
+    return True
+
+
+def _needs_one(
+    experiment: Experiment, place: tuple[str, ...], what: str
+) -> ExperimentError:
+    return experiment.error(
+        place,
+        f"{'.'.join(place)}: {what} needs one objective, and this file has "
+        f"{len(experiment.objectives)}; remove it, or keep one objective",
+    )
 
 
 def quiet() -> None:

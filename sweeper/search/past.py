@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.errors import ConfigError
 from sweeper.search_space.space import Space
+from sweeper.statistics import pareto
 from sweeper.trial import Params
 
 Key = frozenset[tuple[str, object]]
@@ -97,7 +98,9 @@ class Past:
         size = self._space.size
         return size is not None and self._num_known >= size
 
-    def study(self, direction: StudyDirection, *, newest: int | None = None) -> Study:
+    def study(
+        self, directions: Sequence[StudyDirection], *, newest: int | None = None
+    ) -> Study:
         """A study in memory with one trial a point: the mean over its seeds.
 
         Samplers count trials (a population, a start-up phase) and mean points. A row
@@ -109,10 +112,12 @@ class Past:
                 None for all.
         """
         trials = [] if newest == 0 else self._trials()
+        if len(directions) > 1:  # Optuna ranks what was pruned by one objective
+            trials = [t for t in trials if t.state is not TrialState.PRUNED]
         if newest is not None and len(trials) > newest:
-            trials = _bounded(trials, direction, newest)
+            trials = _bounded(trials, directions, newest)
         storage = _Filled(trials, self._space.distributions)
-        return optuna.create_study(storage=storage, direction=direction)
+        return optuna.create_study(storage=storage, directions=directions)
 
     def _trials(self) -> list[FrozenTrial]:
         for found in self._stale:
@@ -153,14 +158,15 @@ def _fold(
     final = (TrialState.COMPLETE, TrialState.PRUNED)
     other = TrialState.PRUNED if all(map(_is_infeasible, rows)) else TrialState.RUNNING
     state = next((s for s in final if s in states), other)
-    values = [row.values[0] for row in rows if row.state in final and row.values]
+    values = [row.values for row in rows if row.state in final and row.values]
+    means = [statistics.fmean(column) for column in zip(*values, strict=True)]
     reports: dict[int, list[float]] = {}
     for row in rows:
         for step, value in row.intermediate_values.items():
             reports.setdefault(step, []).append(value)
     return create_trial(
         state=state,
-        values=[statistics.fmean(values)] if state is TrialState.COMPLETE else None,
+        values=means if state is TrialState.COMPLETE else None,
         params=dict(params),
         distributions=distributions,
         intermediate_values={s: statistics.fmean(v) for s, v in reports.items()},
@@ -169,16 +175,25 @@ def _fold(
 
 
 def _bounded(
-    trials: Sequence[FrozenTrial], direction: StudyDirection, size: int
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], size: int
 ) -> list[FrozenTrial]:
     """The best points and the newest ones, in their order."""
-    sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-    scored = (
-        (sign * trial.values[0], place)
+    signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
+    places = [
+        place
         for place, trial in enumerate(trials)
         if trial.state is TrialState.COMPLETE and trial.values
-    )
-    best = {place for _, place in heapq.nsmallest(min(KEPT_BEST, size), scored)}
+    ]
+    signed = [
+        [sign * v for sign, v in zip(signs, trials[place].values, strict=True)]
+        for place in places
+    ]
+    count = min(KEPT_BEST, size)
+    if len(signs) == 1:
+        scored = zip(signed, places, strict=True)
+        best = {place for _, place in heapq.nsmallest(count, scored)}
+    else:
+        best = {places[index] for index, _ in pareto.order(signed)[:count]}
     places = sorted(best)
     for place in reversed(range(len(trials))):
         if len(best) == size:

@@ -113,7 +113,7 @@ def suggest(
     *,
     space: Space,
     search: Search,
-    direction: StudyDirection,
+    directions: Sequence[StudyDirection],
     seed: int,
     past: Past | None = None,
 ) -> Suggestion | None:
@@ -123,7 +123,7 @@ def suggest(
         history: every row so far; its points count as tried, whatever became of them.
         space: where points come from.
         search: the algorithm.
-        direction: of the objective.
+        directions: of the objectives.
         seed: of this suggestion's random stream.
         past: what saw the history before, where something did: it saves time.
 
@@ -131,7 +131,7 @@ def suggest(
         None when no untried point is left.
     """
     past = (Past(space) if past is None else past).see(history)
-    for found in _candidates(past, space, search, direction, seed):
+    for found in _candidates(past, space, search, directions, seed):
         if not past.has(found.params) and space.allows(found.params):
             return found
     return None
@@ -146,7 +146,7 @@ def _candidates(
     past: Past,
     space: Space,
     search: Search,
-    direction: StudyDirection,
+    directions: Sequence[StudyDirection],
     seed: int,
 ) -> Iterator[Suggestion]:
     known = space.distributions
@@ -158,7 +158,7 @@ def _candidates(
         return
     if past.is_exhausted:
         return
-    study = past.study(direction, newest=search.history)
+    study = past.study(directions, newest=search.history)
     for draw in range(MAX_DRAWS):
         stream = (space.experiment.seeds[0], "sequence")
         made = search.sampler(

@@ -4,7 +4,7 @@ It writes nothing; what a sampler notes on a trial goes back with the suggestion
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, QMCSampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 
+from sweeper.definition.settings import Objective
 from sweeper.search_space.space import Space
 from sweeper.trial import Params
 
@@ -30,6 +31,12 @@ class Suggestion:
     params: Params
     distributions: Mapping[str, BaseDistribution]
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
+    """Whether more or less is better, for each objective."""
+    modes = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+    return [modes[objective.mode] for objective in objectives]
 
 
 def ask(study: Study, sampler: BaseSampler, *, space: Space) -> Suggestion:

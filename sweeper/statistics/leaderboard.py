@@ -5,24 +5,37 @@ The statistics are those of docs/statistics.md.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sweeper import lineage
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
 from sweeper.search_space import grammar
-from sweeper.statistics import comparison, finalists, intervals
-from sweeper.statistics.standing import Row, answers, found
+from sweeper.statistics import comparison, finalists, intervals, pareto
+from sweeper.statistics.standing import Row, Score, answers, found, found_all
 from sweeper.trial import Params, Sweep, Trial, Value, canonical
 
-__all__ = ["Row", "best", "best_row", "found", "labels", "rank", "varied"]
+__all__ = [
+    "Row",
+    "Score",
+    "best",
+    "best_row",
+    "found",
+    "found_all",
+    "front_trials",
+    "labels",
+    "rank",
+    "varied",
+]
 
 
 def rank(sweep: Sweep) -> tuple[Row, ...]:
     """The leaderboard: best mean first, then those without a value, by number.
 
-    Once all finalists have their fresh seeds they stand before the others.
+    Once all finalists have their fresh seeds they stand before the others. With several
+    objectives the Pareto front comes first, then what it alone dominates, and so on;
+    within a front the less crowded ones, its ends before all.
     """
     experiment = sweep.experiment
     fresh = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
@@ -45,11 +58,33 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
         )
     )
     base = next((row for row in rows if row.is_baseline), None)
+    if len(experiment.objectives) > 1:
+        return tuple(_by_front(rows, experiment.objectives, base))
     p = comparison.p_values(rows, sign=-sign, objective=experiment.objective)
     return tuple(
         _placed(row, 0 if math.isnan(row.mean) else position, p[position - 1], base)
         for position, row in enumerate(rows, start=1)
     )
+
+
+def _by_front(
+    rows: Sequence[Row], objectives: Sequence[Objective], base: Row | None
+) -> Iterator[Row]:
+    """Rows by their front; no test is made, so there is no `p`."""
+    valued = [row for row in rows if not math.isnan(row.mean)]
+    points = [
+        [o.sign * mean for o, mean in zip(objectives, row.means, strict=True)]
+        for row in valued
+    ]
+    for position, (place, number) in enumerate(pareto.order(points), start=1):
+        yield replace(_placed(valued[place], position, math.nan, base), front=number)
+    yield from (row for row in rows if math.isnan(row.mean))
+
+
+def front_trials(sweep: Sweep) -> tuple[Trial, ...]:
+    """The best trial of each row on the Pareto front; () with one objective."""
+    objective = sweep.experiment.objective
+    return tuple(_trial_of(row, objective) for row in rank(sweep) if row.front == 1)
 
 
 def _placed(row: Row, position: int, p: float, base: Row | None) -> Row:
@@ -70,7 +105,11 @@ def best(sweep: Sweep) -> Trial | None:
     row = best_row(sweep)
     if row is None:
         return None
-    objective = sweep.experiment.objective
+    return _trial_of(row, sweep.experiment.objective)
+
+
+def _trial_of(row: Row, objective: Objective) -> Trial:
+    """The best trial of a row that has a value, by the first objective."""
     pick = max if objective.mode == "max" else min
     target = pick(row.values)
     return next(t for t in row.trials if (f := found(t, objective)) and f[1] == target)
@@ -113,9 +152,9 @@ def _row(
         (trial, result)
         for trial in trials
         if (trial.seed in ignored) is is_finalist
-        and (result := found(trial, objective)) is not None
+        and (result := found_all(trial, experiment.objectives)) is not None
     ]
-    by_seed = {trial.seed: value for trial, (_, value) in counted}
+    by_seed = {trial.seed: values[0] for trial, (_, values) in counted}
     values = tuple(by_seed.values())
     low, high = _score_interval(trials, by_seed, objective)
     pick = max if objective.mode == "max" else min
@@ -130,10 +169,29 @@ def _row(
         low=low,
         high=high,
         is_baseline=_is_baseline(params, experiment.baseline),
-        best_epoch=pick((r for _, r in counted), key=lambda r: r[1])[0]
+        best_epoch=pick((r for _, r in counted), key=lambda r: r[1][0])[0]
         if counted
         else 0,
         is_finalist=is_finalist,
+        others=tuple(
+            _score([result[1][place] for _, result in counted], other)
+            for place, other in enumerate(experiment.objectives[1:], start=1)
+        ),
+    )
+
+
+def _score(values: Sequence[float], objective: Objective) -> Score:
+    low, high = (
+        intervals.score_interval(values, size=objective.validation_size)
+        if values
+        else (math.nan, math.nan)
+    )
+    return Score(
+        mean=statistics.fmean(values) if values else math.nan,
+        std=statistics.stdev(values) if len(values) > 1 else math.nan,
+        low=low,
+        high=high,
+        n=len(values),
     )
 
 

@@ -15,6 +15,17 @@ from sweeper.trial import Params, State, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One objective of a suggestion over its seeds; see `Row` for its fields."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One suggestion over its seeds.
 
@@ -35,6 +46,10 @@ class Row:
             many rows; 1 for the best row, NaN where nothing can be said.
         is_finalist: whether fresh seeds have confirmed it.
         best_epoch: epoch of the best value of all seeds, 0 without one.
+        others: the scores of the objectives after the first one, whose are above; of
+            the epochs that are best by the first one.
+        front: with several objectives the non-dominated rank: 1 on the Pareto front;
+            0 with one objective, or without a value.
     """
 
     rank: int
@@ -52,6 +67,20 @@ class Row:
     delta_high: float = math.nan
     p: float = math.nan
     is_finalist: bool = False
+    others: tuple[Score, ...] = ()
+    front: int = 0
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Every objective, in the file's order."""
+        n = len(self.by_seed)
+        first = Score(mean=self.mean, std=self.std, low=self.low, high=self.high, n=n)
+        return (first, *self.others)
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """The mean of every objective, in the file's order."""
+        return (self.mean, *(score.mean for score in self.others))
 
     @property
     def parent(self) -> str:
@@ -92,6 +121,21 @@ def found(trial: Trial, objective: Objective) -> tuple[int, float] | None:
     best = trial.best(objective)
     is_result = trial.state is not State.FAILED
     return best if best is not None and is_result and math.isfinite(best[1]) else None
+
+
+def found_all(
+    trial: Trial, objectives: Sequence[Objective]
+) -> tuple[int, tuple[float, ...]] | None:
+    """Epoch and values that count for a trial, of every objective.
+
+    They are of one epoch, the best one by the first objective: that of the checkpoint
+    which is kept. Best values of different epochs would be of no one model.
+    """
+    first = found(trial, objectives[0])
+    if first is None:
+        return None
+    epoch, value = first
+    return epoch, (value, *trial.others.get(epoch, ()))
 
 
 def answers(

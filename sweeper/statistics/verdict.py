@@ -93,6 +93,22 @@ def _more_seeds(tied: Sequence[Row], std: float) -> int:
     return 0
 
 
+def said(rows: Sequence[Row], objectives: Sequence[Objective]) -> tuple[str, ...]:
+    """What ranked rows say, in words, one statement a line."""
+    if len(objectives) == 1:
+        return lines(verdict(rows, objectives[0]))
+    best = sum(row.front == 1 for row in rows)
+    valued = sum(row.front > 0 for row in rows)
+    if not valued:
+        return ()
+    names = ", ".join(map(str, objectives))
+    return (
+        f"Pareto front: {best} of {valued} suggestions, which no other one beats in "
+        f"{names} at once",
+        "fronts are those of means; what of them is chance is not tested",
+    )
+
+
 def lines(found: Verdict) -> tuple[str, ...]:
     """The verdict in words, one statement a line."""
     if found.num_rows < 2:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import Row, varied
+from sweeper.statistics.leaderboard import Row, Score, varied
 from sweeper.trial import State, Sweep
 
 FIGURES = (
@@ -33,34 +33,47 @@ def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
     names = varied(sweep)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["rank", *names, *FIGURES])
+    writer.writerow(["rank", *names, *columns(sweep)])
     for row in rows:
-        writer.writerow(
-            [
-                row.rank or "",
-                *(_exact(row, name) for name in names),
-                *(_digits(v) for v in (row.mean, row.std, row.low, row.high)),
-                len(row.values),
-                _digits(row.p),
-                tie_text(row),
-                *(_digits(v) for v in (row.delta, row.delta_low, row.delta_high)),
-                row.best_epoch or "",
-                state_text(row.states),
-                " ".join(map(str, row.seeds)),
-                " ".join(trial.id for trial in row.trials),
-                row.parent,
-            ]
-        )
+        known = ["" if value is None else value for value in figures(row)]
+        writer.writerow([row.rank or "", *(_exact(row, n) for n in names), *known])
     return out.getvalue()
+
+
+def columns(sweep: Sweep) -> list[str]:
+    """Names of what `figures` gives of a row."""
+    others = [
+        f"{objective.metric}{end}"
+        for objective in sweep.experiment.objectives[1:]
+        for end in ("", " std", " low", " high")
+    ]
+    return [*FIGURES, *others]
+
+
+def figures(row: Row) -> list[object]:
+    """What a row says besides its rank and its point; None where it says nothing."""
+    return [
+        *map(_known, (row.mean, row.std, row.low, row.high)),
+        len(row.values),
+        _known(row.p),
+        tie_text(row),
+        *map(_known, (row.delta, row.delta_low, row.delta_high)),
+        row.best_epoch or None,
+        state_text(row.states),
+        " ".join(map(str, row.seeds)),
+        " ".join(trial.id for trial in row.trials),
+        row.parent,
+        *(_known(v) for s in row.others for v in (s.mean, s.std, s.low, s.high)),
+    ]
 
 
 def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
     """The leaderboard as a Markdown section with the sweep's name and notes."""
     names = varied(sweep)
-    objective = sweep.experiment.objective
-    metric = f"{objective.metric} ({objective.mode})"
+    objectives = sweep.experiment.objectives
     has_parents = any(row.parent for row in rows)
-    header = ["rank", *names, metric, "tied", "delta", "ids"]
+    tied = "tied" if len(objectives) == 1 else "Pareto"
+    header = ["rank", *names, *map(str, objectives), tied, "delta", "ids"]
     header += ["parent"] if has_parents else []
     lines = [f"# {sweep.experiment.name}", ""]
     if sweep.experiment.notes:
@@ -71,36 +84,44 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
         cells = [
             str(row.rank or "-"),
             *(_exact(row, name) for name in names),
-            value_text(row),
+            *map(score_text, row.scores),
             tie_text(row) or "-",
             delta_text(row),
             " ".join(trial.id for trial in row.trials),
             *([row.parent or "-"] if has_parents else []),
         ]
         lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
-    said = verdict.lines(verdict.verdict(rows, objective))
+    said = verdict.said(rows, objectives)
     lines += ["", *(f"- {cell(line)}" for line in said)] if said else []
     return "\n".join(lines) + "\n"
 
 
 def value_text(row: Row) -> str:
+    """The first objective as `score_text`."""
+    return score_text(row.scores[0])
+
+
+def score_text(score: Score) -> str:
     """Mean with its 95 % interval, where there is one, and the number of seeds."""
-    if math.isnan(row.low):
-        return short(row.mean)
-    half = (row.high - row.low) / 2
-    is_even = abs(row.high - row.mean - half) < 0.05 * half
-    width = f"+- {half:.2g}" if is_even else f"[{short(row.low)}, {short(row.high)}]"
-    return f"{short(row.mean)} {width} (n={len(row.values)})"
+    if math.isnan(score.low) or score.low == score.high:
+        return short(score.mean)
+    half = (score.high - score.low) / 2
+    is_even = abs(score.high - score.mean - half) < 0.05 * half
+    ends = f"[{short(score.low)}, {short(score.high)}]"
+    width = f"+- {half:.2g}" if is_even else ends
+    return f"{short(score.mean)} {width} (n={score.n})"
 
 
 def tie_text(row: Row) -> str:
     """How a row stands to the best one: "best", "tied", "worse"; "" without a value.
 
     "tied" says that its difference to the best may be chance, "?" that too few seeds
-    ran to say anything.
+    ran to say anything. With several objectives: "front" or "dominated".
     """
     if row.rank == 0:
         return ""
+    if row.front:
+        return "front" if row.front == 1 else "dominated"
     if row.is_worse:
         return "worse"
     if row.rank == 1:
@@ -159,8 +180,8 @@ def _exact(row: Row, name: str) -> str:
     return repr(value) if isinstance(value, float) else value_cell(value)
 
 
-def _digits(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def cell(text: str) -> str:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeper import lineage
 from sweeper.host import metrics_file
 from sweeper.host.paths import TrialPaths, write_text
+from sweeper.storage.store import OTHERS
 from sweeper.trial import TrialSpec, trial_id
 
 
@@ -23,7 +24,7 @@ def save(row: FrozenTrial, paths: TrialPaths) -> None:
     data = {
         "number": row.number,
         "state": row.state.name,
-        "value": row.values[0] if row.values else None,
+        "values": row.values,
         "params": row.params,
         "epochs": {str(epoch): v for epoch, v in row.intermediate_values.items()},
         "attributes": row.user_attrs,
@@ -46,7 +47,7 @@ def _final(paths: TrialPaths) -> tuple[int, FrozenTrial] | None:
         return None
     row = create_trial(
         state=TrialState[data["state"]],
-        value=data["value"],
+        values=data["values"],
         params=data["params"],
         distributions=_distributions(data["params"]),
         user_attrs=data["attributes"],
@@ -59,6 +60,12 @@ def _unfinished(paths: TrialPaths) -> tuple[int, FrozenTrial] | None:
     if _json(paths.spec) is None:
         return None
     spec = TrialSpec.from_json(paths.spec.read_text(encoding="utf-8"))
+    names = (spec.metric, *spec.more_metrics)
+    measured = {
+        epoch: [float(logged[name]) for name in names]
+        for epoch, logged in metrics_file.epochs(paths.metrics).items()
+        if all(name in logged for name in names)
+    }
     row = create_trial(
         state=TrialState.WAITING,
         params=dict(spec.params),
@@ -68,12 +75,13 @@ def _unfinished(paths: TrialPaths) -> tuple[int, FrozenTrial] | None:
             "seed": spec.seed,
             "point": trial_id(spec.params, seed=0, parent=lineage.parent(spec.lineage)),
             **({lineage.KEY: asdict(spec.lineage)} if spec.lineage else {}),
+            **{
+                f"{OTHERS}{e}": values[1:]
+                for e, values in measured.items()
+                if names[1:]
+            },
         },
-        intermediate_values={
-            epoch: float(logged[spec.metric])
-            for epoch, logged in metrics_file.epochs(paths.metrics).items()
-            if spec.metric in logged
-        },
+        intermediate_values={epoch: values[0] for epoch, values in measured.items()},
     )
     return spec.number, row
 

@@ -14,6 +14,7 @@ from sweeper.host import locks
 from sweeper.host.paths import TrialPaths, remove_stale_temporaries
 from sweeper.search import algorithms
 from sweeper.search.asha import Asha
+from sweeper.statistics.leaderboard import rank
 from sweeper.trial import State, Sweep, Trial
 
 GB = 10**9
@@ -123,14 +124,16 @@ def _needed(sweep: Sweep) -> set[str]:
 def _finished(sweep: Sweep) -> list[Trial]:
     """Trials that ended with a value, the best one first."""
     objective = sweep.experiment.objective
-    sign = -1 if objective.mode == "max" else 1
+    fronts: dict[str, int] = {}  # of several objectives, the front comes first
+    if len(sweep.experiment.objectives) > 1:
+        fronts = {t.id: row.rank for row in rank(sweep) for t in row.trials}
     found = [
-        (sign * best[1], trial.number, trial)
+        (fronts.get(trial.id, 0), objective.sign * best[1], trial.number, trial)
         for trial in sweep.trials
         if trial.state in (State.COMPLETE, State.PRUNED)
         if (best := trial.best(objective)) is not None
     ]
-    return [trial for *_, trial in sorted(found, key=lambda item: item[:2])]
+    return [trial for *_, trial in sorted(found, key=lambda item: item[:3])]
 
 
 def find(sweep: Sweep) -> tuple[Stored, ...]:

@@ -4,6 +4,7 @@ It decides nothing; `journal` does. Every method is on disk before it returns.
 """
 
 import bisect
+import math
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -170,10 +171,19 @@ class Rows:
         for key, value in attributes.items():
             self._storage.set_trial_user_attr(self._written(identity), key, value)
 
-    def report(self, identity: str, *, epoch: int, value: float) -> None:
-        """Write the objective of an epoch; a second one of the epoch replaces it."""
+    def report(self, identity: str, *, epoch: int, values: Sequence[float]) -> None:
+        """Write the objectives of an epoch; a second report of it replaces the first.
+
+        Optuna keeps one value an epoch; the others are attributes of the row.
+        """
+        first, *others = values
+        is_whole = all(map(math.isfinite, others))
         row_id = self._written(identity)
-        self._storage.set_trial_intermediate_value(row_id, epoch, value)
+        self._storage.set_trial_intermediate_value(
+            row_id, epoch, first if is_whole else math.nan
+        )
+        if others and is_whole:
+            self.note(identity, **{f"{store.OTHERS}{epoch}": others})
 
     def move(
         self, identity: str, state: TrialState, values: Sequence[float] | None = None
@@ -195,7 +205,11 @@ def again(row: FrozenTrial) -> FrozenTrial:
     A finished row cannot be written to; the newest row of an id counts. What the
     trial reported comes along, and its next start goes on from its checkpoint.
     """
-    kept = {key: row.user_attrs[key] for key in KEPT if key in row.user_attrs}
+    kept = {
+        key: value
+        for key, value in row.user_attrs.items()
+        if key in KEPT or key.startswith(store.OTHERS)
+    }
     return create_trial(
         state=TrialState.WAITING,
         params=row.params,

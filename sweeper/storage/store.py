@@ -23,12 +23,14 @@ from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
 from sweeper.host import examples, locks
 from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
+from sweeper.search.samplers import directions
 from sweeper.storage import database, records
 from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
 
 WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
 KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
 KEPT_END = "# end"
+OTHERS = "objectives/"  # with an epoch: attribute of a row, all but the first one
 HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 UID = "uid"  # the same: what tells this sweep from every other one
 STATES: Mapping[TrialState, State] = {
@@ -83,7 +85,7 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     return optuna.create_study(
         storage=found,
         study_name=study_name(sweep, paths, found),
-        direction="maximize" if sweep.objective.mode == "max" else "minimize",
+        directions=directions(sweep.objectives),
         load_if_exists=True,
     )
 
@@ -229,6 +231,16 @@ def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return list({row.user_attrs["id"]: row for row in ours}.values())
 
 
+def others(attributes: Mapping[str, Any]) -> dict[int, tuple[float, ...]]:
+    """The objectives after the first one, by epoch."""
+    found = {
+        int(key.removeprefix(OTHERS)): tuple(values)
+        for key, values in attributes.items()
+        if key.startswith(OTHERS)
+    }
+    return dict(sorted(found.items()))
+
+
 def to_trial(frozen: FrozenTrial) -> Trial:
     """Optuna's row in sweeper's words."""
     attrs = frozen.user_attrs
@@ -240,6 +252,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
         seed=attrs["seed"],
         state=STATES[frozen.state],
         values=dict(sorted(frozen.intermediate_values.items())),
+        others=others(attrs),
         metrics=progress.get("metrics", {}),
         demand=Demand(**attrs["demand"]) if "demand" in attrs else Demand(cpus=1.0),
         peak_bytes=progress.get("peak_bytes", 0),

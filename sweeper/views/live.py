@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sweeper.cards import packed
 from sweeper.scheduling.events import Event
-from sweeper.statistics.leaderboard import best, found
+from sweeper.statistics.leaderboard import best, found_all
 from sweeper.storage.export import plain
 from sweeper.trial import Sweep, Trial
 from sweeper.views.tables import leaderboard_view, status_view, sweep_state
@@ -139,7 +139,7 @@ def status_json(sweep: Sweep) -> dict[str, object]:
         "name": sweep.experiment.name,
         "state": sweep_state(sweep),
         "folder": str(sweep.folder),
-        "objective": sweep.experiment.objective.model_dump(),
+        "objectives": [o.model_dump() for o in sweep.experiment.objectives],
         "packing": packed.to_json(sweep),
         "trials": [_trial_json(sweep, trial) for trial in sweep.trials],
         "hidden": [trial.id for trial in sweep.hidden],
@@ -147,14 +147,14 @@ def status_json(sweep: Sweep) -> dict[str, object]:
 
 
 def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
-    result = found(trial, sweep.experiment.objective)
+    result = found_all(trial, sweep.experiment.objectives)
     return {
         "number": trial.number,
         "id": trial.id,
         "state": str(trial.state),
         "params": dict(trial.params),
         "seed": trial.seed,
-        "value": result[1] if result else None,
+        **_values(sweep, result),
         "best_epoch": result[0] if result else None,
         "epochs": {str(e): _number(v) for e, v in trial.values.items()},
         "metrics": {k: _number(v) for k, v in trial.metrics.items()},
@@ -172,23 +172,36 @@ def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
     }
 
 
+def _values(
+    sweep: Sweep, result: tuple[int, tuple[float, ...]] | None
+) -> dict[str, object]:
+    """The first objective; of several each by its name."""
+    if result is None:
+        return {"value": None}
+    objectives = sweep.experiment.objectives
+    if len(objectives) == 1:
+        return {"value": result[1][0]}
+    names = [objective.metric for objective in objectives]
+    return {"value": result[1][0], "values": dict(zip(names, result[1], strict=True))}
+
+
 def best_summary(sweep: Sweep) -> dict[str, object]:
     """Id, value and epoch of the best trial; nothing before the first value."""
     trial = best(sweep)
-    result = found(trial, sweep.experiment.objective) if trial else None
+    result = found_all(trial, sweep.experiment.objectives) if trial else None
     if trial is None or result is None:
         return {"best": None}
-    return {"best": trial.id, "value": result[1], "epoch": result[0]}
+    return {"best": trial.id, **_values(sweep, result), "epoch": result[0]}
 
 
 def best_json(sweep: Sweep, trial: Trial, *, command: str) -> dict[str, object]:
     """The best trial as plain data, for `best --json`."""
     paths = sweep.paths.trial(trial.id)
-    result = found(trial, sweep.experiment.objective)
+    result = found_all(trial, sweep.experiment.objectives)
     checkpoint = paths.best if paths.best.exists() else paths.last
     return {
         "id": trial.id,
-        "value": result[1] if result else None,
+        **_values(sweep, result),
         "epoch": result[0] if result else None,
         "params": dict(trial.params),
         "seed": trial.seed,

@@ -34,8 +34,13 @@ def rank_all(sweeps: Sequence[Sweep]) -> tuple[Ranked, ...]:
         SweeperError: two sweeps have different objectives.
     """
     first = sweeps[0].experiment
+    if len(first.objectives) > 1:
+        raise SweeperError(
+            f"{first.name}: several objectives, {_objective(sweeps[0])}; one ranking "
+            "needs one objective; report each sweep alone"
+        )
     for sweep in sweeps[1:]:
-        if sweep.experiment.objective != first.objective:
+        if sweep.experiment.objectives != first.objectives:
             raise SweeperError(
                 f"{first.name} and {sweep.experiment.name}: objectives "
                 f"{_objective(sweeps[0])} and {_objective(sweep)}; one ranking needs "
@@ -51,8 +56,7 @@ def rank_all(sweeps: Sequence[Sweep]) -> tuple[Ranked, ...]:
 
 
 def _objective(sweep: Sweep) -> str:
-    objective = sweep.experiment.objective
-    return f"{objective.metric} ({objective.mode})"
+    return ", ".join(map(str, sweep.experiment.objectives))
 
 
 def point(params: Params) -> str:

@@ -5,7 +5,6 @@ outage of W&B is a warning and nothing more.
 """
 
 import logging
-import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -18,7 +17,7 @@ from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage.export import FIGURES, state_text, tie_text
+from sweeper.storage.export import columns, figures
 from sweeper.trial import Sweep
 
 log = logging.getLogger(__name__)
@@ -82,26 +81,19 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         [
             row.rank or None,
             *(row.params.get(name) for name in names),
-            *map(_number, (row.mean, row.std, row.low, row.high)),
-            len(row.values),
-            _number(row.p),
-            tie_text(row),
-            *map(_number, (row.delta, row.delta_low, row.delta_high)),
-            row.best_epoch or None,
-            state_text(row.states),
-            " ".join(map(str, row.seeds)),
-            " ".join(trial.id for trial in row.trials),
+            *figures(row),
         ]
         for row in leaderboard.rank(sweep)
     ]
-    return ["rank", *names, *FIGURES], rows
+    return ["rank", *names, *columns(sweep)], rows
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
     """Where the sweep stands, as the summary of its run."""
     best = leaderboard.best(sweep)
     states = Counter(trial.state for trial in sweep.trials)
-    found = leaderboard.found(best, sweep.experiment.objective) if best else None
+    objectives = sweep.experiment.objectives
+    found = leaderboard.found_all(best, objectives) if best else None
     reason = "" if stop.reason is StopReason.NONE else f"{stop.reason}: {stop.message}"
     return {
         "trials": len(sweep.trials),
@@ -109,7 +101,10 @@ def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
         "stop_reason": reason.removesuffix(": "),
         **(
             {
-                f"best/{sweep.experiment.objective.metric}": found[1],
+                **{
+                    f"best/{objective.metric}": value
+                    for objective, value in zip(objectives, found[1], strict=True)
+                },
                 "best/epoch": found[0],
                 "best/trial": best.id,
             }
@@ -117,10 +112,6 @@ def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
             else {}
         ),
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _attach(sweep: Sweep, client: Any) -> None:

@@ -15,14 +15,21 @@ from rich.text import Text
 
 from sweeper.cards import packed
 from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import Row, best, found, labels, rank, varied
+from sweeper.statistics.leaderboard import (
+    Row,
+    best,
+    found_all,
+    labels,
+    rank,
+    varied,
+)
 from sweeper.storage.export import (
     delta_text,
     plain,
+    score_text,
     short,
     tie_text,
     value_cell,
-    value_text,
 )
 from sweeper.trial import Params, State, Sweep, Trial
 from sweeper.views import progress
@@ -96,7 +103,7 @@ def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> Renderable
         _wide_table(sweep, shown, has_states=False),
         _narrow_table(sweep, shown),
     ]
-    said = verdict.lines(verdict.verdict(rows, sweep.experiment.objective))
+    said = verdict.said(rows, sweep.experiment.objectives)
     return Group(_Fitting(tables), *_hidden(len(rows) - len(shown)), *map(Text, said))
 
 
@@ -107,11 +114,12 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
     table.add_column("#", justify="right")
     for label in labels(names):
         table.add_column(Text(plain(label)))
-    table.add_column(Text(plain(sweep.experiment.objective.metric)), justify="right")
+    for objective in sweep.experiment.objectives:
+        table.add_column(Text(plain(objective.metric)), justify="right")
     has_baseline = bool(sweep.experiment.baseline)
     has_ties = _has_ties(rows)
     if has_ties:
-        table.add_column("tie")
+        table.add_column("Pareto" if rows[0].front else "tie")
     if has_baseline:
         table.add_column("delta", justify="right")
     table.add_column("epoch", justify="right")
@@ -125,7 +133,7 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
         table.add_row(
             _rank(row),
             *(Text(value_cell(row.params.get(name, ""))) for name in names),
-            _value(row),
+            *_values(row),
             *((tie_text(row),) if has_ties else ()),
             *((Text(delta_text(row)),) if has_baseline else ()),
             str(row.best_epoch or "-"),
@@ -140,11 +148,11 @@ def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
     """Two lines a row: what came out, and of which point."""
     table = _table()
     table.add_column("#", justify="right", no_wrap=True)
-    metric = plain(sweep.experiment.objective.metric)
-    table.add_column(Text(metric), overflow="fold", no_wrap=False)
+    metrics = ", ".join(plain(o.metric) for o in sweep.experiment.objectives)
+    table.add_column(Text(metrics), overflow="fold", no_wrap=False)
     has_baseline = bool(sweep.experiment.baseline)
     for row in rows:
-        head = [_value(row), *([Text(tie_text(row))] if _has_ties(rows) else [])]
+        head = [*_values(row), *([Text(tie_text(row))] if _has_ties(rows) else [])]
         head += [Text(delta_text(row))] if has_baseline else []
         head += [Text(row.trials[0].id), _states(row.states)]
         head += [Text(f"from {row.parent}")] if row.parent else []
@@ -184,9 +192,10 @@ def _headline(sweep: Sweep) -> Text:
     name = plain(sweep.experiment.name)
     text = Text(f"{name}: {sweep_state(sweep)}  ") + _states(counts)
     trial = best(sweep)
-    result = found(trial, sweep.experiment.objective) if trial else None
+    result = found_all(trial, sweep.experiment.objectives) if trial else None
     if trial is not None and result is not None:
-        text += Text(f"  best {short(result[1])} ({trial.id}, epoch {result[0]})")
+        values = ", ".join(map(short, result[1]))
+        text += Text(f"  best {values} ({trial.id}, epoch {result[0]})")
     return text
 
 
@@ -238,13 +247,14 @@ def _rank(row: Row) -> str:
     return str(row.rank or "-")
 
 
-def _value(row: Row) -> Text:
-    return Text(value_text(row), style="bold" if row.rank == 1 else "")
+def _values(row: Row) -> list[Text]:
+    style = "bold" if row.rank == 1 or row.front == 1 else ""
+    return [Text(score_text(score), style=style) for score in row.scores]
 
 
 def _has_ties(rows: Sequence[Row]) -> bool:
     """Whether the test can say anything, so that a column for it is worth its room."""
-    return any(not math.isnan(row.p) for row in rows[1:])
+    return any(row.front or not math.isnan(row.p) for row in rows[1:])
 
 
 def _hidden(count: int) -> list[Text]:
