@@ -137,7 +137,7 @@ def test_views_show_every_objective(tmp_path: Path) -> None:
     assert all(word in text for word in ("acc", "size", "front", "dominated"))
     rows = leaderboard.rank(sweep)
     head, first, *_ = export.to_csv(sweep, rows).splitlines()
-    assert head.endswith("ids,size,size std,size low,size high")
+    assert head.endswith("ids,parent,size,size std,size low,size high")
     assert ",front," in first
     assert "| acc (max) | size (min) | Pareto |" in export.to_markdown(sweep, rows)
     columns, cells = sweep_run.table(sweep)
@@ -213,7 +213,7 @@ def test_a_lost_journal_is_rebuilt_with_every_objective(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "place", "message"),
     [
-        ({"scheduler": "asha"}, "scheduler", "SuccessiveHalvingPruner needs one"),
+        ({"scheduler": "asha"}, "scheduler", "scheduler: Asha needs one"),
         ({"search": "cmaes"}, "search", "CmaEsSampler needs one objective"),
         ({"budget": {"target": 0.9}}, "budget", "budget.target: 0.9 needs one"),
         ({"budget": {"patience": 3}}, "budget", "budget.patience: 3 needs one"),
