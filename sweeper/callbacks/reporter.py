@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import ActiveTrial
 from sweeper.callbacks.answers import Answers
+from sweeper.callbacks.one_batch import limit_batches
 from sweeper.reports import Measured
 from sweeper.trial import Decision
 
@@ -112,15 +113,6 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                     trainer.should_stop = True
 
     return Reporter()
-
-
-def limit_batches(trainer: "Trainer", number: int) -> None:
-    """Have each epoch take `number` batches of each loader, validation included."""
-    for split in ("train", "val", "test", "predict"):
-        setattr(trainer, f"limit_{split}_batches", number)
-    trainer.num_sanity_val_steps = 0
-    trainer.val_check_interval = 1.0
-    trainer.check_val_every_n_epoch = 1
 
 
 def _is_logged_in_training(trainer: "Trainer", metric: str) -> bool:

@@ -76,9 +76,12 @@ def _preflight(plan: "Plan") -> int:
     """Print each finding as it comes; 2 where one is not fine."""
     from sweeper.errors import SweeperError
     from sweeper.planning import preflight
+    from sweeper.processes import template
 
+    project, target = plan.experiment.project, plan.experiment.target
     is_fine = True
-    for finding in preflight.preflight(plan):
-        print(finding, flush=True)
-        is_fine = is_fine and finding.is_fine
+    with template.running(project=project, target=target) as address:
+        for finding in preflight.preflight(plan, address):
+            print(finding, flush=True)
+            is_fine = is_fine and finding.is_fine
     return exits.FINISHED if is_fine else SweeperError.exit_code

@@ -23,6 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--card", default="", help="their type, such as T4, or X:24 with GiB"
     )
+    parser.add_argument(
+        "--no-preflight", action="store_true", help="train no batch ahead of the trials"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("-q", "--quiet", action="store_true", help="no events")
     how.add_argument("--json", action="store_true", help="one JSON object an event")
@@ -37,7 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from sweeper.views import live
 
     console = Console(highlight=False, soft_wrap=True, quiet=args.json)
-    overrides = [*args.overrides, *([f"name={args.fork}"] if args.fork else [])]
+    overrides = [
+        *args.overrides,
+        *([f"name={args.fork}"] if args.fork else []),
+        *(["preflight=false"] if args.no_preflight else []),
+    ]
     plan = planning.make_plan(args.file, overrides, sweeps=args.sweeps)
     console.print(planning.headline(plan), markup=False)
     if args.json:

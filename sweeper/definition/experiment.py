@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
@@ -102,6 +102,7 @@ class Experiment(Frozen):
     )
     disk: Disk = Field(default=None, examples=["50GB"])
     env: Env = Field(default_factory=dict, examples=["{OMP_NUM_THREADS: 1}"])
+    preflight: Literal["auto"] | bool = "auto"
     chdir: bool = False
     storage: str | None = Field(default=None, examples=["sqlite:///sweep.db"])
     project: Path = Field(examples=[".."])  # a file gives it as text, or not at all

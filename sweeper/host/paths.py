@@ -136,6 +136,16 @@ class SweepPaths:
         return self.folder / "memory.json"
 
     @property
+    def preflight(self) -> Path:
+        """Derived: which choices trained a batch before the first trial, as JSON."""
+        return self.folder / "preflight.json"
+
+    @property
+    def preflight_errors(self) -> Path:
+        """Tracebacks of the choices that did not."""
+        return self.folder / "preflight.txt"
+
+    @property
     def leaderboard_csv(self) -> Path:
         """Derived: the leaderboard as CSV."""
         return self.folder / "leaderboard.csv"

@@ -22,8 +22,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sweeper.definition.sources import is_program
@@ -32,6 +33,7 @@ from sweeper.host import leaving, strays
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 2.0
+POLL_SECONDS = 0.05
 WARMING = "a: {b: 1, c: x, d: [1, 2], e: 0.1}\nf: ${a.b}\n"
 WARMING_OVERRIDES = ("a.b=2", "a.c='y z'", "+g=[1,{h: -1e-3}]", "++i.j=null", "~f")
 PRELOADED = (
@@ -69,6 +71,55 @@ def connect(address: Path) -> socket.socket:
         client.close()
         raise
     return client
+
+
+def await_start(address: Path, seconds: float) -> socket.socket:
+    """The same, of a template that has only just been launched.
+
+    Raises:
+        OSError: nobody listens there after so long.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return connect(address)
+        except OSError:
+            if time.monotonic() > deadline or not address.parent.exists():
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def running(*, project: Path, target: str) -> Iterator[Path]:
+    """The address of a template that lives as long as the block.
+
+    Its folder is this process's scratch, for sockets and Ray's files; what dead
+    drivers left goes.
+    """
+    strays.clean()
+    folder = strays.scratch_folder(os.getpid())
+    folder.mkdir(mode=0o700)
+    os.environ[strays.MARK] = str(folder)
+    try:
+        process = launch(folder / "template", project=project, target=target)
+        try:
+            yield folder / "template"
+        finally:
+            _end(process)
+    finally:
+        del os.environ[strays.MARK]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Close the template's input, which ends it and its trials."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def die_with_parent() -> None:

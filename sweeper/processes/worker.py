@@ -21,7 +21,7 @@ from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper import callbacks
-from sweeper.callbacks import ActiveTrial, wandb
+from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
 from sweeper.errors import SweeperError
@@ -221,6 +221,8 @@ def _call_target(trial: ActiveTrial) -> None:
     )
     resolved = save_config(config, trial.paths)
     if target is not None:
+        if spec.max_batches:
+            one_batch.use_cpu()
         _open_run(trial, resolved)
         _become_job()
         target(config)

@@ -4,13 +4,10 @@ The edge where signals, clocks and processes meet; it decides nothing about tria
 """
 
 import logging
-import os
-import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,13 +16,14 @@ from typing import TypeVar
 from sweeper import html_report
 from sweeper.callbacks import wandb
 from sweeper.definition.experiment import Experiment, changes
-from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
-from sweeper.host import disk, locks, strays
+from sweeper.errors import ExperimentChangedError, LockedError
+from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
+from sweeper.planning import preflight
 from sweeper.planning.plan import Plan
 from sweeper.processes import template
 from sweeper.running.diary import Diary
-from sweeper.scheduling import spec
+from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
 from sweeper.storage import export, retention, store
@@ -76,12 +74,11 @@ def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
                 f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
             )
         admit(plan.experiment, paths)
-        scratch = stack.enter_context(_scratch())
-        address = scratch / "template"
-        process = template.launch(
-            address, project=plan.experiment.project, target=plan.experiment.target
+        address = stack.enter_context(
+            template.running(
+                project=plan.experiment.project, target=plan.experiment.target
+            )
         )
-        stack.callback(_end_template, process)
         return _drive_locked(plan, cluster, display, address)
 
 
@@ -111,7 +108,7 @@ def _drive_locked(
 ) -> Stop:
     from sweeper.running import ray_node
 
-    thread = ThreadPoolExecutor(max_workers=1)  # never waited for: see Ctrl-C
+    thread = ThreadPoolExecutor(max_workers=2)  # never waited for: see Ctrl-C
     with _Signals() as signals:
         started = thread.submit(
             ray_node.start,
@@ -121,11 +118,15 @@ def _drive_locked(
             scratch=address.parent,
             card=options.card,
         )
+        looked = thread.submit(preflight.before_run, plan, address)
         try:
             # Beside Ray's start: it takes as long.
             from sweeper.running import journal_actor, placement
 
             _await(started, check=ray_node.check)
+            if not _is_ready(looked, plan, signals):
+                return Stop(reason=StopReason.INTERRUPTED)
+            preflight.admit(plan, looked.result(), say=display.event)
             opened = thread.submit(
                 journal_actor.open_journal,
                 plan,
@@ -151,7 +152,7 @@ def _drive_locked(
         finally:
             ray_node.stop()
     if stop.reason is StopReason.ERROR:
-        raise _located(plan.experiment, stop.message)
+        raise halt.located(plan.experiment, stop.message)
     return stop
 
 
@@ -160,6 +161,17 @@ def _await(future: "Future[T]", *, check: Callable[[], None]) -> T:
     while not wait([future], timeout=POLL_SECONDS).done:
         check()
     return future.result()
+
+
+def _is_ready(
+    looked: "Future[list[preflight.Finding]]", plan: Plan, signals: "_Signals"
+) -> bool:
+    """Whether the preflight came to its end before somebody stopped the sweep."""
+    request = SweepPaths(plan.folder).stop_request
+    while not wait([looked], timeout=POLL_SECONDS).done:
+        if signals.count > 0 or request.exists():
+            return False
+    return True
 
 
 def _watch(
@@ -209,15 +221,6 @@ def write_leaderboard(sweep: Sweep) -> None:
     html_report.write(sweep)
 
 
-def _located(experiment: Experiment, message: str) -> SweeperError:
-    """An error of a trial at the line of the experiment file that it is about."""
-    key = message.partition(":")[0]
-    location = tuple(key.split("."))
-    if location in experiment.lines:
-        return experiment.error(location, message)
-    return SweeperError(message)
-
-
 class _Signals:
     """Counts SIGINT and SIGTERM while it is entered."""
 
@@ -236,28 +239,3 @@ class _Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A marked folder for sockets and Ray's files; what dead drivers left goes."""
-    strays.clean()
-    folder = strays.scratch_folder(os.getpid())
-    folder.mkdir(mode=0o700)
-    os.environ[strays.MARK] = str(folder)
-    try:
-        yield folder
-    finally:
-        del os.environ[strays.MARK]
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _end_template(process: "subprocess.Popen[bytes]") -> None:
-    """Close the template's input, which ends it and its trials."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -9,6 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from sweeper.definition.experiment import Experiment
+from sweeper.errors import SweeperError
 from sweeper.scheduling import budget, failures
 from sweeper.stop import Stop, StopReason
 from sweeper.trial import Failure
@@ -73,3 +74,12 @@ class Halt:
         )
         if message:
             self.set(StopReason.BUDGET, message)
+
+
+def located(experiment: Experiment, message: str) -> SweeperError:
+    """An error of a trial at the line of the experiment file that it is about."""
+    key = message.partition(":")[0]
+    location = tuple(key.split("."))
+    if location in experiment.lines:
+        return experiment.error(location, message)
+    return SweeperError(message)
