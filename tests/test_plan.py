@@ -1,10 +1,13 @@
 """What `sweeper plan` says before anything runs."""
 
+import io
 import json
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from sweeper import cli
 from sweeper.cards.packing import CARDS, GIB, MIB, Node
@@ -187,3 +190,40 @@ def test_a_simulated_plan_says_what_the_scheduler_saves(
     assert found["packings"]["one a card"]["most_per_card"] == 1
     assert cli.main(arguments) == 0
     assert "simulated with asha, at worst: 162 epochs" in capsys.readouterr().out
+
+
+def test_packing_gains_what_a_trial_alone_leaves_idle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _plan(tmp_path, resources={"gpus": 0.25, "accelerator": "T4"})
+    seconds = {}
+    for busy in ("0.25", "1"):
+        arguments = ["plan", str(tmp_path / "toy.yaml"), "--no-memory", "--simulate"]
+        arguments += ["--busy", busy, "--step-seconds", "0.1", "--json"]
+        assert cli.main([*arguments, "--sweeps", str(tmp_path)]) == 0
+        found = json.loads(capsys.readouterr().out)["simulated"]["packings"]
+        seconds[busy] = {name: each["wall_seconds"] for name, each in found.items()}
+    assert seconds["0.25"]["quarters"] == pytest.approx(
+        seconds["0.25"]["one a card"] / 4
+    )
+    assert seconds["1"]["quarters"] == pytest.approx(seconds["1"]["one a card"])
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_are_planned_in_ten_seconds(tmp_path: Path) -> None:
+    """Of this process, besides the memory of each key, which is predicted once."""
+    plan = _plan(
+        tmp_path,
+        search_space={
+            "data.batch_size": [4, 8],
+            "model.lr": [i / 5001 for i in range(1, 5001)],
+        },
+        resources={"gpus": 0.25, "accelerator": "T4"},
+    )
+    started = time.process_time()
+    found = _preview(plan, step_seconds=0.1)
+    assert len(found.points) == 10_000
+    text = io.StringIO()
+    Console(file=text, width=80).print(plan_view.view(found))
+    assert time.process_time() - started < 10
+    assert "GPU hours" in text.getvalue()

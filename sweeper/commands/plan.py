@@ -28,6 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--step-seconds", type=float, default=0.0, help="of a step alone on a card"
     )
+    parser.add_argument(
+        "--busy",
+        type=_share,
+        default=0.5,
+        help="share of a card's time that a trial alone takes (0.5)",
+    )
     parser.add_argument("--examples", type=int, default=0, help="in the training split")
     parser.add_argument("--epochs", type=int, default=0, help="of a whole trial")
     parser.add_argument(
@@ -56,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
             cards=args.cards, card=args.card, cpus_per_card=args.cpus_per_card
         ),
         given=Given(
-            step_seconds=args.step_seconds, examples=args.examples, epochs=args.epochs
+            step_seconds=args.step_seconds,
+            examples=args.examples,
+            epochs=args.epochs,
+            busy=args.busy,
         ),
         has_memory=not args.no_memory,
     )
@@ -70,6 +79,13 @@ def run(args: argparse.Namespace) -> int:
     work = [] if rehearsed is None else rehearsal.lines(rehearsed, found)
     Console(highlight=False, soft_wrap=True).print(plan_view.view(found, work))
     return exits.FINISHED
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: above 0, at most 1")
+    return share
 
 
 def _preflight(plan: "Plan") -> int:

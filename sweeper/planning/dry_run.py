@@ -55,6 +55,7 @@ class Preview:
         points: a point for each trial; of a search that draws, points like its own.
         is_exact: whether those are the very points.
         duplicates: points whose config another one has, too.
+        busy: share of a card's time that one trial alone keeps it busy.
     """
 
     plan: Plan
@@ -65,6 +66,7 @@ class Preview:
     nodes: tuple[Node, ...]
     predictions: Mapping[str, Prediction]
     forecast: Forecast
+    busy: float = estimate.BUSY
 
 
 def preview(
@@ -99,6 +101,7 @@ def preview(
         card=card,
         nodes=nodes,
         predictions=predictions,
+        busy=given.busy,
         forecast=estimate.forecast(
             keys,
             predictions=predictions,
@@ -136,6 +139,7 @@ def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
         cpus=0.0 if resources.cpus == "auto" else resources.cpus,
         max_per_gpu=min(resources.max_per_gpu, most),
         price=plan.experiment.price.get(card.name, 0.0) if card else 0.0,
+        busy=given.busy,
     )
 
 

@@ -32,6 +32,7 @@ class Given:
         examples: of the training split.
         gpus: share that the file fixes, -1 for `auto`.
         price: of a card for an hour.
+        busy: share of a card's time that one trial alone keeps it busy.
     """
 
     step_seconds: float = 0.0
@@ -41,6 +42,7 @@ class Given:
     cpus: float = 0.0
     max_per_gpu: int = packing.MAX_SLOTS
     price: float = 0.0
+    busy: float = BUSY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ def _line(
     per_card, demand = _demand(prediction, card, nodes[0], given)
     epochs = given.epochs or prediction.epochs or EPOCHS
     steps = _steps(prediction, given)
-    slower = max(1.0, per_card * BUSY)
+    slower = max(1.0, per_card * given.busy)
     if measured:
         alone, source = measured / slower, "measured"
     else:

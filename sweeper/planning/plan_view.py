@@ -97,7 +97,7 @@ def _chart(preview: Preview) -> Text:
             first = int(part.start / total * BAR)
             last = max(first + 1, round(part.end / total * BAR))
             bar[first:last] = names[part.task.label] * (min(last, BAR) - first)
-            if first < BAR:
+            if last > first + 1:  # else only bars would be seen of short ones
                 bar[first] = "|"
         lines.append(f"{card:>8}.{slot} {''.join(bar[:BAR])}|")
     if len(rows) > MAX_LANES:

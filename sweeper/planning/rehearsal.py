@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 from sweeper.cards import packing
 from sweeper.definition.experiment import Experiment
-from sweeper.planning import estimate
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.plan_view import duration
 from sweeper.planning.simulator import Model, Result, Simulator
@@ -74,7 +73,7 @@ def simulate(
         line.key: Model(
             peak_bytes=line.prediction.peak_bytes,
             epoch_seconds=line.alone or 1.0,
-            busy=estimate.BUSY,
+            busy=preview.busy,
             epochs=line.epochs,
         )
         for line in preview.forecast.lines
@@ -106,7 +105,8 @@ def _launch(preview: Preview, experiment: Experiment) -> Launch:
     if given == "auto" and share:
         cpus = packing.cpus(share, node_cpus=node.cpus, node_gpus=node.gpus)
     demand = Demand(cpus=cpus, gpus=share)
-    most = max(line.per_card for line in preview.forecast.lines)
+    cards = sum(each.gpus for each in preview.nodes)
+    most = cards * max(line.per_card for line in preview.forecast.lines)
     peaks = {line.key: line.prediction.peak_bytes for line in preview.forecast.lines}
     return Launch(
         demand=demand,
@@ -116,7 +116,7 @@ def _launch(preview: Preview, experiment: Experiment) -> Launch:
         is_auto=is_auto,
         peaks=peaks,
         device_bytes=node.device_bytes,
-        cards=sum(each.gpus for each in preview.nodes),
+        cards=cards,
         trials=len(preview.points),
         node_cpus=node.cpus,
         node_gpus=node.gpus,
