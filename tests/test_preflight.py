@@ -8,6 +8,7 @@ import pytest
 
 from sweeper.planning import preflight
 from sweeper.planning.plan import make_plan
+from sweeper.project.check import representatives
 
 ROOT = Path(__file__).parents[1]
 CLASSIC = ROOT / "tests" / "strangers" / "classic"
@@ -62,6 +63,15 @@ def test_a_missing_login_and_a_silent_server_are_told(
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     assert "go on offline" in preflight.login(plan).message
     assert not preflight.login(plan).is_fine
+
+
+def test_a_choice_of_groups_has_a_spec_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
+    points = representatives(plan.space)
+    specs = [preflight.spec_of(plan, point, tmp_path) for point in points]
+    assert [spec.params["net"] for spec in specs] == ["small", "large"]
+    assert len({spec.folder for spec in specs}) == 2
+    assert {spec.wandb["mode"] for spec in specs} == {"none"}
 
 
 def test_space_on_disk_is_told(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from sweeper.scheduling import halt
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
 from sweeper.search_space.space import VARIANT
-from sweeper.trial import Demand, Params, TrialSpec, canonical
+from sweeper.trial import Demand, Params, TrialSpec, canonical, trial_id
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -174,7 +174,7 @@ def _batches(
             if deadline is not None and time.monotonic() > deadline:
                 text = f"not tried: {TOTAL_SECONDS:g} s are over"
                 return _bad(plan, params, Ended(message=text))
-            ended = batches.attempt(_spec(plan, params, Path(folder)), address)
+            ended = batches.attempt(spec_of(plan, params, Path(folder)), address)
             return _finding(plan, params, ended)
 
         with ThreadPoolExecutor(max_workers=_workers()) as threads:
@@ -186,14 +186,14 @@ def _workers() -> int:
     return max(1, (os.cpu_count() or 1) // CPUS_A_BATCH)
 
 
-def _spec(plan: Plan, params: Params, folder: Path) -> TrialSpec:
+def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
     """The spec of a point, in a folder that goes."""
-    demand = Demand(cpus=1.0)
+    demand, seed = Demand(cpus=1.0), plan.experiment.seeds[0]
     row = create_trial(
         state=TrialState.WAITING,
         params=dict(params),
         distributions=plan.space.distributions,
-        user_attrs={"seed": plan.experiment.seeds[0]},
+        user_attrs={"id": trial_id(params, seed=seed), "seed": seed},
     )
     return make_spec(
         plan.experiment,
