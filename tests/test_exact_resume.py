@@ -3,6 +3,7 @@
 import random
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,17 +108,6 @@ def test_a_pause_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_trial_that_starts_again_stays_stopped(tmp_path: Path) -> None:
-    spec, history = make_spec(tmp_path / "a", ()), History()
-    history.decide = lambda epoch: Decision.STOP if epoch == 2 else Decision.CONTINUE
-    running.run(spec, history)
-    stopped = running.result(spec)
-    running.run(spec, history)
-    assert list(history.metrics) == [1, 2]
-    assert not running.differences(stopped, running.result(spec))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("overrides", ["callbacks=[averaging]", "callbacks=[ema]"])
 def test_a_fit_killed_after_its_end_has_the_averaged_weights(
     tmp_path: Path, overrides: str
@@ -145,6 +135,21 @@ def test_a_warm_start_is_taken_once_and_then_the_trials_own(tmp_path: Path) -> N
     running.run(cut, other)
     assert not running.differences(running.result(whole), running.result(cut))
     assert not running.differences(history.metrics, other.metrics)
+
+
+@pytest.mark.slow
+def test_a_stopped_trial_stays_stopped_until_it_is_promoted(tmp_path: Path) -> None:
+    overrides = ("scheduler=plateau", "callbacks=[early_stopping]", "patience=9")
+    whole, cut = (make_spec(tmp_path / name, overrides) for name in "ab")
+    running.run(whole, History())
+    stop = History(decide=lambda e: Decision.STOP if e == 2 else Decision.CONTINUE)
+    running.run(cut, stop)
+    running.run(replace(cut, is_stopped=True), stop)  # killed before it was recorded
+    assert list(stop.metrics) == [1, 2]
+    other = History()
+    running.run(cut, other)
+    assert list(other.metrics) == [3, 4]
+    assert not running.differences(running.result(whole), running.result(cut))
 
 
 @pytest.mark.slow

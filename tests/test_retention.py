@@ -1,11 +1,13 @@
 """Losers' checkpoints go by policy, and never what a trial goes on from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweeper.errors import ExperimentError
 from sweeper.host import locks
+from sweeper.lineage import Lineage
 from sweeper.storage import retention
 from sweeper.trial import State, Sweep, Trial
 from tests.helpers import make_experiment
@@ -61,6 +63,50 @@ ALL = {
     for name in (*VALUES, "failed", "paused")
     for file in ("resume/last.ckpt", "best.ckpt")
 }
+
+
+def _of_generation(trial: Trial, number: int, parent: str, state: State) -> Trial:
+    place = Lineage(parent=parent, generation=number, member=0, start=0, until=1)
+    return replace(trial, lineage=place, state=state)
+
+
+@pytest.mark.parametrize(
+    ("newest", "parent", "kept"),
+    [
+        (State.RUNNING, "good", {"good", "fair"}),  # and its own
+        (State.COMPLETE, "good", {"fair"}),  # more generations may follow
+    ],
+)
+def test_a_parents_checkpoint_stays_as_long_as_a_child_may_need_it(
+    tmp_path: Path, newest: State, parent: str, kept: set[str]
+) -> None:
+    policy = {"keep_best": 1, "keep_last": "running"}
+    sweep = _sweep(tmp_path, checkpoints=policy)
+    best, good, fair, poor, *_ = sweep.trials
+    done = State.COMPLETE
+    trials = (
+        _of_generation(best, 0, "", done),
+        _of_generation(good, 0, "", done),
+        _of_generation(fair, 1, "best", done),
+        _of_generation(poor, 1, parent, newest),
+    )
+    sweep = replace(sweep, trials=trials)
+    retention.tidy(sweep)
+    left = {name.partition("/")[0] for name in _left(sweep) if "resume" in name}
+    assert left == {*kept, "poor"}
+    # Not even where the disk is full.
+    full = replace(sweep, experiment=make_experiment(tmp_path, disk="1MB"))
+    assert "disk: the sweep takes" in retention.tidy(full)
+    left = {name.partition("/")[0] for name in _left(full) if "resume" in name}
+    assert left >= kept
+
+
+def test_what_may_be_promoted_keeps_its_checkpoint(tmp_path: Path) -> None:
+    policy = {"keep_best": 1, "keep_last": "running"}
+    sweep = _sweep(tmp_path, checkpoints=policy, scheduler="asha_promote")
+    retention.tidy(sweep)
+    left = {name for name in _left(sweep) if "resume" in name}
+    assert left == {f"{n}/resume/last.ckpt" for n in ("fair", "failed", "paused")}
 
 
 def test_without_a_policy_every_checkpoint_stays(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                     checkpoint[part] = own_files.relocate(
                         checkpoint[part], old=ours["folder"], new=folder
                     )
-                is_ours = ours["trial"] == trial.spec.id
+                is_ours = not own_files.is_of(trial.parent, trainer.ckpt_path)
                 if not is_ours:
                     inheritance.own_checkpoints(trainer, checkpoint["callbacks"])
                 is_told = ours["is_told"] and not trial.spec.is_stopped
@@ -98,7 +98,8 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
                     "is_stopped": ours["is_stopped"] and is_ours and not is_told,
                     "files": ours["files"] if is_ours else (),
                     "memory": ours["memory"] if is_ours else {},
-                    "is_changed": ours["params"] != dict(trial.spec.params),
+                    "is_changed": not is_ours
+                    and ours["params"] != dict(trial.spec.params),
                 }
 
         def on_fit_start(self, trainer: "Trainer", module: "LightningModule") -> None:

@@ -125,6 +125,11 @@ def resume_from_ours(package: str) -> None:
     connector._select_ckpt_path = select
 
 
+def is_of(parent: TrialPaths | None, path: object) -> bool:
+    """Whether a checkpoint is the one of the parent."""
+    return parent is not None and Path(str(path)).parent == parent.resume
+
+
 def _inherited(parent: TrialPaths | None) -> Path | None:
     """The checkpoint that a trial of a population starts from.
 

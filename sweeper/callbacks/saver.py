@@ -166,7 +166,6 @@ class Saver:
             # reached max_epochs goes on when there are more.
             "is_stopped": bool(trainer.should_stop) and is_end,
             "is_told": self._trial.decision is Decision.STOP,
-            "trial": self._trial.spec.id,
             "params": dict(self._trial.spec.params),
             "settings": self.settings,
             "batches": trainer.num_training_batches,

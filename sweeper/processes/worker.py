@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,10 +131,22 @@ def _attempt(trial: ActiveTrial) -> Outcome:
             return _wait_for_space(error, trial.paths)
         write_text(trial.paths.error, traceback.format_exc())
         traceback.print_exc()
-        return failed(error)
+        return _of_child(failed(error), trial)
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
     return Outcome(event="finished")
+
+
+def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
+    """Say of a child that never began what its parent may have to do with it."""
+    if trial.parent is None or any(trial.paths.resume.glob("*.ckpt")):
+        return outcome
+    hint = (
+        f"it starts from the weights of {trial.parent.folder.name}; what shapes them "
+        "belongs in scheduler: fixed"
+    )
+    message = f"{outcome.message} ({hint})"
+    return replace(outcome, message=message)
 
 
 def _is_disk_full(error: Exception) -> bool:

@@ -6,6 +6,7 @@ checkpoint it starts from. A generation starts when the one before it has ended,
 who is whose parent does not depend on which trial reports first.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,7 +202,10 @@ class Population:
         for member, row in parents.items():
             if member in present or not ranked:
                 continue
-            draws = self._draws(best, space, seed=seed, of=row)
+            # Of the best as long as they have children that are new, then of others.
+            draws = itertools.chain.from_iterable(
+                self._draws(pool, space, seed=seed, of=row) for pool in (best, going)
+            )
             new = next((d for d in draws if _start(*d) not in taken), None)
             is_able = any(row is other for other in ranked)
             if any(row is other for other in going) or (new is None and is_able):

@@ -53,10 +53,10 @@ def make_module(cfg: DictConfig) -> Any:
             super().__init__()
             self.automatic_optimization = cfg.automatic
             self.body = nn.Sequential(
-                nn.Linear(data.N_FEATURES, 8),
-                nn.BatchNorm1d(8),
+                nn.Linear(data.N_FEATURES, cfg.width),
+                nn.BatchNorm1d(cfg.width),
                 nn.Dropout(0.3),
-                nn.Linear(8, 2),
+                nn.Linear(cfg.width, 2),
             )
             self.best = MaxMetric()
             self.mean = MeanMetric()
@@ -103,7 +103,7 @@ def make_module(cfg: DictConfig) -> Any:
             event("module on_train_epoch_start")
 
         def configure_optimizers(self) -> Any:
-            optimizer = torch.optim.AdamW(self.parameters(), lr=0.05)
+            optimizer = torch.optim.AdamW(self.parameters(), lr=cfg.lr)
             scheduler = make_scheduler(cfg.scheduler, optimizer)
             if scheduler is None:
                 return optimizer

@@ -38,6 +38,7 @@ class History:
 
 def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
     """The spec of one trial of the toy project in `folder`."""
+    given: dict[str, Any] = {"params": {}, **keys}
     return TrialSpec(
         id=folder.name,
         number=0,
@@ -45,14 +46,13 @@ def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
         target="tests.exact.fits:train",
         config=str(HERE / "conf" / "fit.yaml"),
         overrides=tuple(overrides),
-        params={},
         seed=42,
         folder=str(folder),
         project=str(ROOT),
         metric="val/loss",
         mode="min",
         wandb={"mode": "none"},
-        **keys,
+        **given,
     )
 
 
