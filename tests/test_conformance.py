@@ -51,7 +51,8 @@ def _keys(search: object, scheduler: object, trials: int) -> dict[str, object]:
 def _value(params: Mapping[str, object], seed: int, epoch: int) -> float:
     """A curve that rises to a level of the point, with noise of (point, epoch)."""
     lr = float(str(params["lr"]))
-    level = 1 - (math.log10(lr) + 3) ** 2 / 9 - 0.02 * int(str(params["depth"]))
+    depth = int(str(params.get("depth", 1)))
+    level = 1 - (math.log10(lr) + 3) ** 2 / 9 - 0.02 * depth
     noise = derive(seed, params["lr"], params["kind"], epoch) / 2**32
     return level * (1 - 0.5**epoch) + 0.1 * noise
 
@@ -137,6 +138,40 @@ def test_a_search_that_is_killed_anywhere_ends_as_a_whole_one(
     sweep = _check(tmp_path, _keys(name, "none", 12))
     assert sweep.trials[0].params == {"lr": 1e-3, "depth": 2, "kind": "b"}
     assert len(sweep.trials) == 12
+
+
+CONDITION = {"when": "kind == b or kind == c", "values": "int(interval(1, 8))"}
+BRANCHING: Mapping[str, object] = {  # spaces whose points differ in their parameters
+    "when": {"kind": ["a", "b", "c"], "lr": INTERVALS["lr"], "depth": CONDITION},
+    "list": [
+        {"lr": "tag(log, interval(1e-5, 1e-3))", "kind": ["a", "b"]},
+        {"kind": ["b", "c"], "lr": INTERVALS["lr"], "depth": CONDITION},
+    ],
+}
+LISTED = {"when": "kind != a", "values": [1, 2]}
+BRANCHING_LISTS: Mapping[str, object] = {
+    "when": {"kind": ["a", "b", "c"], "lr": [1e-4, 1e-3, 1e-2], "depth": LISTED},
+    "list": [
+        {"lr": [1e-4, 1e-3, 1e-2], "kind": ["a", "b"]},
+        {"kind": ["b", "a"], "lr": [1e-3, 1e-1], "depth": LISTED},
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["when", "list"])
+@pytest.mark.parametrize("name", _quick(SEARCHES, "tpe", "grid"))
+def test_a_search_of_a_branching_space_ends_as_a_whole_one(
+    tmp_path: Path, name: str, form: str
+) -> None:
+    space = (BRANCHING_LISTS if name == "grid" else BRANCHING)[form]
+    keys = {**_keys(name, "none", 16), "search_space": space, "baseline": {}}
+    sweep = _check(tmp_path, keys)
+    assert len(sweep.trials) == {"when": 15, "list": 11}[form] if name == "grid" else 16
+    deep = [trial for trial in sweep.trials if "depth" in trial.params]
+    assert deep
+    assert len(deep) < len(sweep.trials)
+    if form == "when":
+        assert all((t.params["kind"] == "a") is (t not in deep) for t in sweep.trials)
 
 
 TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]

@@ -3,9 +3,11 @@
 import itertools
 import json
 import operator
+import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -350,49 +352,75 @@ _OPERATORS = {
 }
 
 
+Point: TypeAlias = dict[str, int | str]
+Case: TypeAlias = tuple[list[dict[str, Any]], list[list[Point]]]
+
+
 @st.composite
-def _spaces(draw: st.DrawFn) -> tuple[dict[str, list[int]], str, Mapping[str, object]]:
-    names = draw(st.lists(st.sampled_from(["a", "b.c", "d.e.f", "g"]), unique=True))
-    values = st.lists(st.integers(-3, 3), min_size=1, max_size=4, unique=True)
-    space = {name: draw(values) for name in names}
-    if not names:
-        return space, "", {}
-    left, right = draw(st.sampled_from(names)), draw(st.sampled_from(names))
-    symbol = draw(st.sampled_from(sorted(_OPERATORS)))
-    number = draw(st.integers(-3, 3))
-    return (
-        space,
-        f"not ({left} {symbol} {right} + {number}) or {left} in [0, 1]",
-        {
-            "left": left,
-            "right": right,
-            "compare": _OPERATORS[symbol],
-            "number": number,
-        },
-    )
+def _branches(draw: st.DrawFn) -> Case:
+    """Some spaces as a file has them, each with its points by brute force."""
+    values = st.lists(st.integers(-2, 2), min_size=1, max_size=3, unique=True)
+    spaces, points = [], []
+    for _ in range(draw(st.integers(1, 3))):
+        names = draw(st.lists(st.sampled_from(["a", "b.c", "d.e"]), unique=True))
+        space: dict[str, Any] = {name: draw(values) for name in names}
+        expected: list[Point] = [
+            dict(zip(space, chosen, strict=True))
+            for chosen in itertools.product(*space.values())
+        ]
+        if names and draw(st.booleans()):
+            symbol = draw(st.sampled_from(sorted(_OPERATORS)))
+            left, number = draw(st.sampled_from(names)), draw(st.integers(-2, 2))
+            inner = draw(values)
+            holds = [_OPERATORS[symbol](p[left], number) for p in expected]
+            if any(holds):
+                condition = f"{left} {symbol} {number}"
+                space["w"] = {"when": condition, "values": inner}
+                expected = [
+                    {**point, **({"w": value} if is_in else {})}
+                    for point, is_in in zip(expected, holds, strict=True)
+                    for value in (inner if is_in else [0])
+                ]
+        if draw(st.booleans()):
+            space["pair"] = "zip(y=choice(1, 2), z=choice(3, 4))"
+            pairs = ("y=1,z=3", "y=2,z=4")
+            expected = [{**p, "pair": pair} for p in expected for pair in pairs]
+        spaces.append(space)
+        points.append(expected)
+    return spaces, points
 
 
-@given(case=_spaces(), variants=st.lists(st.sampled_from("pqr"), unique=True))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    case=_branches(),
+    variants=st.lists(st.sampled_from("pqr"), unique=True),
+    limit=st.integers(-2, 3),
+)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_the_points_are_those_of_brute_force(
-    tmp_path_factory: pytest.TempPathFactory,
-    case: tuple[dict[str, list[int]], str, Mapping[str, object]],
-    variants: list[str],
+    case: Case, variants: list[str], limit: int
 ) -> None:
-    space, where, parts = case
-    expected = []
-    for values in itertools.product(*space.values(), variants or [None]):
-        point = dict(zip(space, values[:-1], strict=True))
-        if parts:
-            left, right = point[str(parts["left"])], point[str(parts["right"])]
-            compare = parts["compare"]
-            assert callable(compare)
-            if compare(left, right + parts["number"]) and left not in (0, 1):
-                continue
-        expected.append({**point, "variant": values[-1]} if variants else point)
+    spaces, branches = case
+    names = {name for space in spaces for name in space}
+    reads = [name for name in ("a", "w") if name in names]
+    where = " and ".join(f"not ({name} >= {limit})" for name in reads)
+    expected: list[Point] = []
+    for points in branches:
+        for point in points:
+            for variant in variants or [""]:
+                whole = {**point, "variant": variant} if variants else point
+                read = [int(whole[name]) for name in reads if name in whole]
+                if all(value < limit for value in read) and whole not in expected:
+                    expected.append(whole)
+    frozen = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in space.items()}
+        for space in spaces
+    ]
+    for space in frozen:
+        if "w" in space:
+            space["w"] = {**space["w"], "values": tuple(space["w"]["values"])}
     experiment = Experiment(
         name="x",
-        search_space={name: tuple(values) for name, values in space.items()},
+        search_space=tuple(frozen) if len(frozen) > 1 else frozen[0],
         variants=dict.fromkeys(variants, ()),
         where=where,
         objective={"metric": "acc"},
@@ -406,8 +434,101 @@ def test_the_points_are_those_of_brute_force(
             parse(experiment, {})
         return
     parsed = parse(experiment, {})
-    assert list(parsed.points()) == expected
+    found = list(parsed.points())
+    assert found == expected
     assert parsed.size == len(expected)
+    for point in found:
+        assert parsed.canonical(dict(reversed(point.items()))) == point
+        inner, distributions = parsed.inner(point)
+        assert inner.keys() == distributions.keys()
+        assert parsed.distributions_of(point).keys() == point.keys()
+
+
+def test_a_condition_decides_which_parameters_a_point_has(make: Make) -> None:
+    space = make(
+        "search_space:\n"
+        "  optim: [sgd, adam]\n"
+        "  momentum: {when: optim == sgd, values: [0.0, 0.9]}\n"
+        "  nesterov: {when: momentum > 0, values: [true, false]}\n"
+        "where: momentum < 1"
+    )
+    assert list(space.points()) == [
+        {"optim": "sgd", "momentum": 0.0},
+        {"optim": "sgd", "momentum": 0.9, "nesterov": True},
+        {"optim": "sgd", "momentum": 0.9, "nesterov": False},
+        {"optim": "adam"},
+    ]
+    assert space.size == 4
+    assert space.overrides({"optim": "adam"}) == ("optim=adam",)
+    with pytest.raises(ConfigError, match="is a part of a point only where optim"):
+        space.canonical({"optim": "adam", "momentum": 0.9})
+    with pytest.raises(ConfigError, match="no value for 'nesterov'"):
+        space.canonical({"optim": "sgd", "momentum": 0.9})
+
+
+def test_equal_points_of_two_spaces_are_one(make: Make) -> None:
+    space = make(
+        "search_space:\n"
+        "  - {a: [1, 2], b: [x]}\n"
+        "  - {b: [x, y], a: [2.0, 3]}\n"
+        "baseline: {a: 3, b: y}"
+    )
+    assert list(space.points()) == [
+        *({"a": 1, "b": "x"}, {"a": 2, "b": "x"}),
+        *({"b": "x", "a": 3}, {"b": "y", "a": 2}, {"b": "y", "a": 3}),
+    ]
+    assert space.baseline == {"a": 3, "b": "y"}
+    assert space.overrides({"a": 3, "b": "y"}) == ("a=3", "b=y")
+    assert space.inner({"a": 2, "b": "x"})[0] == {"0#a": 2, "0#b": "x", "#": 0}
+    with pytest.raises(ConfigError, match=r"in no space of the list: 1: .*; 2: "):
+        space.canonical({"a": 1, "b": "y"})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("  a: {when: b > 1, values: [1]}\n  b: [1, 2]", 2, "'b' does not stand above"),
+        ("  a: [1]\n  b: {when: a > 1, values: [2]}", 3, "'a > 1' holds for no point"),
+        ("  a: [1]\n  b: {when: c > 1, values: [2]}", 3, "when: no parameter 'c'"),
+        ("  a: [1]\n  b: {when: a >, values: [2]}", 3, "when: 'a >' is no expression"),
+        ("  a: [x]\n  b: {when: a > 1, values: [2]}", 1, "when: 'a > 1' fails for"),
+        ("  a: [1]\n  b: {when: 3, values: [2]}", 3, "{when: a condition, values"),
+        ("  a: [1]\n  b: {if: a > 1, values: [2]}", 3, "{when: a condition, values"),
+        ("  a: [1]\n  b: {when: a > 0}", 3, "{when: a condition, values"),
+        ("  - {a: [1]}\n  - {a: [1, 1]}", 3, "'a' lists 1, which equals 1"),
+        ("  - {a: [1]}\n  - 3", 1, "a mapping of keys to values, or a list of such"),
+        ("  []", 1, "search_space: an empty list"),
+    ],
+)
+def test_a_wrong_condition_or_list_is_told_at_its_line(
+    make: Make, text: str, line: int, message: str
+) -> None:
+    with pytest.raises(ExperimentError, match=re.escape(message)) as error:
+        make(f"search_space:\n{text}")
+    assert error.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("w > 1", True),
+        ("not w > 1", True),
+        ("a == 1 and w > 1", True),
+        ("a == 2 and w > 1", False),
+        ("a == 2 or w + 1 > 1", True),
+        ("a == 1 or w > 1", False),
+        ("0 < a < w", True),
+        ("5 < a < w", False),
+        ("a in (1, w)", True),
+        ("-w < 3", True),
+    ],
+)
+def test_what_a_missing_parameter_decides_is_unknown(
+    text: str, *, unknown: bool
+) -> None:
+    where = parse_where(text, {"a": "a", "w": "w"})
+    answers = {where.holds({"a": 1}, unknown=answer) for answer in (True, False)}
+    assert (len(answers) == 2) is unknown
 
 
 @pytest.mark.parametrize(

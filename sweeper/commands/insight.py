@@ -26,8 +26,9 @@ def run(args: argparse.Namespace) -> int:
     is_random = sweep.experiment.search in ("random", "sobol")
     logs = [
         name
-        for name, given in sweep.experiment.search_space.items()
-        if isinstance(given, str) and "log" in given
+        for space in sweep.experiment.spaces
+        for name, given in space.items()
+        if "log" in str(given)
     ]
     more = max(1, args.more)
     for line in insight.lines(rows, logs=logs, is_random=is_random, more=more):

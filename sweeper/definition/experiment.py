@@ -21,6 +21,7 @@ from sweeper.definition.fields import (
     Name,
     Plugin,
     Prices,
+    SearchSpace,
     Seeds,
     Target,
     Text,
@@ -58,7 +59,7 @@ class Experiment(Frozen):
     overrides: tuple[str, ...] = Field(
         default=(), examples=["[model=resnet18, trainer.max_epochs=20]"]
     )
-    search_space: Mapping[str, object] = Field(
+    search_space: SearchSpace = Field(
         examples=["{model: 'resnet18, resnet50', data.batch_size: [32, 64]}"]
     )
     variants: Mapping[str, tuple[str, ...]] = Field(
@@ -110,6 +111,12 @@ class Experiment(Frozen):
     # Where it was read from; not a part of the file.
     path: Path = Field(exclude=True)
     lines: Annotated[Mapping[Location, int], SkipValidation] = Field(exclude=True)
+
+    @property
+    def spaces(self) -> tuple[Mapping[str, object], ...]:
+        """The search space, or each one of a list."""
+        given = self.search_space
+        return given if isinstance(given, tuple) else (given,)
 
     @property
     def objective(self) -> Objective:

@@ -119,7 +119,18 @@ def _bytes(size: object) -> object:
     return size if found is None else int(float(found[1]) * UNITS[found[2]])
 
 
+def _check_spaces(space: object) -> object:
+    spaces = space if isinstance(space, tuple) else (space,)
+    if not all(isinstance(each, Mapping) for each in spaces):
+        raise ValueError("a mapping of keys to values, or a list of such mappings")
+    return space
+
+
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Spaces: TypeAlias = Mapping[str, object] | tuple[Mapping[str, object], ...]
+SearchSpace: TypeAlias = Annotated[
+    Spaces, BeforeValidator(_check_spaces, json_schema_input_type=Spaces)
+]
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
 Target: TypeAlias = Annotated[
     str, BeforeValidator(_program), AfterValidator(_check_target)

@@ -3,6 +3,7 @@
 It looks at names and values of parameters only, never at a config or a model.
 """
 
+import itertools
 from collections.abc import Mapping
 
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -31,12 +32,13 @@ def memory_key(params: Params, *, space: Space) -> str:
 
     A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
 
-    >>> memory_key({}, space=Space(experiment=None, parameters=()))  # type: ignore
+    >>> memory_key({}, space=Space(experiment=None, branches=()))  # type: ignore
     'all'
     """
     words = []
+    known = {p.name: p for p in reversed(space.parameters)}  # of a list: its first
     for parameter in space.parameters:
-        if parameter.name in params:
+        if parameter.name in params and parameter is known[parameter.name]:
             value = _relevant(parameter, params[parameter.name])
             words += [] if value == "" else [f"{label(parameter.name)}={value}"]
     return " ".join(words) or "all"
@@ -88,11 +90,7 @@ def examples(space: Space) -> Mapping[str, Params]:
 
     Integers of an interval stand at its upper end.
     """
-    points: list[dict[str, Value]] = [{}]
-    for parameter in space.parameters:
-        values = _values(parameter)
-        points = [{**p, parameter.name: v} for p in points for v in values]
-        points = points[: 4 * MAX_KEYS]
+    points = list(itertools.islice(space.walk(_values), 4 * MAX_KEYS))
     allowed = [p for p in points if space.allows(p)] or points
     found: dict[str, Params] = {}
     for point in allowed:

@@ -160,7 +160,10 @@ def sample(plan: Plan) -> tuple[list[Params], bool]:
 def _draw(space: Space, random: np.random.Generator) -> Params:
     point: dict[str, Value] = {}
     for _ in range(MAX_DRAWS):
-        point = {p.name: _value(p, random) for p in space.parameters}
+        branch = space.branches[0]
+        if len(space.branches) > 1:
+            branch = space.branches[int(random.integers(len(space.branches)))]
+        point = next(branch.walk(lambda p: (_value(p, random),)))
         if space.allows(point):
             break
     return point

@@ -128,7 +128,7 @@ def _num_trials(loaded: Experiment, parsed: Space, scheduler: object) -> int | N
 def headline(plan: Plan) -> str:
     """The first lines of `run`: what will run, how many, where."""
     loaded = plan.experiment
-    swept = ", ".join(parameter.name for parameter in plan.space.parameters)
+    swept = ", ".join(dict.fromkeys(p.name for p in plan.space.parameters))
     started = SweepPaths(plan.folder).journal.exists()
     return (
         f"{'resume' if started else 'sweep'} {loaded.name}: "

@@ -1,7 +1,7 @@
 """A plan as tables for a terminal, and as plain data for programs."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +11,7 @@ from sweeper.cards.packing import GIB, MIB
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.estimate import Line
 from sweeper.planning.schedule import Slice
+from sweeper.search_space.space import Space
 from sweeper.storage.export import plain
 
 BAR = 48  # columns of the chart
@@ -35,9 +36,7 @@ def view(preview: Preview, work: Sequence[str] = ()) -> RenderableType:
 def _head(preview: Preview) -> Text:
     plan = preview.plan
     lines = [f"{plan.experiment.name}: {len(preview.points)} trials"]
-    lines += [
-        f"  {parameter.name}: {parameter.domain}" for parameter in plan.space.parameters
-    ]
+    lines += [f"  {line}" for line in _space_lines(plan.space)]
     if preview.is_exact:
         lines.append(f"duplicates: {preview.duplicates}")
     else:
@@ -51,6 +50,16 @@ def _head(preview: Preview) -> Text:
             f"({preview.card.device_bytes / GIB:.2f} GiB), {machine.cpus:g} cores each"
         )
     return _lines(lines)
+
+
+def _space_lines(space: Space) -> Iterator[str]:
+    """Each parameter with its values, under the number of its space in a list."""
+    for number, branch in enumerate(space.branches, start=1):
+        if len(space.branches) > 1:
+            yield f"space {number}:"
+        for parameter in branch.parameters:
+            when = f"  (when {parameter.when.text})" if parameter.when else ""
+            yield f"{parameter.name}: {parameter.domain}{when}"
 
 
 def _memory_table(preview: Preview) -> Table:
@@ -186,7 +195,11 @@ def to_json(preview: Preview) -> dict[str, object]:
         "trials": len(preview.points),
         "is_exact": preview.is_exact,
         "duplicates": preview.duplicates,
-        "parameters": {p.name: p.domain for p in preview.plan.space.parameters},
+        "spaces": [
+            {p.name: p.domain for p in branch.parameters}
+            for branch in preview.plan.space.branches
+        ],
+        "when": {p.name: p.when.text for p in preview.plan.space.parameters if p.when},
         "points": [dict(point) for point in preview.points],
         "card": preview.card.name if preview.card else None,
         "cards": sum(node.gpus for node in preview.nodes),

@@ -192,7 +192,7 @@ def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
     row = create_trial(
         state=TrialState.WAITING,
         params=dict(params),
-        distributions=plan.space.distributions,
+        distributions=plan.space.distributions_of(params),
         user_attrs={"id": trial_id(params, seed=seed), "seed": seed},
     )
     return make_spec(

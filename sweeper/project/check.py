@@ -4,8 +4,6 @@ It composes to find out, once per choice of groups, and blames one line.
 """
 
 import copy
-import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +18,7 @@ from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, ExperimentError, nearest
 from sweeper.project.config_keys import exists, hint
 from sweeper.search_space import grammar
+from sweeper.search_space.parameter import Parameter
 from sweeper.search_space.space import VARIANT, Space
 from sweeper.trial import Params
 
@@ -59,6 +58,7 @@ def check(composer: Composes, experiment: Experiment, space: Space) -> None:
     """
     _check_options(composer, experiment, space)
     points = representatives(space)
+    seen: set[str] = set()
     for point in points:
         entries = _entries(experiment, space, point)
         try:
@@ -67,8 +67,12 @@ def check(composer: Composes, experiment: Experiment, space: Space) -> None:
             composer.compose([])  # it is the config's own fault, or a word's
             blame = _Blame(composer, experiment, space, points)
             raise blame.error(entries, point, error) from error
-        if point is points[0]:
-            _check_values(config, experiment, space)
+        if not seen.issuperset(point):
+            new = [
+                p for p in space.parameters if p.name in point and p.name not in seen
+            ]
+            _check_values(config, experiment, new)
+            seen.update(point)
 
 
 def _check_options(composer: Composes, experiment: Experiment, space: Space) -> None:
@@ -81,9 +85,9 @@ def _check_options(composer: Composes, experiment: Experiment, space: Space) -> 
         for index, choice in enumerate(parameter.choices):
             is_plain = parameter.texts[choice] != choice or str(choice)[:1] not in "[{"
             if is_plain and choice not in options:
-                location: Location = ("search_space", parameter.name, index)
                 raise experiment.error(
-                    location, f"search_space: {_no_option(group, choice, options)}"
+                    (*parameter.place, index),
+                    f"search_space: {_no_option(group, choice, options)}",
                 )
 
 
@@ -99,32 +103,32 @@ def _no_option(group: str, choice: object, options: Sequence[str]) -> str:
 def representatives(space: Space) -> list[Params]:
     """A point for each choice of groups and variant, as far as `where` allows it."""
     names = [p.name for p in space.parameters if p.shapes_config]
-    total = math.prod(len(p.texts) or math.inf for p in space.parameters)
     found: dict[tuple[object, ...], Params] = {}
-    if space.where is not None and space.size is not None and total > 0:
+    if space.where is not None and space.size is not None:
         points: Iterator[Params] = space.points()
     else:
         points = _crossed(space, names)
     for point in points:
-        found.setdefault(tuple(point[name] for name in names), point)
+        choice = [point.get(name) for name in names]
+        found.setdefault((frozenset(point), *choice), point)
     if len(found) <= MAX_COMPOSED:
         return list(found.values())
     seen: set[tuple[int, object]] = set()
     kept = []
-    for choice, point in found.items():
-        if not seen.issuperset(enumerate(choice)):
-            seen.update(enumerate(choice))
+    for values, point in found.items():
+        if not seen.issuperset(enumerate(values)):
+            seen.update(enumerate(values))
             kept.append(point)
     return kept
 
 
 def _crossed(space: Space, names: Sequence[str]) -> Iterator[Params]:
-    """Every choice of `names` with the first value of everything else."""
-    known = {parameter.name: parameter for parameter in space.parameters}
-    first = {name: parameter.first for name, parameter in known.items()}
+    """Every choice of `names` and of what conditions read, with the first of others."""
+    crossed = set(names).union(*(p.when.names for p in space.parameters if p.when))
     is_decided = space.where is not None and space.where.names <= set(names)
-    for values in itertools.product(*(known[name].choices for name in names)):
-        point = {**first, **dict(zip(names, values, strict=True))}
+    for point in space.walk(
+        lambda p: p.choices or (p.first,) if p.name in crossed else (p.first,)
+    ):
         if not is_decided or space.allows(point):
             yield point
 
@@ -136,6 +140,8 @@ def _entries(experiment: Experiment, space: Space, point: Params) -> list[_Entry
         for index, text in enumerate(experiment.overrides)
     ]
     for parameter in space.parameters:
+        if parameter.name not in point:
+            continue
         value = point[parameter.name]
         if parameter.name == VARIANT:
             recipe = experiment.variants[str(value)]
@@ -144,18 +150,19 @@ def _entries(experiment: Experiment, space: Space, point: Params) -> list[_Entry
                 for index, text in enumerate(recipe)
             ]
         elif parameter.recipes:
-            place: Location = ("search_space", parameter.name)
+            place = parameter.place
             entries += [_Entry(place, text) for text in parameter.recipes[value]]
         else:
-            location: Location = ("search_space", parameter.name)
-            entries.append(_Entry(location, parameter.override(value)))
+            entries.append(_Entry(parameter.place, parameter.override(value)))
     return entries
 
 
-def _check_values(config: DictConfig, experiment: Experiment, space: Space) -> None:
+def _check_values(
+    config: DictConfig, experiment: Experiment, parameters: Sequence[Parameter]
+) -> None:
     """Every value fits its key: the type of a structured config, a list or mapping."""
     scratch = copy.deepcopy(config)
-    for parameter in space.parameters:
+    for parameter in parameters:
         if parameter.shapes_config:
             continue
         for index, choice in enumerate(parameter.choices[:MAX_TRIED]):
@@ -168,9 +175,9 @@ def _check_values(config: DictConfig, experiment: Experiment, space: Space) -> N
                 OmegaConf.update(target, key, value, merge=True, force_add=is_add)
             except OmegaConfBaseException as error:
                 message = str(error).splitlines()[0]
-                location: Location = ("search_space", parameter.name, index)
                 raise experiment.error(
-                    location, f"search_space: {key}: {choice!r}: {message}"
+                    (*parameter.place, index),
+                    f"search_space: {key}: {choice!r}: {message}",
                 ) from error
 
 
@@ -246,7 +253,7 @@ class _Blame:
 
     def _choice(self, point: Params) -> list[str]:
         swept = [p for p in self.space.parameters if p.shapes_config]
-        return [f"{p.name}={point[p.name]}" for p in swept]
+        return [f"{p.name}={point[p.name]}" for p in swept if p.name in point]
 
     def _has(self, key: str, point: Params) -> bool:
         """Whether a key exists under another choice of groups."""

@@ -54,7 +54,7 @@ def _points(
         if row.rank
     ]
     if not any(_has(space, point) for point in points):
-        names = ", ".join(p.name for p in space.parameters)
+        names = ", ".join(dict.fromkeys(p.name for p in space.parameters))
         raise experiment.error(
             ("warm_start",),
             f"warm_start: none of the {len(points)} points of "
@@ -87,8 +87,9 @@ def _has(space: Space, point: Mapping[str, Any]) -> bool:
 
 
 def _trial(space: Space, point: Mapping[str, Any]) -> FrozenTrial:
+    params, distributions = space.inner(space.canonical(point["params"]))
     return create_trial(
-        params=dict(space.canonical(point["params"])),
-        distributions=space.distributions,
+        params=params,
+        distributions=distributions,
         values=point["values"],
     )

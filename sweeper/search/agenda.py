@@ -130,7 +130,8 @@ def of_population(
     )
     if found is not None:
         suggestion = policy.Suggestion(
-            params=found.params, distributions=space.distributions
+            params=found.params,
+            distributions=space.distributions_of(found.params),
         )
         seed = experiment.seeds[0]
         return Owed(suggestion=suggestion, seed=seed, lineage=found.lineage)

@@ -119,7 +119,7 @@ class Backlog:
         if point is None:
             return None
         suggestion = policy.Suggestion(
-            params=point, distributions=self._space.distributions
+            params=point, distributions=self._space.distributions_of(point)
         )
         return Owed(suggestion=suggestion, seed=self._experiment.seeds[0])
 

@@ -136,7 +136,7 @@ class Past:
         ]
         if point is None or not alive:
             return None
-        return _fold(alive, point, self._space.distributions)
+        return _fold(alive, *self._space.inner(point))
 
 
 def _is_infeasible(row: FrozenTrial) -> bool:

@@ -26,7 +26,7 @@ from sweeper.search import samplers
 from sweeper.search.past import Past
 from sweeper.search.samplers import Suggestion
 from sweeper.search_space.space import Space
-from sweeper.trial import Decision, Failure, derive
+from sweeper.trial import Decision, Failure, Params, derive
 
 __all__ = [
     "Grid",
@@ -96,9 +96,17 @@ class Search:
         found: type[object] = get_class(str(self.config["_target_"]))
         return found
 
-    def sampler(self, seed: int) -> BaseSampler:
-        """A fresh sampler with its own random stream; a seed of the file shifts it."""
+    def sampler(self, seed: int, *, is_conditional: bool = False) -> BaseSampler:
+        """A fresh sampler with its own random stream; a seed of the file shifts it.
+
+        Args:
+            is_conditional: whether points differ in which parameters they have; TPE
+                models each group of parameters that occur together.
+        """
         config = dict(self.config)
+        is_tpe = issubclass(self._target, TPESampler)
+        if is_conditional and is_tpe and config.get("multivariate"):
+            config.setdefault("group", True)
         if "seed" in inspect.signature(self._target).parameters:
             given = config.get("seed")
             config["seed"] = seed if given is None else derive(seed, "given", given)
@@ -149,12 +157,11 @@ def _candidates(
     directions: Sequence[StudyDirection],
     seed: int,
 ) -> Iterator[Suggestion]:
-    known = space.distributions
     for params in space.given:
-        yield Suggestion(params=params, distributions=known)
+        yield _suggestion(params, space)
     if search.is_grid:
         for point in space.points():
-            yield Suggestion(params=point, distributions=known)
+            yield _suggestion(point, space)
         return
     if past.is_exhausted:
         return
@@ -162,7 +169,8 @@ def _candidates(
     for draw in range(MAX_DRAWS):
         stream = (space.experiment.seeds[0], "sequence")
         made = search.sampler(
-            derive(*stream) if search.is_sequence else derive(seed, "draw", draw)
+            derive(*stream) if search.is_sequence else derive(seed, "draw", draw),
+            is_conditional=space.is_conditional,
         )
         if draw == 0:
             samplers.advance(study, made, num_points=past.num_points)
@@ -170,13 +178,17 @@ def _candidates(
     if space.size is not None:
         points = list(space.points())
         for index in np.random.default_rng(seed).permutation(len(points)):
-            yield Suggestion(params=points[index], distributions=known)
+            yield _suggestion(points[index], space)
         return
     others = samplers.random_draws(
         study, space=space, seed=derive(seed, "random"), n=MAX_RANDOM_DRAWS
     )
     for params in others:
-        yield Suggestion(params=params, distributions=known)
+        yield _suggestion(params, space)
+
+
+def _suggestion(params: Params, space: Space) -> Suggestion:
+    return Suggestion(params=params, distributions=space.distributions_of(params))
 
 
 def decide(study: Study, trial: FrozenTrial, *, scheduler: BasePruner) -> Decision:

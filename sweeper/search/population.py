@@ -110,6 +110,13 @@ class Population:
                 f"scheduler: a population of {self.size} from a space of {space.size} "
                 "points; lower population or widen the space",
             )
+        if space.is_conditional:
+            raise experiment.error(
+                place,
+                "scheduler: a population changes points within one space, and this "
+                "file has conditions or a list of spaces; remove them or take another "
+                "scheduler",
+            )
         for name in self._fixed:
             if name not in [parameter.name for parameter in space.parameters]:
                 raise experiment.error(

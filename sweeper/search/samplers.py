@@ -13,11 +13,11 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from sweeper.definition.settings import Objective
-from sweeper.search_space.space import Space
-from sweeper.trial import Params
+from sweeper.search_space.space import BRANCH, Space
+from sweeper.trial import Params, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,32 @@ def ask(study: Study, sampler: BaseSampler, *, space: Space) -> Suggestion:
     study.sampler = sampler
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        trial = study.ask(fixed_distributions=space.distributions)
+        if space.is_conditional:
+            trial = study.ask()
+            params = _define(trial, space)
+        else:
+            trial = study.ask(fixed_distributions=space.distributions)
+            params = trial.params
     frozen = trial._get_latest_trial()
     study.tell(trial, state=TrialState.FAIL)
     return Suggestion(
-        params=frozen.params,
-        distributions=frozen.distributions,
+        params=params,
+        distributions=space.distributions_of(params),
         system_attrs=frozen.system_attrs,
     )
+
+
+def _define(trial: Trial, space: Space) -> Params:
+    """A point, drawn parameter by parameter: an earlier one says which come later."""
+    index = 0
+    if len(space.branches) > 1:
+        index = int(trial._suggest(BRANCH, space.distributions[BRANCH]))
+    params: dict[str, Value] = {}
+    for parameter in space.branches[index].parameters:
+        if parameter.is_in(params):
+            name = space.inner_name(index, parameter)
+            params[parameter.name] = trial._suggest(name, parameter.distribution)
+    return space.canonical(params)
 
 
 def advance(study: Study, sampler: BaseSampler, *, num_points: int) -> None:

@@ -11,10 +11,12 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError
 from sweeper.search_space import grammar
 from sweeper.search_space.grammar import Interval
-from sweeper.trial import Value
+from sweeper.search_space.where import Where
+from sweeper.trial import Params, Value
 
 SHOWN = 12  # choices in a message
 
@@ -29,6 +31,8 @@ class Parameter:
         texts: each choice with its text in Hydra's grammar; empty for an interval.
         recipes: the overrides that each choice stands for, of a variant or a zip;
             empty where a choice is the value of the key `name`.
+        when: the condition on a point to have it, None for none.
+        place: where its values stand in the file.
     """
 
     name: str
@@ -36,6 +40,16 @@ class Parameter:
     is_group: bool = False
     texts: Mapping[Value, str] = field(default_factory=dict)
     recipes: Mapping[Value, tuple[str, ...]] = field(default_factory=dict)
+    when: Where | None = None
+    place: Location = field(default=("search_space",), compare=False)
+
+    def is_in(self, point: Params) -> bool:
+        """Whether a point of these values has it; a condition must hold for sure.
+
+        Raises:
+            ConfigError: its condition compares or divides what cannot be.
+        """
+        return self.when is None or self.when.holds(point, unknown=False)
 
     @property
     def shapes_config(self) -> bool:

@@ -4,34 +4,29 @@ It never reads a config; whether a key exists is the question of `compose`.
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from dataclasses import dataclass, field, replace
 
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, nearest
-from sweeper.search_space import grammar, zips
-from sweeper.search_space.fixed import check_fixed, check_key, check_overrides
-from sweeper.search_space.grammar import Interval
-from sweeper.search_space.parameter import Parameter, from_choices, from_interval
+from sweeper.search_space import dimensions, grammar
+from sweeper.search_space.branch import Choose
+from sweeper.search_space.dimensions import VARIANT
+from sweeper.search_space.fixed import check_overrides
+from sweeper.search_space.union import BRANCH, MAX_POINTS, Union
 from sweeper.search_space.where import Where
-from sweeper.search_space.where import parse as parse_where
 from sweeper.search_space.zips import keys
-from sweeper.trial import Params, Value, derive
+from sweeper.trial import Params, Value
 
-VARIANT = "variant"
-MAX_POINTS = 100_000  # of a grid, before `where`
+__all__ = ["BRANCH", "MAX_POINTS", "VARIANT", "Space", "parse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class Space(Union):
     """Every point that a sweep may try.
 
     Attributes:
-        parameters: in the file's order; `variant` last.
         where: the condition on points, None for none.
         baseline: the point to compare with, None where the file has none.
         enqueued: known points to run before any that a search suggests.
@@ -40,16 +35,10 @@ class Space:
     """
 
     experiment: Experiment
-    parameters: tuple[Parameter, ...]
     where: Where | None = None
     baseline: Params | None = None
     enqueued: tuple[Params, ...] = ()
     size: int | None = field(default=None)
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna's distribution of each parameter by name."""
-        return {p.name: p.distribution for p in self.parameters}
 
     @property
     def given(self) -> tuple[Params, ...]:
@@ -66,24 +55,34 @@ class Space:
         for parameter in self.parameters:
             if not parameter.texts:
                 raise self.experiment.error(
-                    ("search_space", parameter.name),
+                    parameter.place,
                     f"search_space: {parameter.name!r} is an interval, which "
                     "'search: grid' cannot enumerate; list its values (1e-4, 1e-3) or "
                     "choose 'search: random'",
                 )
-        total = math.prod(len(p.texts) for p in self.parameters)
-        if total > MAX_POINTS:
+        total = self.total()
+        if total is None or total > MAX_POINTS:
+            shown = total or f"more than {MAX_POINTS}"
             raise self.experiment.error(
                 ("search_space",),
-                f"search_space: {total} points; a grid has at most {MAX_POINTS}; list "
+                f"search_space: {shown} points; a grid has at most {MAX_POINTS}; list "
                 "fewer values or choose 'search: random'",
             )
-        names = [parameter.name for parameter in self.parameters]
-        choices = [parameter.choices for parameter in self.parameters]
-        for values in itertools.product(*choices):
-            point = dict(zip(names, values, strict=True))
+        for point in self.walk(lambda parameter: parameter.choices):
             if self.allows(point):
                 yield point
+
+    def walk(self, choose: Choose) -> Iterator[dict[str, Value]]:
+        """As that of a `Union`: every point, whatever `where` says.
+
+        Raises:
+            ExperimentError: a condition compares or divides what cannot be.
+        """
+        try:
+            yield from Union.walk(self, choose)
+        except ConfigError as error:
+            message = f"search_space: {error}"
+            raise self.experiment.error(("search_space",), message) from error
 
     def allows(self, params: Params) -> bool:
         """Whether a point satisfies `where`.
@@ -101,6 +100,8 @@ class Space:
     def overrides(self, params: Params) -> tuple[str, ...]:
         """Hydra overrides of a point; those of zips, then its variant, come last."""
         known = {parameter.name: parameter for parameter in self.parameters}
+        own = next((branch for branch in self.branches if branch.has(params)), None)
+        known |= {p.name: p for p in own.parameters} if own else {}
         words = []
         recipe: list[str] = []
         for name, value in params.items():
@@ -114,21 +115,6 @@ class Space:
                 words.append(f"{name}={grammar.to_text(value)}")
         return (*words, *recipe)
 
-    def canonical(self, params: Mapping[str, object]) -> dict[str, Value]:
-        """The one spelling of a point: equal points become equal dicts.
-
-        Raises:
-            ConfigError: a value is not in the space, a parameter is missing or unknown.
-        """
-        names = [parameter.name for parameter in self.parameters]
-        for name in params:
-            if name not in names:
-                raise ConfigError(f"no parameter {name!r}; {nearest(name, names)}")
-        missing = [name for name in names if name not in params]
-        if missing:
-            raise ConfigError(f"no value for {', '.join(map(repr, missing))}")
-        return {p.name: p.canonical(params[p.name]) for p in self.parameters}
-
 
 def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
     """The space of an experiment.
@@ -140,121 +126,62 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
     Raises:
         ExperimentError: at the line of the first thing that is no space.
     """
-    parameters = [
-        _parameter(experiment, key, given, groups)
-        for key, given in experiment.search_space.items()
-    ]
-    parameters += _variant(experiment)
-    _check_names(experiment, parameters)
-    check_overrides(
-        experiment,
-        {key.lstrip("+") for p in parameters if p.name != VARIANT for key in keys(p)},
-    )
     space = Space(
-        experiment=experiment,
-        parameters=tuple(parameters),
-        where=_where(experiment, parameters),
+        experiment=experiment, branches=dimensions.branches(experiment, groups)
     )
-    return Space(
-        experiment=experiment,
-        parameters=space.parameters,
-        where=space.where,
+    swept = [p for p in space.parameters if p.name != VARIANT]
+    check_overrides(experiment, {key.lstrip("+") for p in swept for key in keys(p)})
+    space = replace(space, where=_where(space))
+    return replace(
+        space,
         baseline=_given(space, ("baseline",), experiment.baseline),
         enqueued=_enqueued(space),
         size=_size(space),
     )
 
 
-def _parameter(
-    experiment: Experiment,
-    key: str,
-    given: object,
-    groups: Mapping[str, Sequence[str]],
-) -> Parameter:
-    location: Location = ("search_space", key)
-    try:
-        if isinstance(given, str):
-            zipped = zips.parse(key, given, groups, seed=experiment.seeds[0])
-            if zipped is not None:
-                return zipped
-        check_key(key)
-        options = groups.get(key.lstrip("+").partition("@")[0], ())
-        if isinstance(given, str):
-            seed = derive(experiment.seeds[0], "shuffle", key)
-            expanded = grammar.expand(key, given, options=options, seed=seed)
-            if isinstance(expanded, Interval):
-                return from_interval(key, expanded)
-            return from_choices(key, expanded, is_group=bool(options))
-        if isinstance(given, Mapping):
-            raise ConfigError(
-                "a mapping; write values: a string such as "
-                "'1e-4, 1e-3' or 'tag(log, interval(1e-5, 1e-2))', or a list"
-            )
-        values = given if isinstance(given, tuple) else (given,)
-        return from_choices(key, values, is_group=bool(options))
-    except ConfigError as error:
-        message = f"search_space: {key}: {error}"
-        raise experiment.error(location, message) from error
-
-
-def _variant(experiment: Experiment) -> list[Parameter]:
-    for name, recipe in experiment.variants.items():
-        for index, text in enumerate(recipe):
-            check_fixed(experiment, text, ("variants", name, index))
-    if not experiment.variants:
-        return []
-    texts: dict[Value, str] = {name: name for name in experiment.variants}
-    distribution = CategoricalDistribution(tuple(texts))
-    return [
-        Parameter(
-            name=VARIANT,
-            distribution=distribution,
-            texts=texts,
-            recipes={name: tuple(words) for name, words in experiment.variants.items()},
-        )
-    ]
-
-
-def _check_names(experiment: Experiment, parameters: Sequence[Parameter]) -> None:
-    seen: dict[str, str] = {}
-    for parameter in parameters:
-        is_variant = parameter.name == VARIANT
-        for key in (VARIANT,) if is_variant else keys(parameter):
-            bare = key.lstrip("+")
-            if bare in seen:
-                why = (
-                    "names the recipes of variants" if is_variant else "is swept twice"
-                )
-                raise experiment.error(
-                    ("search_space", seen[bare]),
-                    f"search_space: {bare!r} {why}; rename it",
-                )
-            seen[bare] = parameter.name
-
-
-def _where(experiment: Experiment, parameters: Sequence[Parameter]) -> Where | None:
-    if not experiment.where.strip():
+def _where(space: Space) -> Where | None:
+    text = space.experiment.where
+    if not text.strip():
         return None
-    names = {parameter.name.lstrip("+"): parameter.name for parameter in parameters}
     try:
-        return parse_where(experiment.where, names)
+        return dimensions.condition(text, space.parameters, label="where")
     except ConfigError as error:
-        raise experiment.error(("where",), str(error)) from error
+        raise space.experiment.error(("where",), str(error)) from error
 
 
 def _size(space: Space) -> int | None:
-    """Count the points, and try `where` on at least one of them."""
+    """Count the points, and try the conditions on at least one of them."""
     experiment = space.experiment
     is_finite = all(parameter.texts for parameter in space.parameters)
-    total = math.prod(len(parameter.texts) for parameter in space.parameters)
-    if experiment.search == "grid" or (is_finite and total <= MAX_POINTS):
+    total = space.total() if is_finite else None
+    if experiment.search == "grid" or (total is not None and total <= MAX_POINTS):
+        _check_conditions(space)
         size = sum(1 for _ in space.points())
         if size == 0:
             message = f"where: none of {total} points satisfies it; loosen it"
             raise experiment.error(("where",), message)
         return size
-    space.allows(_any(space))
+    for branch in space.branches:
+        first = next(branch.walk(lambda parameter: (parameter.first,)))
+        space.allows(first)
     return total if is_finite and space.where is None else None
+
+
+def _check_conditions(space: Space) -> None:
+    """Refuse a condition that never holds, where all points are known."""
+    names = {p.name for p in space.parameters if p.when is not None}
+    if not names or not all(parameter.texts for parameter in space.parameters):
+        return
+    for point in itertools.islice(space.walk(lambda p: p.choices), MAX_POINTS):
+        names -= point.keys()
+    for parameter in space.parameters:
+        if parameter.name in names and parameter.when is not None:
+            raise space.experiment.error(
+                parameter.place,
+                f"search_space: {parameter.name}: when: {parameter.when.text!r} holds "
+                "for no point; loosen it or remove the parameter",
+            )
 
 
 def _enqueued(space: Space) -> tuple[Params, ...]:
@@ -275,14 +202,13 @@ def _given(space: Space, place: Location, given: Mapping[str, object]) -> Params
     if not given:
         return None
     key = place[0]
-    only = {p.name: p.choices[0] for p in space.parameters if len(p.texts) == 1}
     for name, value in given.items():
         try:
-            space.canonical({**_any(space), name: value})
+            _check_value(space, name, value)
         except ConfigError as error:
             raise experiment.error((*place, name), f"{key}: {error}") from error
     try:
-        point = space.canonical({**only, **given})
+        point = space.canonical(given, is_filled=True)
     except ConfigError as error:
         raise experiment.error(place, f"{key}: {error}") from error
     if not space.allows(point):
@@ -291,5 +217,17 @@ def _given(space: Space, place: Location, given: Mapping[str, object]) -> Params
     return point
 
 
-def _any(space: Space) -> dict[str, Value]:
-    return {parameter.name: parameter.first for parameter in space.parameters}
+def _check_value(space: Space, name: str, value: object) -> None:
+    """Refuse what no parameter of this name has."""
+    known = [p for p in space.parameters if p.name == name]
+    if not known:
+        names = [parameter.name for parameter in space.parameters]
+        raise ConfigError(f"no parameter {name!r}; {nearest(name, names)}")
+    for parameter in known:
+        try:
+            parameter.canonical(value)
+        except ConfigError:
+            if parameter is known[-1]:
+                raise
+        else:
+            return
