@@ -103,6 +103,9 @@ def fit(
 
     Args:
         address: socket of the template of the driver's node.
+
+    Raises:
+        ClusterLostError: the journal's process died.
     """
     serve = functools.partial(
         seat.run,
@@ -136,7 +139,10 @@ def fit(
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        journal.stopped_by()  # Tune hides that a dead journal is what it failed for
 
 
 def _use_plain_workers() -> None:

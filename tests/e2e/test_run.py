@@ -1,14 +1,15 @@
 """Whole sweeps in processes of their own, cut in every place that a user can cut."""
 
 import json
-import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.crash_kinds import CUTS, GOES_ON, INTERRUPTED, LOST_RAY
 from tests.e2e.harness import LOOP, driver, results, status, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -83,67 +84,58 @@ def test_a_sweep_runs_to_its_end(write, tmp_path: Path) -> None:  # type: ignore
     assert {t["starts"] for t in status("loop", sweeps)["trials"]} == {1}
 
 
-@pytest.mark.parametrize("moment", ["sweep loop", "epoch 1", "epoch 3"])
-def test_a_killed_driver_leaves_nothing_and_its_sweep_goes_on(
-    write,  # type: ignore[no-untyped-def]
-    tmp_path: Path,
-    moment: str,
-) -> None:
-    sweeps = tmp_path / "sweeps"
-    run = (write(epochs=5, sleep=0.3), "--sweeps", sweeps)
-    with driver(*run, output=tmp_path / "out") as first:
-        first.wait_for(moment)
-        first.kill()
-        first.process.wait()
-        first.assert_gone(within_seconds=5)
-    with driver(*run, output=tmp_path / "out2") as second:
-        assert second.wait() == 0, second.output.read_text()
-    _assert_whole(sweeps, epochs=5)
+# What ends a driver, after how many epochs of its trials, in turn.
+ENDS = (
+    ("SIGKILL of the driver", 0),
+    ("SIGINT", 1),
+    ("SIGKILL of the journal", 2),
+    ("SIGTERM", 2),
+    ("SIGKILL of the raylet", 1),
+    ("SIGKILL of the driver", 3),
+)
 
 
-@pytest.mark.parametrize("victim", ["trial", "worker", "template"])
-def test_a_killed_part_is_replaced_while_the_driver_goes_on(
-    write,  # type: ignore[no-untyped-def]
-    tmp_path: Path,
-    victim: str,
-) -> None:
-    sweeps = tmp_path / "sweeps"
-    run = (write(epochs=4, sleep=0.3), "--sweeps", sweeps)
-    with driver(*run, output=tmp_path / "out") as first:
-        first.wait_for("epoch 2")
-        parts = {
-            "trial": first.trial_processes,
-            "worker": first.slots,
-            "template": first.templates,
-        }
-        pids = parts[victim]()[:1]
-        assert pids, first.processes()
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        assert first.wait() == 0, first.output.read_text()
-        assert "lost" in first.output.read_text()
-        first.assert_gone()
-    _assert_whole(sweeps, epochs=4)
-
-
-def test_the_first_ctrl_c_pauses_and_the_same_command_goes_on(
+def test_whatever_ends_the_driver_leaves_nothing_and_the_same_command_goes_on(
     write,  # type: ignore[no-untyped-def]
     tmp_path: Path,
 ) -> None:
     sweeps = tmp_path / "sweeps"
-    run = (write(epochs=5, sleep=0.3), "--sweeps", sweeps)
-    with driver(*run, output=tmp_path / "out") as first:
-        first.wait_for("epoch 1")
-        first.kill(signal.SIGINT)
-        assert first.wait() == 130, first.output.read_text()
-        assert f"sweeper run {run[0]}" in first.output.read_text()
-        first.assert_gone()
+    run = (write(epochs=8, sleep=0.3), "--sweeps", sweeps)
+    for number, (name, num_epochs) in enumerate(ENDS):
+        with driver(*run, output=tmp_path / f"out{number}") as cut:
+            cut.wait_for(" epoch " if num_epochs else "sweep loop", count=num_epochs)
+            assert CUTS[name].is_met(cut)
+            code = cut.wait()
+            assert code in CUTS[name].codes, (name, cut.tail())
+            cut.assert_gone(within_seconds=5)
+        assert ("the same command goes on" in cut.tail()) is (code == LOST_RAY)
+        assert (f"sweeper run {run[0]}" in cut.tail()) is (code == INTERRUPTED)
+        assert "Traceback" not in cut.tail()
+        if code == INTERRUPTED:
+            trials = status("loop", sweeps)["trials"]
+            assert {t["state"] for t in trials} <= {"waiting", "complete"}
+    with driver(*run, output=tmp_path / "out") as last:
+        assert last.wait() == 0, last.output.read_text()
+    _assert_whole(sweeps, epochs=8)
     trials = status("loop", sweeps)["trials"]
-    assert all(t["state"] in ("waiting", "complete") for t in trials)
-    assert {f["kind"] for t in trials for f in t.get("failures", ())} == set()
-    with driver(*run, output=tmp_path / "out2") as second:
-        assert second.wait() == 0, second.output.read_text()
-    _assert_whole(sweeps, epochs=5)
+    assert {f["kind"] for t in trials for f in t["failures"]} == set()
+
+
+def test_killed_parts_are_replaced_while_the_driver_goes_on(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=8, sleep=0.3), "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        for number, name in enumerate(GOES_ON, start=1):
+            first.wait_for(" epoch ", count=5 * number)
+            first.wait_for(" running", count=number)
+            assert CUTS[name].is_met(first)
+            first.wait_for(" lost: ", count=number)
+        assert first.wait() == 0, first.output.read_text()
+        first.assert_gone()
+    _assert_whole(sweeps, epochs=8)
 
 
 def test_the_second_ctrl_c_stops_at_once(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -167,7 +159,10 @@ def test_a_second_driver_is_told_who_drives(write, tmp_path: Path) -> None:  # t
         first.wait_for("running")
         second = sweeper("run", *run)
         assert second.returncode == 5
-        assert str(first.process.pid) in second.stderr
+        assert (
+            f"process {first.process.pid} on {socket.gethostname()} " in second.stderr
+        )
+        assert re.search(r"since \d{4}-\d\d-\d\dT[\d:]+", second.stderr)
         assert "Traceback" not in second.stderr
         assert status("loop", sweeps)["state"] == "running"
 
