@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 T = TypeVar("T")
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,7 @@ def _drive_locked(
             from sweeper.running import journal_actor, placement
 
             _await(started, check=ray_node.check)
+            signals.renew()
             if not _is_ready(looked, plan, signals):
                 return Stop(reason=StopReason.INTERRUPTED)
             preflight.admit(plan, looked.result(), say=display.event)
@@ -227,13 +229,22 @@ class _Signals:
     count = 0
 
     def __enter__(self) -> "_Signals":
-        self._before = {
+        self._before = self.renew()
+        return self
+
+    def renew(self) -> "dict[signal.Signals, _Handler]":
+        """Put the handlers in place; those that were there.
+
+        Ray's start puts one of its own on SIGTERM, which dumps stacks, passes the
+        signal on, and sets an alarm that aborts the process three seconds later.
+        """
+        return {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
-        return self
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        signal.alarm(0)  # Ray's, of a SIGTERM that came while it started
         self.count += 1
 
     def __exit__(self, *_: object) -> None:
