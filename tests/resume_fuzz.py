@@ -16,6 +16,7 @@ import random
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -86,11 +87,13 @@ def one_round(folder: Path, stream: random.Random) -> str:
     steps = stream.choice((0, 0, 1, 3))
     whole = make_spec(folder / "whole", overrides)
     cut = make_spec(folder / "cut", overrides, checkpoint_steps=steps)
+    begin = time.monotonic()
     if not fit(whole, folder / "whole.json", kill_after=None):
         return f"{name}: the fit that was not killed did not end"
+    seconds = time.monotonic() - begin  # a busy machine needs more
     kills = 0
     for _ in range(stream.randint(2, 6)):
-        if fit(cut, folder / "cut.json", kill_after=stream.uniform(0.2, 2.5)):
+        if fit(cut, folder / "cut.json", kill_after=seconds * stream.uniform(0.1, 0.9)):
             break
         kills += 1
     else:

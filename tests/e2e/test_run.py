@@ -84,41 +84,43 @@ def test_a_sweep_runs_to_its_end(write, tmp_path: Path) -> None:  # type: ignore
     assert {t["starts"] for t in status("loop", sweeps)["trials"]} == {1}
 
 
-# What ends a driver, after how many epochs of its trials, in turn.
-ENDS = (
-    ("SIGKILL of the driver", 0),
-    ("SIGINT", 1),
-    ("SIGKILL of the journal", 2),
-    ("SIGTERM", 2),
-    ("SIGKILL of the raylet", 1),
-    ("SIGKILL of the driver", 3),
+def _cut(run: tuple[object, ...], name: str, *, epochs: int, output: Path) -> None:
+    """Start a sweep and end its driver once its trials have reported so often."""
+    with driver(*run, output=output) as cut:
+        cut.wait_for(" epoch " if epochs else "sweep loop", count=epochs)
+        assert CUTS[name].is_met(cut)
+        code = cut.wait()
+        assert code in CUTS[name].codes, (name, cut.tail())
+        cut.assert_gone(within_seconds=5)
+    assert ("the same command goes on" in cut.tail()) is (code == LOST_RAY)
+    assert (f"sweeper run {run[0]}" in cut.tail()) is (code == INTERRUPTED)
+    assert "Traceback" not in cut.tail()
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [("SIGKILL of the driver", 0), ("SIGINT", 1), ("SIGKILL of the journal", 2)],
+        [("SIGTERM", 2), ("SIGKILL of the raylet", 1), ("SIGKILL of the driver", 3)],
+    ],
+    ids=["interrupted", "terminated"],
 )
-
-
 def test_whatever_ends_the_driver_leaves_nothing_and_the_same_command_goes_on(
     write,  # type: ignore[no-untyped-def]
     tmp_path: Path,
+    ends: list[tuple[str, int]],
 ) -> None:
     sweeps = tmp_path / "sweeps"
     run = (write(epochs=8, sleep=0.3), "--sweeps", sweeps)
-    for number, (name, num_epochs) in enumerate(ENDS):
-        with driver(*run, output=tmp_path / f"out{number}") as cut:
-            cut.wait_for(" epoch " if num_epochs else "sweep loop", count=num_epochs)
-            assert CUTS[name].is_met(cut)
-            code = cut.wait()
-            assert code in CUTS[name].codes, (name, cut.tail())
-            cut.assert_gone(within_seconds=5)
-        assert ("the same command goes on" in cut.tail()) is (code == LOST_RAY)
-        assert (f"sweeper run {run[0]}" in cut.tail()) is (code == INTERRUPTED)
-        assert "Traceback" not in cut.tail()
-        if code == INTERRUPTED:
+    for number, (name, epochs) in enumerate(ends):
+        _cut(run, name, epochs=epochs, output=tmp_path / f"out{number}")
+        if name in ("SIGINT", "SIGTERM"):
             trials = status("loop", sweeps)["trials"]
             assert {t["state"] for t in trials} <= {"waiting", "complete"}
+            assert {f["kind"] for t in trials for f in t["failures"]} == set()
     with driver(*run, output=tmp_path / "out") as last:
         assert last.wait() == 0, last.output.read_text()
     _assert_whole(sweeps, epochs=8)
-    trials = status("loop", sweeps)["trials"]
-    assert {f["kind"] for t in trials for f in t["failures"]} == set()
 
 
 def test_killed_parts_are_replaced_while_the_driver_goes_on(
