@@ -75,6 +75,9 @@ def start(
         num_gpus: logical devices of it, None: the machine's.
         scratch: folder for Ray's sockets and logs.
         card: type of its logical devices, as `packing.find_card` reads it.
+
+    Raises:
+        ClusterLostError: the cluster that was to be started died meanwhile.
     """
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     connect = functools.partial(
@@ -84,16 +87,19 @@ def start(
     if address:
         connect(address=address)
         return
-    with _without_extras():
-        connect(
-            address="local",
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            resources=_card_resources(card, num_gpus),
-            _temp_dir=str(scratch),
-        )
+    try:
+        with _without_extras():
+            connect(
+                address="local",
+                num_cpus=num_cpus,
+                num_gpus=num_gpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                resources=_card_resources(card, num_gpus),
+                _temp_dir=str(scratch),
+            )
+    except Exception as error:  # Ray has no narrower one for a node that died
+        raise ClusterLostError(f"Ray did not start: {error}") from error
 
 
 def _card_resources(text: str, num_gpus: int | None) -> dict[str, float] | None:
