@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import sweeper
 from sweeper import cli
@@ -121,6 +123,23 @@ def test_export_writes_each_format(tmp_path: Path, form: str) -> None:
     }[form](file)
     assert list(frame["value"]) == [0.75, 0.5, 0.25]
     assert list(frame["x"]) == [2, 3, 1]
+
+
+def test_tensorboard_reads_each_trial_with_its_parameters(tmp_path: Path) -> None:
+    journaled(tmp_path)
+    words = ["export", "toy", "--format", "tensorboard"]
+    for _ in range(2):  # the second time replaces the first
+        assert cli.main([*words, "--sweeps", str(tmp_path / "sweeps")]) == 0
+    folder = tmp_path / "sweeps" / "toy" / "tensorboard"
+    best = {}
+    for trial in folder.iterdir():
+        events = EventAccumulator(str(trial)).Reload()
+        assert [e.step for e in events.Scalars("acc")] == [1]
+        best[trial.name] = events.Scalars("best/acc")[0].value
+        plugin = events.summary_metadata["_hparams_/session_start_info"].plugin_data
+        info = HParamsPluginData.FromString(plugin.content).session_start_info
+        assert {"x", "seed"} == set(info.hparams)
+    assert sorted(best.values()) == [0.25, 0.5, 0.75]
 
 
 def test_parquet_is_not_written_to_a_terminal(

@@ -14,14 +14,21 @@ EXAMPLE = "sweeper export lr_sweep --format parquet --output lr_sweep.parquet"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
-    parser.add_argument("--format", choices=("csv", "json", "parquet"), default="csv")
+    parser.add_argument(
+        "--format", choices=("csv", "json", "parquet", "tensorboard"), default="csv"
+    )
     parser.add_argument(
         "--table",
         choices=("leaderboard", "trials", "curves"),
         default="leaderboard",
         help="one line a suggestion, a trial or an epoch (default: leaderboard)",
     )
-    parser.add_argument("--output", type=Path, help="file (default: standard output)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="file (default: standard output); of tensorboard a folder (default: the "
+        "sweep's own)",
+    )
     parser.add_argument(
         "--trial",
         nargs=2,
@@ -40,6 +47,13 @@ def run(args: argparse.Namespace) -> int:
         trial = sweeps.find_trial(sweep, name)
         for written in bundle.copy(sweep, trial, Path(target)):
             print(Path(target) / written)
+        return exits.FINISHED
+    if args.format == "tensorboard":
+        from sweeper.views import tensorboard
+
+        folder = args.output or sweep.folder / "tensorboard"
+        count = tensorboard.write(sweep, folder)
+        print(f"{count} trials; look at them: tensorboard --logdir {folder}")
         return exits.FINISHED
     if args.format == "parquet" and args.output is None:
         raise SweeperError(
