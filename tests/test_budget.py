@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from sweeper import exits
+from sweeper.definition.experiment import dump
+from sweeper.host.paths import SweepPaths, write_text
 from sweeper.reports import Report
+from sweeper.running import closing
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason
-from sweeper.trial import Decision, Demand, Failure, FailureKind
+from sweeper.storage import store
+from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep
 from tests.helpers import LAUNCH, make_experiment
 
 HALF = replace(
@@ -33,8 +38,12 @@ class _Sweep:
         )
         parsed = space.parse(experiment, {})
         folder = self._folder / "sweeps" / "toy"
+        write_text(SweepPaths(folder).experiment, dump(experiment))
         self.journal = Journal(experiment, parsed, folder, HALF, clock=lambda: self.now)
         return self.journal
+
+    def load(self) -> Sweep:
+        return store.load_sweep(self._folder / "sweeps" / "toy")
 
     def run(self, value: float, *, hours: float = 0.0) -> Decision | None:
         """One trial with one report; None where none is handed out."""
@@ -82,6 +91,78 @@ def test_limits_pause_what_runs_and_hold_over_restarts(
     assert count == ended
     if "trials" not in budget:
         assert sweep.journal.stopped_by().reason is StopReason.BUDGET
+
+
+@pytest.mark.parametrize(
+    ("limit", "low", "high"),
+    [
+        ("gpu_hours", 1.2, 9.0),  # two trials at half a card, for an hour each epoch
+        ("wall_hours", 1.5, 9.0),
+        ("cost", 0.4, 9.0),
+        ("target", 0.45, 2.0),
+        ("patience", 1, 9),
+    ],
+)
+def test_a_limit_pauses_what_runs_exits_with_4_and_goes_on_when_raised(
+    tmp_path: Path, limit: str, low: float, high: float
+) -> None:
+    sweep = _Sweep(tmp_path, budget={limit: low, "trials": 4}, price={"T4": 0.35})
+    ids = _start_two(sweep)
+    assert _epoch(sweep, "b", 1, 0.1) is Decision.CONTINUE
+    sweep.now += 3600
+    assert _epoch(sweep, "a", 1, 0.4) is Decision.CONTINUE
+    sweep.journal.finish("a")
+    for number in range(2) if limit == "patience" else ():  # trials that are no better
+        if sweep.journal.claim("a") is None:
+            break
+        sweep.journal.start("a")
+        sweep.journal.report("a", Report(epoch=1, values=(0.3 - number / 10,)))
+        sweep.journal.finish("a")
+    sweep.now += 3600
+    assert _epoch(sweep, "b", 2, 0.46) is Decision.PAUSE  # it has finished its epoch
+    sweep.journal.pause("b")
+    assert sweep.journal.claim("b") is None
+    assert sweep.journal.is_finished()
+    found, stop = sweep.load(), sweep.journal.stopped_by()
+    assert stop.message.startswith(f"budget.{limit}: ")
+    assert closing.exit_code(found, stop) == exits.BUDGET == 4
+    paused = found.trials[1]
+    assert (paused.id, paused.state) == (ids["b"], State.WAITING)
+    assert paused.values == {1: 0.1, 2: 0.46}
+    journal = sweep.open(budget={limit: high, "trials": 4})
+    assert journal.claim("c") is not None
+    assert journal.start("c").id == ids["b"]  # it goes on before any other starts
+    assert _epoch(sweep, "c", 3, 0.47) is Decision.CONTINUE
+    assert journal.finish("c") is State.COMPLETE
+    assert sweep.load().trials[1].values == {1: 0.1, 2: 0.46, 3: 0.47}
+    assert journal.claim("d") is not None
+
+
+def test_the_number_of_trials_ends_a_sweep_as_planned(tmp_path: Path) -> None:
+    """Those that run train to their end, the code is 0, and raising it adds trials."""
+    sweep = _Sweep(tmp_path, budget={"trials": 2})
+    _start_two(sweep)
+    for slot in "ab":
+        assert _epoch(sweep, slot, 1, 0.5) is Decision.CONTINUE
+        sweep.journal.finish(slot)
+    assert sweep.journal.claim("a") is None
+    code = closing.exit_code(sweep.load(), sweep.journal.stopped_by())
+    assert code == exits.FINISHED
+    assert sweep.open(budget={"trials": 3}).claim("a") is not None
+
+
+def _start_two(sweep: _Sweep) -> dict[str, str]:
+    ids = {}
+    for slot in "ab":
+        assert sweep.journal.claim(slot) is not None
+        ids[slot] = sweep.journal.start(slot).id
+    return ids
+
+
+def _epoch(sweep: _Sweep, slot: str, epoch: int, value: float) -> Decision:
+    """A report of a trial that takes an hour for each epoch."""
+    report = Report(epoch=epoch, values=(value,), busy_seconds=3600.0 * epoch)
+    return sweep.journal.report(slot, report)
 
 
 def test_raising_a_limit_goes_on_with_the_paused_trial(tmp_path: Path) -> None:

@@ -140,6 +140,26 @@ def test_killed_parts_are_replaced_while_the_driver_goes_on(
     _assert_whole(sweeps, epochs=8)
 
 
+def test_a_budget_that_is_reached_pauses_and_a_higher_one_goes_on(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+    run = (write(epochs=3, sleep=0.3), "--num-cpus", 4, "--sweeps", sweeps)
+    with driver(*run, "budget.target=0.3", output=tmp_path / "out") as first:
+        assert first.wait() == 4, first.output.read_text()
+        said = first.output.read_text()
+        assert re.search(r"stopped \(budget: budget.target: .* of 0.3 reached\)", said)
+        assert "budget.target=0.3" in said.rpartition("go on with: ")[2]
+        first.assert_gone()
+    trials = status("loop", sweeps)["trials"]
+    assert {t["state"] for t in trials} <= {"waiting", "complete"}
+    assert any(t["state"] == "waiting" for t in trials)
+    with driver(*run, "budget.target=9", output=tmp_path / "out2") as second:
+        assert second.wait() == 0, second.output.read_text()
+    _assert_whole(sweeps, epochs=3)
+
+
 def test_the_second_ctrl_c_stops_at_once(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     sweeps = tmp_path / "sweeps"
     run = (write(epochs=2, sleep=30), "--sweeps", sweeps)
