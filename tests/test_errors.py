@@ -1,26 +1,38 @@
 """docs/errors.md: each message of the catalogue is the one that is printed."""
 
+import os
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 
+from sweeper import cli
+from sweeper.callbacks import unknown_metric
+from sweeper.cards import packing
 from sweeper.commands import sweeps as naming
 from sweeper.definition import experiment
-from sweeper.errors import SweeperError
+from sweeper.definition.experiment import dump
+from sweeper.errors import MetricError, SweeperError
 from sweeper.host import locks
-from sweeper.host.paths import SweepPaths, builtin_conf
+from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan
 from sweeper.project import targets
+from sweeper.reports import Report
 from sweeper.running import driver
+from sweeper.scheduling import failures, repair
 from sweeper.storage import store
+from sweeper.trial import Failure, FailureKind
 from sweeper.views import bundle, live, ranking
-from tests.helpers import make_experiment
+from tests.helpers import make_experiment, open_journal
 from tests.test_leaderboard import make_sweep, make_trial
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 SECTION = re.compile(r"^### (.+?)\n+```\n(.+?)\n```\n+(.+?)(?=\n#|\Z)", re.M | re.S)
+WANDB_HEADER = b":W&B\xe1\xbe\x00"
 SPACE = "search_space:\n  model.learning_rate: 1e-3, 3e-3\n"
 OBJECTIVE = "objective: {metric: val/acc_top1, mode: max}\n"
 
@@ -103,6 +115,59 @@ def _held(folder: Path) -> object:
         )
 
 
+def _command(*words: str, sweep: bool = True) -> Callable[[Path], object]:
+    """Run a command beside a sweep `toy`: one trial has failed, one has ended."""
+
+    def run(folder: Path) -> object:
+        if sweep:
+            journal = open_journal(folder)
+            write_text(
+                SweepPaths(folder / "sweeps" / "toy").experiment,
+                dump(make_experiment(folder)),
+            )
+            assert journal.claim("a") is not None
+            journal.start("a")
+            journal.fail("a", Failure(kind=FailureKind.ERROR, message="ValueError: x"))
+            assert journal.claim("a") is not None
+            journal.start("a")
+            journal.report("a", Report(epoch=1, values=(0.5,)))
+            journal.finish("a")
+        os.chdir(folder)
+        args = cli.build_parser().parse_args([*words, "--sweeps", "sweeps"])
+        return args.function(args)
+
+    return run
+
+
+def _no_login(folder: Path) -> object:
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        os.environ.pop(name, None)
+    os.environ["HOME"] = os.environ["WANDB_CONFIG_DIR"] = str(folder)
+    run = folder / "sweeps/toy/trials/93ce0b8ba2/wandb/offline-run-1-93ce0b8ba2"
+    run.mkdir(parents=True)
+    record = Record(num=1, run=RunRecord(run_id="93ce0b8ba2")).SerializeToString()
+    whole = b"\x01"  # of a record that is one piece, as in LevelDB's logs
+    head = struct.pack("<IH", zlib.crc32(whole + record), len(record))
+    (run / "run-93ce0b8ba2.wandb").write_bytes(WANDB_HEADER + head + whole + record)
+    return _command("sync", "toy")(folder)
+
+
+def _server_database(folder: Path) -> object:
+    made = make_experiment(folder, storage="sqlite:///missing/journal.db")
+    paths = SweepPaths(folder / "sweeps" / "toy")
+    return repair.repair(made, paths)
+
+
+def _misspelt_metric(_: Path) -> object:
+    raise MetricError(unknown_metric("val/acc", {"val/acc_top1": 0.5, "val/loss": 1.0}))
+
+
+def _failing_alike(_: Path) -> object:
+    failure = Failure(kind=FailureKind.ERROR, message="KeyError: 'label'")
+    ids = ("3f9a1c2b07", "93ce0b8ba2", "b7e7742aa8")
+    raise SweeperError(failures.message(ids, failure, sweep="lr_sweep"))
+
+
 CASES: dict[str, Callable[[Path], object]] = {
     "A file that is no YAML": _plan("search_space: {x: [1, 2}\n"),
     "A key twice": _plan(SPACE + OBJECTIVE + OBJECTIVE),
@@ -128,6 +193,16 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A condition that names no parameter": _plan(
         SPACE + OBJECTIVE + "where: learning_rate < 1\n"
     ),
+    "A condition that does more than compare": _plan(
+        SPACE + OBJECTIVE + "where: \"open('x') == 1\"\n"
+    ),
+    "A zip of unequal lengths": _plan(
+        "search_space:\n  pair: zip(model.learning_rate=choice(1e-3, 1e-4), "
+        "data.batch_size=choice(8, 16, 32))\n" + OBJECTIVE
+    ),
+    "An interval that goes down": _plan(
+        "search_space: {model.learning_rate: 'interval(1e-2, 1e-5)'}\n" + OBJECTIVE
+    ),
     "A baseline outside of the space": _plan(
         SPACE + OBJECTIVE + "baseline: {model.learning_rate: 5}\n"
     ),
@@ -136,6 +211,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     ),
     "A target that cannot be imported": lambda _: targets.load("my_projct.train:main"),
     "A target without the function": lambda _: targets.load("json:dunp"),
+    "An objective that is not logged": _misspelt_metric,
+    "Trial after trial failing alike": _failing_alike,
     "A sweep of another name": _missing_sweep,
     "A trial of another id": _trial_of_no_sweep,
     "No value yet": _no_value,
@@ -145,6 +222,25 @@ CASES: dict[str, Callable[[Path], object]] = {
     "Sweeps that cannot be compared": _two_objectives,
     "A trial without a checkpoint": _no_checkpoint,
     "A folder that is not empty": _not_empty,
+    "A card that is not known": lambda _: packing.find_card("RTX4090"),
+    "A card of no size": lambda _: packing.find_card("RTX4090:big"),
+    "Nothing to try again": _command("retry", "toy", "1"),
+    "A database that cannot be mended here": _server_database,
+    "Runs that wait for a login": _no_login,
+    "A table that is no text": _command("export", "toy", "--format", "parquet"),
+    "Nothing logged yet": _command("logs", "toy", "0"),
+    "A project that is not there": _command("init", "my_projct", sweep=False),
+    "A file that would be overwritten": _command(
+        *("init", ".", "--output", "toy.yaml"), sweep=True
+    ),
+    "A project without Hydra": _command("init", ".", sweep=False),
+    "A checkpoint that is not there": _command(
+        "predict", "best.ckpt", "a.png", sweep=False
+    ),
+    "A predictor that is not there": _command(
+        *("predict", "best.ckpt", "a.png", "--predictor", "my_projct:predict"),
+        sweep=False,
+    ),
 }
 
 

@@ -80,7 +80,7 @@ def _set_aside(
         file = database.file(str(experiment.storage), paths.folder)
         if not file.is_file():
             raise JournalError(
-                f"storage: {error}; a server's database is repaired with its own tools"
+                f"{error}; a server's database is repaired with its own tools"
             ) from error
         kept = _free_name(file)
         file.replace(kept)

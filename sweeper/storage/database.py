@@ -129,7 +129,7 @@ def open_url(given: str, folder: Path) -> RDBStorage:
             lambda: _Database(found, folder), folder=folder, errors=REFUSED
         )
     except UNREADABLE as error:
-        shown = found.partition("://")[0]
+        shown, reason = found.partition("://")[0], str(error).splitlines()[0]
         raise JournalError(
-            f"storage: the {shown} database cannot be opened: {error}"
+            f"storage: the {shown} database cannot be opened: {reason}"
         ) from error
