@@ -338,6 +338,7 @@ def test_views_say_who_is_whose_parent(tmp_path: Path) -> None:
         with console.capture() as capture:
             console.print(leaderboard_view(sweep))
         assert child.parent in capture.get()
+        assert "add seeds" not in capture.get()
     assert to_csv(sweep, rows).splitlines()[0].endswith(",parent")
     assert f"| {child.parent} |" in to_markdown(sweep, rows)
     assert f'from <a href="#t-{child.parent}">' in details.trials(sweep, rows)

@@ -169,4 +169,6 @@ def command(spec: TrialSpec) -> str:
         words += ["--metric", spec.metric]
     if spec.mode != "max":
         words += ["--mode", spec.mode]
-    return shlex.join(words)
+    parent = lineage.parent(spec.lineage)
+    note = f"  # from the start, not from {parent}" if parent else ""
+    return shlex.join(words) + note

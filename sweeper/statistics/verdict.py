@@ -28,6 +28,7 @@ class Verdict:
         is_lower_bound: whether `by_chance` holds the noise of examples only.
         more_seeds: seeds more of each tied row that would tell the best two apart
             with 80 % power, if the gap is as shown; 0 where that says nothing.
+        is_population: whether trials start from others, so that no seed is added.
     """
 
     winner: Row | None
@@ -38,6 +39,7 @@ class Verdict:
     by_chance: float
     is_lower_bound: bool
     more_seeds: int
+    is_population: bool = False
 
 
 def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
@@ -58,6 +60,7 @@ def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
         winner=tied[0] if len(tied) == 1 and len(leading) > 1 else None,
         num_tied=len(tied),
         num_rows=len(leading),
+        is_population=any(row.parent for row in valued),
         seeds=seeds,
         std=std,
         by_chance=expected_max(len(leading)) * error if leading else math.nan,
@@ -119,7 +122,7 @@ def lines(found: Verdict) -> tuple[str, ...]:
     elif found.seeds < 2 or not found.std > 0:
         why = "each ran with one seed" if found.seeds < 2 else "seeds change nothing"
         first = f"no winner: {why}, so no difference can be told from chance"
-        if found.seeds < 2:
+        if found.seeds < 2 and not found.is_population:
             first += "; add seeds: [0, 1, 2, 3, 4]"
     else:
         first = (

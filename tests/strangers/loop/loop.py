@@ -18,8 +18,11 @@ def train(cfg: DictConfig) -> None:
     """Add `rate` to a sum each epoch, so that a lost or doubled epoch shows."""
     state_file = sweeper.trial_dir() / "state.json"
     state = {"epoch": 0, "total": 0.0}
+    parent = sweeper.parent_dir()
     if state_file.exists():
         state = json.loads(state_file.read_text())
+    elif parent is not None:
+        state = json.loads((parent / "state.json").read_text())
     while state["epoch"] < cfg.epochs:
         begin = time.time()
         time.sleep(cfg.sleep)
