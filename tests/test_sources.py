@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.definition import sources
 from sweeper.errors import ExperimentError, TargetError
-from sweeper.project.targets import load
+from sweeper.project.targets import load, register
 from tests.helpers import make_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -90,3 +90,63 @@ def test_a_structured_config_is_planned_with_its_groups(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "s.yaml:4: search_space: group 'optim' has no option 'sdg'" in done.stderr
+
+
+MAIN = """
+from dataclasses import dataclass
+
+import hydra
+from hydra.core.config_store import ConfigStore
+
+
+@dataclass
+class Config:
+    lr: float = 0.1
+    seed: int = 1
+
+
+def train(cfg):
+    raise AssertionError("nothing may be trained here")
+
+
+def main():
+    ConfigStore.instance().store(name="registered_late", node=Config)
+    hydra.main(config_path=None, config_name="registered_late", version_base="1.3")(
+        train
+    )()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_registers_its_configs_in_main_is_planned(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "src" / "late"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "train.py").write_text(MAIN)
+    file = tmp_path / "late.yaml"
+    file.write_text(
+        f"project: {tmp_path}\ntarget: [python, -m, late.train]\n"
+        "config: registered_late\nsearch_space: {lt: [1, 2]}\nobjective: {metric: a}\n"
+    )
+    done = subprocess.run(  # the project's modules are not this process's
+        [sys.executable, "-m", "sweeper", "plan", str(file), "--no-memory"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "the config has no key 'lt'; known: lr, seed" in done.stderr, done.stderr
+
+
+def test_a_target_that_cannot_be_imported_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from hydra.core.config_store import ConfigStore\n\nraise KeyError('HOME')\n"
+    )
+    with pytest.raises(TargetError, match="raised KeyError: 'HOME'"):
+        register("broken:main", tmp_path)

@@ -2,6 +2,7 @@
 
 import ast
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,31 @@ def is_program(target: str) -> bool:
     return len(shlex.split(target)) > 1
 
 
+def roots(project: Path) -> tuple[Path, ...]:
+    """Folders that a project's modules are imported from: itself, then its `src`."""
+    source = project / "src"
+    return (project, source) if source.is_dir() else (project,)
+
+
+def put_on_path(project: Path) -> None:
+    """Have this process import the project's modules.
+
+    Those of a `src` folder come last: a package of the same name that is installed
+    would be hidden in the project's own processes only.
+    """
+    first, *last = map(str, roots(project))
+    if first not in sys.path:
+        sys.path.insert(0, first)
+    sys.path.extend(root for root in last if root not in sys.path)
+
+
 def entry(target: str, project: Path) -> Path | None:
     """The file that a target starts in; None where the project has none."""
     if not is_program(target):
-        return _module_file(target.partition(":")[0], project)
+        return _project_file(target.partition(":")[0], project)
     words = shlex.split(target)
     if "-m" in words[:-1]:
-        return _module_file(words[words.index("-m") + 1], project)
+        return _project_file(words[words.index("-m") + 1], project)
     script = next((word for word in words if word.endswith(".py")), "")
     return project / script if script and (project / script).is_file() else None
 
@@ -50,20 +69,25 @@ def reached(target: str, project: Path) -> dict[Path, ast.Module]:
             for part in (name, name.rpartition(".")[0]):
                 waiting += [
                     imported
-                    for root in (project, file.parent)
+                    for root in (*roots(project), file.parent)
                     if (imported := _module_file(part, root)) is not None
                 ]
     return found
 
 
-def mentions(trees: dict[Path, ast.Module], name: str) -> bool:
-    """Whether one of the files uses a name."""
+def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
+    """Whether one of the files uses one of the names."""
     return any(
-        (isinstance(node, ast.Name) and node.id == name)
-        or (isinstance(node, ast.Attribute) and node.attr == name)
+        (isinstance(node, ast.Name) and node.id in names)
+        or (isinstance(node, ast.Attribute) and node.attr in names)
         for tree in trees.values()
         for node in ast.walk(tree)
     )
+
+
+def _project_file(name: str, project: Path) -> Path | None:
+    found = (_module_file(name, root) for root in roots(project))
+    return next((file for file in found if file is not None), None)
 
 
 def _module_file(name: str, root: Path) -> Path | None:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.definition.sources import put_on_path
 from sweeper.memory import guesses, runs
 from sweeper.memory.runs import Seen, StepError
 from sweeper.project import targets
@@ -141,7 +142,7 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["WANDB_MODE"] = "disabled"
-    sys.path.insert(0, request["project"])
+    put_on_path(Path(request["project"]))
     for module in ("lightning.pytorch", request["target"].partition(":")[0]):
         with contextlib.suppress(Exception):
             importlib.import_module(module)

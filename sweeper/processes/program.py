@@ -49,12 +49,7 @@ def run(trial: ActiveTrial) -> None:
         process = subprocess.Popen(
             words(spec),
             pass_fds=[theirs.fileno()],
-            env={
-                **os.environ,
-                CHANNEL: str(theirs.fileno()),
-                FOLDER: spec.folder,
-                "OMP_NUM_THREADS": str(spec.threads),
-            },
+            env={**environment(spec), CHANNEL: str(theirs.fileno())},
         )
     except OSError as error:
         raise TargetError(f"target: {spec.target!r}: {error}") from error
@@ -69,6 +64,18 @@ def run(trial: ActiveTrial) -> None:
         raise Paused
     if code:
         _raise(code, _tail(trial.paths.log, log_size))
+
+
+def environment(spec: TrialSpec) -> dict[str, str]:
+    """That of the program: the project can be imported, Hydra tells errors whole."""
+    paths = [spec.project, os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        FOLDER: spec.folder,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "HYDRA_FULL_ERROR": "1",
+        "OMP_NUM_THREADS": str(spec.threads),
+    }
 
 
 def words(spec: TrialSpec) -> list[str]:

@@ -27,7 +27,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sweeper.definition.sources import is_program
+from sweeper.definition.sources import is_program, put_on_path
 from sweeper.host import leaving, strays
 
 PR_SET_PDEATHSIG = 1
@@ -282,7 +282,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
-    sys.path.insert(0, project)
+    put_on_path(Path(project))
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(address)
     listener.listen(64)

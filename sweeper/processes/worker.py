@@ -6,7 +6,6 @@ It knows nothing of Ray or of the sweep; reports go out through a channel.
 import logging
 import os
 import random
-import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -206,8 +205,7 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     if any(paths.resume.iterdir()) or spec.lineage is not None:
         # A project that saves modules in its hyperparameters could not resume.
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-    if spec.project not in sys.path:
-        sys.path.insert(0, spec.project)
+    sources.put_on_path(Path(spec.project))
     os.chdir(spec.folder if spec.chdir else spec.project)
     seed = derive(spec.seed, "trial")
     random.seed(seed)

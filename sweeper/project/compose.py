@@ -24,7 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.definition.experiment import Experiment
-from sweeper.definition.sources import mentions, reached
+from sweeper.definition.sources import is_program, mentions, reached, roots
 from sweeper.errors import ConfigError, nearest
 from sweeper.project import check, targets
 from sweeper.project.config_keys import updated
@@ -33,6 +33,7 @@ from sweeper.search_space.space import VARIANT, Space
 from sweeper.trial import Params, Value
 
 VERSION_BASE = "1.3"
+REGISTERING = ("ConfigStore", "add_to_hydra_store")  # the second one: hydra-zen
 MAX_DEPTH = 5  # of nested groups: a config beside data must not walk the data
 _NOISE = (
     *(
@@ -66,8 +67,10 @@ class Composer:
     def __init__(
         self, config: Path, project: Path, *, job_name: str = "app", target: str = ""
     ) -> None:
-        if target and mentions(reached(target, project), "ConfigStore"):
+        if target and mentions(reached(target, project), *REGISTERING):
             targets.register(target, project)
+            if is_program(target) and _is_missing(config):
+                targets.run_to_hydra(target, project)
         folder, self._name = _locate(config, project)
         self._config = config
         version.setbase(VERSION_BASE)
@@ -263,8 +266,9 @@ def _locate(config: Path, project: Path) -> tuple[str | None, str]:
     _, is_package, rest = config.as_posix().partition("pkg:/")
     if is_package:
         package, _, name = rest.strip("/").rpartition("/")
-        folder = project / package.replace(".", "/")
-        if not folder.is_dir():
+        folders = [root / package.replace(".", "/") for root in roots(project)]
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        if folder is None:
             return f"pkg://{package}", name
         config = folder / name
     if not config.is_file() and config.suffix not in (".yaml", ".yml"):
@@ -278,6 +282,13 @@ def _locate(config: Path, project: Path) -> tuple[str | None, str]:
             "config: to the project's primary config"
         )
     return str(config.parent.absolute()), config.stem
+
+
+def _is_missing(config: Path) -> bool:
+    """Whether a primary config is neither a file nor registered."""
+    files = (config, config.with_name(f"{config.name}.yaml"))
+    is_there = "pkg:/" in config.as_posix() or any(file.is_file() for file in files)
+    return not is_there and not _is_registered(config.stem)
 
 
 def _is_registered(name: str) -> bool:

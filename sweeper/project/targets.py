@@ -1,16 +1,20 @@
 """A target, imported: what its module registers with Hydra is there afterwards."""
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import runpy
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from omegaconf import DictConfig
 
-from sweeper.definition.sources import entry, is_program
+from sweeper.definition.sources import entry, is_program, put_on_path
 from sweeper.errors import TargetError, nearest
 
 
@@ -50,14 +54,29 @@ def register(target: str, project: Path) -> None:
     Raises:
         TargetError: it cannot be imported.
     """
-    if str(project) not in sys.path:
-        sys.path.insert(0, str(project))
+    put_on_path(project)
+    try:
+        with contextlib.chdir(project):  # modules may look for their files at import
+            _register(target, project)
+    except TargetError:
+        raise
+    except Exception as error:  # the project's: whatever its modules raise
+        raise TargetError(
+            f"target: {target!r}: importing it for the configs that it registers "
+            f"raised {type(error).__name__}: {error}"
+        ) from error
+
+
+def _register(target: str, project: Path) -> None:
     if not is_program(target):
         _import(target, target.partition(":")[0])
         return
     file = entry(target, project)
-    if file is None or "sweeper_target" in sys.modules:
-        return
+    if file is not None and "sweeper_target" not in sys.modules:
+        _import_file(file)
+
+
+def _import_file(file: Path) -> None:
     # As a script's own `if __name__ == "__main__"` would not run.
     spec = importlib.util.spec_from_file_location("sweeper_target", file)
     assert spec is not None  # noqa: S101  # of a .py file there is one
@@ -67,3 +86,35 @@ def register(target: str, project: Path) -> None:
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     spec.loader.exec_module(module)
+
+
+class _Begun(BaseException):
+    """Unwinds a program where Hydra would begin."""
+
+
+def run_to_hydra(target: str, project: Path) -> None:
+    """Run a program up to the place where Hydra would read the command line.
+
+    Some register their configs no earlier than in their main function.
+    """
+    file = entry(target, project)
+    if file is None:
+        return
+    words = shlex.split(target)
+    hydra: Any = importlib.import_module("hydra.main")  # a function hides it
+    run, arguments = hydra._run_hydra, sys.argv
+
+    def begin(*_: object, **__: object) -> None:
+        raise _Begun
+
+    hydra._run_hydra = begin
+    sys.argv = [str(file)]
+    try:
+        with contextlib.chdir(project), contextlib.suppress(_Begun, SystemExit):
+            if "-m" in words:
+                name = words[words.index("-m") + 1]
+                runpy.run_module(name, run_name="__main__")
+            else:
+                runpy.run_path(str(file), run_name="__main__")
+    finally:
+        hydra._run_hydra, sys.argv = run, arguments
