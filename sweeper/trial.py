@@ -123,6 +123,7 @@ class Trial:
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
+        gpu_seconds: the same times the share of a card that each start had.
         lineage: its place in a population, None outside of one.
     """
 
@@ -148,6 +149,7 @@ class Trial:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     busy_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     lineage: Lineage | None = None
 
     def best(self, objective: Objective) -> tuple[int, float] | None:

@@ -16,7 +16,7 @@ from sweeper.search import agenda, algorithms, policy
 from sweeper.search.backlog import Backlog
 from sweeper.search.past import KEPT_BEST, Past
 from sweeper.search_space import space
-from sweeper.storage import records, store
+from sweeper.storage import attributes, records
 from sweeper.storage.rows import Rows
 from sweeper.trial import Failure, FailureKind
 from tests.helpers import make_experiment, open_journal
@@ -87,7 +87,7 @@ class _Watched:
         rows = self.journal._rows.all()
         study_id = self.journal._study._study_id
         stored = self.journal._study._storage.get_all_trials(study_id, deepcopy=False)
-        assert list(rows) == store.newest(stored)
+        assert list(rows) == attributes.newest(stored)
         fresh = agenda.next_owed(
             list(rows),
             experiment=self.experiment,

@@ -23,6 +23,7 @@ def _sweep(folder: Path, **keys: object) -> Sweep:
         replace(
             make_trial(2, {"x": 3}, {1: 0.3}, state=State.RUNNING),
             busy_seconds=5.0,
+            gpu_seconds=720.0,
             demand=Demand(cpus=1.0, gpus=0.25),
         ),
     ]
@@ -35,7 +36,8 @@ def test_the_rest_takes_as_long_as_the_median_on_the_slots_that_run(
     now = progress.progress(_sweep(tmp_path), total=5)
     assert (now.done, now.total) == (2, 5)
     assert now.eta_seconds == (20 - 5) + 2 * 20  # one runs, two wait, one slot
-    assert now.gpu_hours == pytest.approx(5 * 0.25 / 3600)
+    assert now.gpu_hours == pytest.approx(0.2)
+    assert now.cost == 0.0
 
 
 def test_without_a_total_nothing_is_promised(tmp_path: Path) -> None:
@@ -58,9 +60,11 @@ def test_a_running_sweep_shows_what_is_done_used_and_left(
     tmp_path: Path, width: int
 ) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(status_view(_sweep(tmp_path, budget={"gpu_hours": 2}), total=5))
+    keys = {"budget": {"gpu_hours": 2, "cost": 3}, "price": {"T4": 0.5}}
+    console.print(status_view(_sweep(tmp_path, **keys), total=5))
     text = " ".join(console.export_text().split())
-    for part in ("2 of 5 trials", "about 55.0 s left", "of 2 GPU hours", "0.25 GPUs"):
+    used = ("0.2 of 2 GPU hours", "0.1 of 3 cost", "0.25 GPUs in use")
+    for part in ("2 of 5 trials", "about 55.0 s left", *used):
         assert part in text
 
 

@@ -151,3 +151,13 @@ class WandbSettings(Frozen):
     entity: str = ""
     tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
     sweep_page: bool = False  # attach the runs to a native Sweep page, online only
+
+
+def hourly(price: Mapping[str, float], card: str) -> float:
+    """Price of a card for an hour; a single price is that of every card.
+
+    >>> hourly({"T4": 0.35}, "A100"), hourly({"T4": 0.35, "L4": 0.7}, "A100")
+    (0.35, 0.0)
+    """
+    only = next(iter(price.values())) if len(price) == 1 else 0.0
+    return price.get(card, only)

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.definition.settings import Budget, Objective
+from sweeper.definition.settings import Budget, Objective, hourly
+from sweeper.storage.attributes import gpu_seconds
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -60,21 +61,10 @@ def gpu_hours(rows: Iterable[FrozenTrial]) -> float:
 
 def cost(rows: Iterable[FrozenTrial], price: Mapping[str, float]) -> float:
     """What the GPU hours of all attempts cost."""
-    only = next(iter(price.values())) if len(price) == 1 else 0.0
     return sum(
-        gpu_seconds(row) / 3600 * price.get(row.user_attrs.get("card", ""), only)
+        gpu_seconds(row) / 3600 * hourly(price, row.user_attrs.get("card", ""))
         for row in rows
     )
-
-
-def gpu_seconds(row: FrozenTrial) -> float:
-    """Card seconds of all attempts of a trial, whose shares may have differed."""
-    attributes = row.user_attrs
-    busy: float = attributes.get("progress", {}).get("busy_seconds", 0.0)
-    before: float = attributes.get("busy_before", 0.0)
-    share: float = attributes.get("demand", {}).get("gpus", 0.0)
-    earlier: float = attributes.get("gpu_seconds_before", before * share)
-    return earlier + (busy - before) * share
 
 
 def hit(

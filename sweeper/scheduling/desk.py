@@ -14,13 +14,13 @@ from sweeper.cards import packing
 from sweeper.cards.ladder import Rung
 from sweeper.cards.lessons import Lesson, learn
 from sweeper.definition.experiment import Experiment
-from sweeper.scheduling import budget
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.launch import Launch
 from sweeper.search import agenda
 from sweeper.search.backlog import Backlog
 from sweeper.search.policy import Search
 from sweeper.search_space.space import Space
+from sweeper.storage import attributes
 from sweeper.storage.rows import Rows
 from sweeper.trial import Demand, Failure, FailureKind
 
@@ -142,7 +142,7 @@ class Desk:
         return {
             "memory_key": self.assignment.key(row),
             "card": card or demand.accelerator,
-            "gpu_seconds_before": budget.gpu_seconds(row),
+            "gpu_seconds_before": attributes.gpu_seconds(row),
             "cores": row.user_attrs.get("cores", demand.cpus),
             **shrunk,
         }

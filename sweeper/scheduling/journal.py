@@ -27,7 +27,7 @@ from sweeper.scheduling.spec import make_spec
 from sweeper.search import algorithms, policy
 from sweeper.search_space.space import Space
 from sweeper.stop import Stop, StopReason
-from sweeper.storage import result, store
+from sweeper.storage import attributes, result, store
 from sweeper.storage.rows import Rows
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
@@ -190,7 +190,7 @@ class Journal:
         identity = self._desk.trial(slot)
         frozen = self._rows.get(identity)
         objective = self._experiment.objective
-        best = store.to_trial(frozen).best(objective)
+        best = attributes.to_trial(frozen).best(objective)
         if best is None or not math.isfinite(best[1]):
             name = objective.metric
             return self.fail(
@@ -202,7 +202,7 @@ class Journal:
                 ),
             )
         epoch, value = best
-        others = store.others(frozen.user_attrs).get(epoch, ())
+        others = attributes.others(frozen.user_attrs).get(epoch, ())
         # The end of a generation is the end of a trial, not a judgement on it.
         is_member = lineage.of(frozen.user_attrs) is not None
         is_pruned = "stopped_at" in frozen.user_attrs and not is_member
@@ -211,7 +211,7 @@ class Journal:
         result.save(self._rows.get(identity), self._paths.trial(identity))
         self._halt.succeeded()
         self._desk.release(slot)
-        return store.STATES[state]
+        return attributes.STATES[state]
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt: WAITING where a retry is left, else FAILED."""
@@ -220,7 +220,7 @@ class Journal:
         frozen = self._rows.get(identity)
         stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
         rung = self._desk.rung(frozen, failure, demand)
-        attempts = [store.to_failure(data) for data in stored]
+        attempts = [attributes.to_failure(data) for data in stored]
         is_retried = (
             policy.retry(attempts, self._experiment.retry)
             if rung is None
@@ -236,7 +236,7 @@ class Journal:
             result.save(self._rows.get(identity), self._paths.trial(identity))
             if rung is None:  # that a point is too large says nothing of the next
                 self._halt.failed(identity, failure)
-        return store.STATES[state]
+        return attributes.STATES[state]
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""

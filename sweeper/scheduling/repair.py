@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError
 from sweeper.host.paths import SweepPaths, TrialPaths, atomic_write
-from sweeper.storage import database, records, result, store
+from sweeper.storage import attributes, database, records, result, store
 from sweeper.storage.rows import QUEUED_AFTER, Rows
 
 
@@ -122,7 +122,7 @@ def _complete(rows: Rows, known: FrozenTrial, row: FrozenTrial) -> bool:
     attempts = len(row.user_attrs.get("attempts", ()))
     is_newer = attempts > known.user_attrs.get(QUEUED_AFTER, 0)
     news = row.intermediate_values.keys() - known.intermediate_values.keys()
-    others = store.others(row.user_attrs)
+    others = attributes.others(row.user_attrs)
     for epoch in sorted(news):
         values = (row.intermediate_values[epoch], *others.get(epoch, ()))
         rows.report(identity, epoch=epoch, values=values)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweeper.errors import SweepNotFoundError, nearest
-from sweeper.storage import store
+from sweeper.storage import attributes, store
 from sweeper.storage.rows import again
 from sweeper.trial import State, Sweep
 
@@ -32,7 +32,7 @@ def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
     wanted = set(ids) or failed
     with store.alone(sweep.paths):
         study = store.open_study(sweep.experiment, sweep.paths)
-        rows = store.newest(study.get_trials(deepcopy=False))
+        rows = attributes.newest(study.get_trials(deepcopy=False))
         wanted_rows = [row for row in rows if row.user_attrs["id"] in wanted]
         for row in wanted_rows:
             study.add_trial(again(row))

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeper import lineage
 from sweeper.host import metrics_file
 from sweeper.host.paths import TrialPaths, write_text
-from sweeper.storage.store import OTHERS
+from sweeper.storage.attributes import OTHERS
 from sweeper.trial import TrialSpec, trial_id
 
 

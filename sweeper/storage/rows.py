@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper import lineage
 from sweeper.search.agenda import Owed
-from sweeper.storage import store
+from sweeper.storage import attributes, store
 
 KEPT = (
     "id",
@@ -42,7 +42,7 @@ class Rows:
         self._hidden: frozenset[str] = frozenset()
         self._storage = study._storage
         found = self._storage.get_all_trials(study._study_id, deepcopy=False)
-        self._newest = store.newest(found)
+        self._newest = attributes.newest(found)
         self._places: dict[str, int] = {}  # of ids, in `_newest`
         self._changed: set[int] = set()
         self._waiting: list[int] = []  # places, in order
@@ -183,7 +183,7 @@ class Rows:
             row_id, epoch, first if is_whole else math.nan
         )
         if others and is_whole:
-            self.note(identity, **{f"{store.OTHERS}{epoch}": others})
+            self.note(identity, **{f"{attributes.OTHERS}{epoch}": others})
 
     def move(
         self, identity: str, state: TrialState, values: Sequence[float] | None = None
@@ -208,7 +208,7 @@ def again(row: FrozenTrial) -> FrozenTrial:
     kept = {
         key: value
         for key, value in row.user_attrs.items()
-        if key in KEPT or key.startswith(store.OTHERS)
+        if key in KEPT or key.startswith(attributes.OTHERS)
     }
     return create_trial(
         state=TrialState.WAITING,

@@ -5,41 +5,31 @@ It never decides anything and adds no trial; `journal` is the only writer.
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from sweeper import lineage
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
 from sweeper.host import examples, locks
 from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
 from sweeper.search.samplers import directions
-from sweeper.storage import database, records
-from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Sweep, Trial
+from sweeper.storage import attributes, database, records
+from sweeper.trial import Sweep, Trial
 
 WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
 KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
 KEPT_END = "# end"
-OTHERS = "objectives/"  # with an epoch: attribute of a row, all but the first one
 HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 UID = "uid"  # the same: what tells this sweep from every other one
-STATES: Mapping[TrialState, State] = {
-    TrialState.WAITING: State.WAITING,
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.COMPLETE: State.COMPLETE,
-    TrialState.PRUNED: State.PRUNED,
-    TrialState.FAIL: State.FAILED,
-}
 
 
 def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
@@ -203,14 +193,14 @@ class Reader:
             study_id = self._storage.get_study_id_from_name(name)
         except KeyError:
             return [], {}
-        rows = newest(self._storage.get_all_trials(study_id, deepcopy=False))
+        rows = attributes.newest(self._storage.get_all_trials(study_id, deepcopy=False))
         of_study = self._storage.get_study_user_attrs(study_id)
         return [self._trial(frozen) for frozen in rows], of_study
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         known = self._known.get(frozen.number)
         if known is None or known[0] is not frozen:
-            trial = to_trial(frozen)
+            trial = attributes.to_trial(frozen)
             best = trial.best(self._experiment.objective)
             if best is not None:
                 found = examples.read(self._paths.trial(trial.id).examples)
@@ -219,76 +209,6 @@ class Reader:
             known = (frozen, trial)
             self._known[frozen.number] = known
         return known[1]
-
-
-def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """One row an id, its newest, in the order of the first rows.
-
-    An id has a second row when a failed trial was put back in the queue. A row
-    without an id is none of ours.
-    """
-    ours = (row for row in rows if "id" in row.user_attrs)
-    return list({row.user_attrs["id"]: row for row in ours}.values())
-
-
-def others(attributes: Mapping[str, Any]) -> dict[int, tuple[float, ...]]:
-    """The objectives after the first one, by epoch."""
-    found = {
-        int(key.removeprefix(OTHERS)): tuple(values)
-        for key, values in attributes.items()
-        if key.startswith(OTHERS)
-    }
-    return dict(sorted(found.items()))
-
-
-def to_trial(frozen: FrozenTrial) -> Trial:
-    """Optuna's row in sweeper's words."""
-    attrs = frozen.user_attrs
-    progress = attrs.get("progress", {})
-    return Trial(
-        number=frozen.number,
-        id=attrs["id"],
-        params=frozen.params,
-        seed=attrs["seed"],
-        state=STATES[frozen.state],
-        values=dict(sorted(frozen.intermediate_values.items())),
-        others=others(attrs),
-        metrics=progress.get("metrics", {}),
-        demand=Demand(**attrs["demand"]) if "demand" in attrs else Demand(cpus=1.0),
-        peak_bytes=progress.get("peak_bytes", 0),
-        memory_key=attrs.get("memory_key", ""),
-        card=attrs.get("card", ""),
-        utilisation=progress.get("utilisation"),
-        rates=progress.get("rates", {}),
-        oom_shares=attrs.get("oom_shares", {}),
-        starts=len(attrs.get("attempts", ())),
-        attempts=tuple(to_attempt(data) for data in attrs.get("attempts", ())),
-        failures=tuple(to_failure(f) for f in attrs.get("failures", ())),
-        started_at=frozen.datetime_start,
-        ended_at=frozen.datetime_complete,
-        busy_seconds=progress.get("busy_seconds", 0.0),
-        lineage=lineage.of(attrs),
-    )
-
-
-def to_attempt(data: Mapping[str, Any]) -> Attempt:
-    """A start as the journal stores it."""
-    return Attempt(
-        slot=data["slot"],
-        started_at=datetime.fromisoformat(data["at"]),
-        busy_before=data["busy_before"],
-        code=data.get("code", ""),
-    )
-
-
-def to_failure(data: Mapping[str, object]) -> Failure:
-    """A failure as the journal stores it."""
-    return Failure(
-        kind=FailureKind(str(data["kind"])),
-        message=str(data["message"]),
-        step=int(str(data["step"])),
-        traceback=str(data.get("traceback", "")),
-    )
 
 
 def _missing(folder: Path) -> str:

@@ -209,10 +209,14 @@ def _progress(sweep: Sweep, total: int) -> list[Text]:
         parts += [f"{_bar(now.done / now.total, 20)} {now.done} of {now.total} trials"]
     if now.eta_seconds is not None:
         parts.append(f"about {progress.duration(now.eta_seconds)} left")
-    limit = sweep.experiment.budget.gpu_hours
-    if now.gpu_hours or limit:
+    budget = sweep.experiment.budget
+    used = (
+        ("GPU hours", now.gpu_hours, budget.gpu_hours),
+        ("cost", now.cost, budget.cost),
+    )
+    for name, amount, limit in used:
         of = f" of {limit:.4g}" if limit else ""
-        parts.append(f"{now.gpu_hours:.3g}{of} GPU hours")
+        parts += [f"{amount:.3g}{of} {name}"] if amount or limit else []
     gpus = sum(t.demand.gpus for t in sweep.trials if t.state is State.RUNNING)
     parts += [f"{gpus:.4g} GPUs in use"] if gpus else []
     return [Text("  ").join(map(Text, parts))] if parts else []
