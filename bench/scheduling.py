@@ -1,22 +1,25 @@
 """What a result costs in a long sweep, without training: the journal and its peers.
 
-Every trial reports ten times. CPU time, since the disk of a shared machine is noisy;
-each way keeps its promise: whatever it has answered is on disk.
+Every trial reports ten times, and all ways keep the promise that whatever they have
+answered is on disk, but for Ray Tune, which writes its state now and then. sweeper's
+journal, Optuna's loop and the floor are measured alone, without processes of trials;
+"run" is the whole of `sweeper run`, a fresh process for each trial, as is Ray Tune's.
 """
 
 import json
 import math
 import os
-import resource
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-REPORTS = 10
-SIZES = (100, 1000, 10_000)
+from bench import reasons
+from bench.clocks import REPORTS, now, row, since
+from bench.page import MIB, Goal, Section, table
+from bench.whole import ray_tune, sweeper_run
 
 
 def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
@@ -47,7 +50,7 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
     launch = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
     sweep = folder / "sweeps" / "bench"
     journal = Journal(loaded, parsed, sweep, launch)
-    begin = time.process_time()
+    begin = now()
     done = 0
     while journal.claim("slot") is not None:
         journal.start("slot")
@@ -62,15 +65,15 @@ def sweeper(folder: Path, count: int, search: str) -> dict[str, float]:
             journal.report("slot", report)
         journal.finish("slot")
         done += 1
-    spent = time.process_time() - begin
+    spent = since(begin)
     assert done == count
-    begin = time.process_time()
+    begin = now()
     again = Journal(loaded, parsed, sweep, launch)
     assert again.claim("slot") is None
     assert again.is_finished()
-    resumed = time.process_time() - begin
+    resumed = since(begin)
     size = (sweep / "journal.jsonl").stat().st_size
-    return _row(spent, count, resumed, size)
+    return row(spent, count, resumed, size)
 
 
 def optuna_study(folder: Path, count: int, kind: str) -> dict[str, float]:
@@ -87,7 +90,7 @@ def optuna_study(folder: Path, count: int, kind: str) -> dict[str, float]:
             return JournalStorage(JournalFileBackend(str(file)))
         return f"sqlite:///{file}"
 
-    sampler = optuna.samplers.RandomSampler(seed=0)
+    sampler = optuna.samplers.TPESampler(seed=0)
     study = optuna.create_study(
         storage=storage(), study_name="bench", sampler=sampler, direction="maximize"
     )
@@ -99,51 +102,60 @@ def optuna_study(folder: Path, count: int, kind: str) -> dict[str, float]:
             trial.report(0.5 + epoch / 100, epoch)
         return 0.6
 
-    begin = time.process_time()
+    begin = now()
     study.optimize(objective, n_trials=count)
-    spent = time.process_time() - begin
-    begin = time.process_time()
+    spent = since(begin)
+    begin = now()
     again = optuna.load_study(storage=storage(), study_name="bench")
     assert len(again.get_trials(deepcopy=False)) == count
-    resumed = time.process_time() - begin
-    return _row(spent, count, resumed, file.stat().st_size)
+    resumed = since(begin)
+    return row(spent, count, resumed, file.stat().st_size)
 
 
 def floor(folder: Path, count: int, _: str) -> dict[str, float]:
     """The floor: a line for each report, appended and synced."""
     file = folder / "lines.jsonl"
-    begin = time.process_time()
+    begin = now()
     with file.open("a") as lines:
         for number in range(count):
             for epoch in range(1, REPORTS + 1):
-                row = {"trial": number, "epoch": epoch, "acc": 0.5 + epoch / 100}
-                lines.write(json.dumps(row) + "\n")
+                said = {"trial": number, "epoch": epoch, "acc": 0.5 + epoch / 100}
+                lines.write(json.dumps(said) + "\n")
                 lines.flush()
                 os.fsync(lines.fileno())
-    spent = time.process_time() - begin
-    begin = time.process_time()
+    spent = since(begin)
+    begin = now()
     assert len(list(map(json.loads, file.read_text().splitlines()))) == count * REPORTS
-    return _row(spent, count, time.process_time() - begin, file.stat().st_size)
+    return row(spent, count, since(begin), file.stat().st_size)
 
 
-def _row(spent: float, count: int, resumed: float, size: int) -> dict[str, float]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "ms_a_result": spent / count / REPORTS * 1e3,
-        "resume_seconds": resumed,
-        "bytes_a_trial": size / count,
-        "peak_bytes": float(peak),
-    }
-
-
-WAYS: dict[str, tuple[Callable[[Path, int, str], dict[str, float]], str, int]] = {
-    "sweeper, grid": (sweeper, "grid", 10_000),
-    "sweeper, random": (sweeper, "random", 10_000),
-    "sweeper, TPE": (sweeper, "tpe", 1000),
-    "Optuna, random, file journal": (optuna_study, "journal", 1000),
-    "Optuna, random, SQLite": (optuna_study, "sqlite", 100),
-    "floor: synced lines": (floor, "", 10_000),
+Way = Callable[[Path, int, str], dict[str, float]]
+WAYS: dict[str, tuple[Way, str]] = {
+    "sweeper, grid": (sweeper, "grid"),
+    "sweeper, random": (sweeper, "random"),
+    "sweeper, TPE": (sweeper, "tpe"),
+    "sweeper run, a process a trial": (sweeper_run, ""),
+    "Ray Tune, reuse_actors": (ray_tune, ""),
+    "Optuna TPE, file journal": (optuna_study, "journal"),
+    "Optuna TPE, SQLite": (optuna_study, "sqlite"),
+    "floor: synced lines": (floor, ""),
 }
+# What is measured; the first in every round, the second once, since it takes long.
+EACH_ROUND = (
+    ("sweeper, grid", 100),
+    ("sweeper, grid", 1000),
+    ("sweeper, grid", 10_000),
+    ("floor: synced lines", 1000),
+)
+ONCE = (
+    ("sweeper, random", 10_000),
+    ("sweeper, TPE", 1000),
+    ("sweeper, TPE", 5000),
+    ("sweeper run, a process a trial", 100),
+    ("Ray Tune, reuse_actors", 1000),
+    ("Optuna TPE, file journal", 1000),
+    ("Optuna TPE, SQLite", 100),
+)
 
 
 def measure(way: str, count: int) -> dict[str, float]:
@@ -153,15 +165,97 @@ def measure(way: str, count: int) -> dict[str, float]:
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
-    row: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return row
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+Found = Mapping[tuple[str, int], Sequence[Mapping[str, float]]]
+
+
+def median(found: Found, way: str, count: int, name: str) -> float:
+    """The median of one number over the rounds."""
+    return statistics.median(each[name] for each in found[way, count])
+
+
+def goals(found: Found) -> list[Goal]:
+    """What a long sweep is to keep within."""
+    mine = "sweeper, grid"
+    pairs = list(zip(found[mine, 10_000], found[mine, 1000], strict=True))
+    flat = statistics.median(many["cpu_ms"] / few["cpu_ms"] for many, few in pairs)
+    memory = median(found, mine, 10_000, "peak_bytes") / MIB
+    return [
+        Goal(
+            text="a result at 1,000 trials",
+            value=median(found, mine, 1000, "wall_ms"),
+            limit=3,
+            unit="ms",
+            reason=reasons.RESULT,
+        ),
+        Goal(
+            text="a result at 10,000 trials beside one at 1,000, CPU",
+            value=flat,
+            limit=1.3,
+            reason=reasons.FLAT,
+        ),
+        Goal(
+            text="resume of 10,000 finished trials",
+            value=median(found, mine, 10_000, "resume_seconds"),
+            limit=3,
+            unit="s",
+            reason=reasons.RESUME,
+        ),
+        Goal(
+            text="memory of the journal's process at 10,000 trials",
+            value=memory,
+            limit=512,
+            unit="MiB",
+            reason=reasons.DRIVER,
+        ),
+    ]
+
+
+def section(rounds: int, largest: int) -> Section:
+    """Every way and size; those of `EACH_ROUND` in turn."""
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for number in range(rounds):
+        for way, count in (*EACH_ROUND, *(ONCE if number == 0 else ())):
+            if count > largest:
+                continue
+            try:
+                measured = measure(way, count)
+            except subprocess.SubprocessError as error:
+                text = getattr(error, "stderr", None) or error
+                print(f"{way} {count}: left out: {text}", file=sys.stderr, flush=True)
+                continue
+            found.setdefault((way, count), []).append(measured)
+            print(f"scheduling: {way}, {count} trials: {measured}", flush=True)
+    head = ["", "trials", "wall ms a result", "CPU ms", "resume s", "bytes a trial"]
+    rows = []
+    for (way, count), each in found.items():
+        numbers = {name: median(found, way, count, name) for name in each[0]}
+        cpu = numbers["cpu_ms"]
+        rows.append(
+            [
+                *(way, f"{count}", f"{numbers['wall_ms']:.2f}"),
+                "" if math.isnan(cpu) else f"{cpu:.2f}",
+                f"{numbers['resume_seconds']:.2f}",
+                f"{numbers['bytes_a_trial']:.0f}",
+                *(f"{numbers['peak_bytes'] / MIB:.0f}", f"{len(each)}"),
+            ]
+        )
+    return Section(
+        title=f"A result in a long sweep ({REPORTS} reports a trial)",
+        lines=table([*head, "peak MiB", "runs"], rows),
+        goals=goals(found) if largest >= 10_000 else (),
+    )
 
 
 def main() -> None:
     way, count = sys.argv[1], int(sys.argv[2])
-    function, kind, _ = WAYS[way]
-    with tempfile.TemporaryDirectory() as folder:
+    function, kind = WAYS[way]
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         print(json.dumps(function(Path(folder), count, kind)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as bench
-from bench import measure, overhead, scheduling
+from bench import measure, overhead, page, scheduling
 from bench.measure import Figures
 
 
@@ -67,20 +67,50 @@ def test_ratios_are_medians_over_rounds() -> None:
         {"sweeper": figures(2.0), "peer": figures(6.0)},
         {"sweeper": figures(4.0), "peer": figures(40.0)},
     ]
-    row = bench.overhead_table(rounds)[-1]
-    assert row == "| peer | 6.0 | 6.0 | 1 | 3.00 | 3.00 |"
+    assert overhead.rows(rounds)[-1] == [
+        *("peer", "6.0", "6.0", "1", "3.00", "3.00", "1.00", "3")
+    ]
+
+
+def test_a_missed_goal_is_shown_with_its_reason() -> None:
+    goals = [
+        page.Goal(text="quick", value=1.0, limit=2, unit="s", reason="unseen"),
+        page.Goal(text="slow", value=3.0, limit=2, unit="s", reason="the disk"),
+        page.Goal(text="fast", value=3.0, limit=2, is_floor=True),
+    ]
+    section = page.Section(title="One", lines=["text"], goals=goals)
+    body = page.body("a machine", "", [section])
+    assert "| quick | at most 2 s | 1 s | met |" in body
+    assert "| slow | at most 2 s | 3 s | **missed** |" in body
+    assert "| fast | at least 2 | 3 | met |" in body
+    assert "- slow: the disk" in body
+    assert "unseen" not in body
+
+
+def test_a_section_that_fails_leaves_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken() -> page.Section:
+        raise OSError("no disk")
+
+    shown: list[list[page.Section]] = []
+    makers = {"one": broken, "two": lambda: page.Section(title="Two", lines=["2"])}
+    assert not bench.measure(makers, lambda found: shown.append(list(found)))
+    assert [section.title for section in shown[-1]] == ["One", "Two"]
+    assert "OSError: no disk" in shown[-1][0].lines[0]
+    assert "no disk" in capsys.readouterr().err
 
 
 def test_the_page_keeps_what_people_wrote() -> None:
-    page = f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter"
-    assert (
-        bench.replace(page, "new") == f"before\n{bench.BEGIN}\nnew\n{bench.END}\nafter"
-    )
-    assert bench.replace(bench.PAGE.read_text(), "x").count(bench.BEGIN) == 1
+    text = f"before\n{page.BEGIN}\nold\n{page.END}\nafter"
+    assert page.replace(text, "new") == f"before\n{page.BEGIN}\nnew\n{page.END}\nafter"
+    assert page.replace(page.PAGE.read_text(), "x").count(page.BEGIN) == 1
 
 
 @pytest.mark.parametrize("way", ["sweeper, grid", "floor: synced lines"])
 def test_a_long_sweep_can_be_measured(way: str, tmp_path: Path) -> None:
-    function, kind, _ = scheduling.WAYS[way]
+    function, kind = scheduling.WAYS[way]
     row = function(tmp_path, 10, kind)
-    assert set(row) == {"ms_a_result", "resume_seconds", "bytes_a_trial", "peak_bytes"}
+    assert set(row) == {
+        *("wall_ms", "cpu_ms", "resume_seconds", "bytes_a_trial", "peak_bytes")
+    }
