@@ -57,7 +57,7 @@ def _parts(*overrides: str) -> tuple[Any, Any]:
     return instantiate(config.model), instantiate(config.trainer, _partial_=True)
 
 
-PLAIN = ("model.channels_last=false", "++model.fused=false", "trainer=cpu")
+PLAIN = ("model.channels_last=false", "model.fused=false", "trainer=cpu")
 WAYS = {"plain": PLAIN, "sweeper": ()}
 
 

@@ -20,7 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from sweeper.vision.dataset import Batch
 from sweeper.vision.losses import ClassWeights, LossName, make_loss
 from sweeper.vision.network import NetworkError, build_network
-from sweeper.vision.optim import make_schedule, parameter_groups
+from sweeper.vision.optim import make_schedule, may_fuse, parameter_groups
 
 
 class Outputs(TypedDict):
@@ -53,7 +53,9 @@ class Classifier(LightningModule):
         loss: "cross_entropy" or "focal".
         focal_gamma: exponent of the focal loss; 0 is cross-entropy.
         class_weights: "none" or "balanced".
-        channels_last: memory layout that GPUs with tensor cores prefer.
+        channels_last: memory layout that convolutions prefer, on GPUs with tensor
+            cores and on CPUs.
+        fused: AdamW's step in one kernel.
 
     Raises:
         NetworkError: a network that cannot be built so.
@@ -77,7 +79,8 @@ class Classifier(LightningModule):
         loss: LossName = "cross_entropy",
         focal_gamma: float = 2.0,
         class_weights: ClassWeights = "none",
-        channels_last: bool = False,
+        channels_last: bool = True,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         if num_classes is None:
@@ -177,6 +180,7 @@ class Classifier(LightningModule):
                 self.network.parameters(), weight_decay=settings["weight_decay"]
             ),
             lr=settings["learning_rate"],
+            fused=bool(settings["fused"]) and may_fuse(str(self.trainer.precision)),
         )
         schedule = make_schedule(
             optimizer,

@@ -29,6 +29,15 @@ def parameter_groups(
     ]
 
 
+def may_fuse(precision: str) -> bool:
+    """Whether a step in one kernel fits: Lightning clips no gradients it unscales.
+
+    >>> may_fuse("bf16-mixed"), may_fuse("16-mixed")
+    (True, False)
+    """
+    return precision != "16-mixed"
+
+
 def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int) -> float:
     """Factor of the learning rate at a step: linear from 0 to 1, then half a cosine.
 

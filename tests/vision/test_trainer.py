@@ -34,11 +34,16 @@ def test_a_gpu_config_without_a_gpu_says_what_it_changes(caplog, tmp_path):
 
 @pytest.mark.usefixtures("_without_gpu")
 @pytest.mark.parametrize("settings", [{}, {"accelerator": "cpu"}])
-def test_automatic_settings_without_a_gpu_are_exact_and_silent(
-    caplog, tmp_path, settings
+@pytest.mark.parametrize(
+    ("has_units", "precision"), [(True, "bf16-mixed"), (False, "32-true")]
+)
+def test_automatic_settings_without_a_gpu_are_repeatable_and_silent(
+    caplog, tmp_path, monkeypatch, settings, has_units, precision
 ):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     trainer = make_trainer(**settings, default_root_dir=tmp_path)
-    assert trainer.precision == "32-true"
+    assert trainer.precision == precision
     assert torch.are_deterministic_algorithms_enabled()
     assert not warnings_in(caplog)
 
