@@ -32,12 +32,13 @@ def main() -> None:
         _shoot(page, pages["small"], "report", width=1200, height=1000)
         _shoot(page, pages["small"], "timeline", at="timeline", width=1200, height=560)
         _shoot(page, pages["large"], "thousand", at="curves", width=1200, height=1000)
+        _shoot(page, pages["several"], "pareto", at="pareto", width=1200, height=640)
         _shoot(page, pages["failed"], "failed", width=1200, height=900)
         _shoot(page, pages["small"], "phone", width=420, height=900, is_dark=True)
 
 
 def _write(folder: Path) -> dict[str, Path]:
-    for name in ("small", "large", "failed"):
+    for name in ("small", "large", "failed", "several"):
         (folder / name).mkdir()
     trials = sweeps.make_trials(24, models=("resnet18", "resnet50", "small_cnn"))
     small = sweeps.make_sweep(folder / "small", trials, notes=NOTES, baseline=BASELINE)
@@ -47,6 +48,7 @@ def _write(folder: Path) -> dict[str, Path]:
         "small": small,
         "large": large,
         "failed": sweeps.all_failed(folder / "failed"),
+        "several": sweeps.two_objectives(folder / "several"),
     }
     for sweep in made.values():
         html_report.write(sweep)

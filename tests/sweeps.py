@@ -89,6 +89,27 @@ def make_sweep(folder: Path, trials: tuple[Trial, ...], **keys: object) -> Sweep
     return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")
 
 
+def two_objectives(folder: Path) -> Sweep:
+    """A sweep of accuracy against a latency that grows with the batch and the model."""
+    made = []
+    for trial in make_trials(24, models=("resnet18", "resnet50", "small_cnn")):
+        slow = {"resnet18": 4.0, "resnet50": 9.0, "small_cnn": 1.5}
+        batch = float(str(trial.params["data.batch_size"]))
+        latency = slow[str(trial.params["model"])] * (0.6 + batch / 128)
+        worth = {"resnet18": 0.0, "resnet50": 0.02, "small_cnn": -0.05}
+        level = worth[str(trial.params["model"])]
+        values = {epoch: value + level for epoch, value in trial.values.items()}
+        others = dict.fromkeys(values, (latency,))
+        made.append(replace(trial, values=values, others=others))
+    latency_ms = {"metric": "latency_ms", "mode": "min"}
+    return make_sweep(
+        folder,
+        tuple(made),
+        notes="How much accuracy does a millisecond buy?",
+        objective=[{"metric": "val/acc_top1", "mode": "max"}, latency_ms],
+    )
+
+
 def all_failed(folder: Path) -> Sweep:
     """A sweep of which nothing came, with tracebacks of two kinds."""
     made = []

@@ -38,25 +38,38 @@ def _places(node: object, place: tuple[object, ...] = ()) -> list[tuple[object, 
     return found
 
 
-PLACES = _places(CONTENT)
+# Lists where a file mostly has one: of spaces, one with a condition, and of objectives.
+LISTS = {
+    **CONTENT,
+    "search_space": [
+        {"kind": ["a", "b"], "x": {"when": "kind == b", "values": [1, 2]}},
+        {"kind": "choice(a, c)", "y": "interval(0, 1)"},
+    ],
+    "objective": [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}],
+    **{"baseline": {}, "where": "x > 0 or kind == a"},
+}
+PLACES = [(data, place) for data in (CONTENT, LISTS) for place in _places(data)]
 
 
 @given(
     edits=st.lists(
-        st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), min_size=1, max_size=3
+        st.tuples(st.sampled_from(range(len(PLACES))), st.sampled_from(ODD)),
+        min_size=1,
+        max_size=3,
     )
 )
 @settings(
-    max_examples=150,
+    max_examples=250,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_an_odd_value_is_accepted_or_told(
-    tmp_path: Path, edits: list[tuple[tuple[object, ...], object]]
+    tmp_path: Path, edits: list[tuple[int, object]]
 ) -> None:
-    data = copy.deepcopy(CONTENT)
-    for place, value in edits:
+    data = copy.deepcopy(PLACES[edits[0][0]][0])
+    for number, value in edits:
+        _, place = PLACES[number]
         node = data
         for step in place[:-1]:
             if not isinstance(node, dict | list):

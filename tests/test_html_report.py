@@ -256,13 +256,15 @@ def _check_names(page: webdriver.Chrome) -> None:
 
 @pytest.mark.slow
 def test_a_browser_shows_reports_without_a_message(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("small", "large", "failed")]
+    names = ("small", "large", "failed", "several")
+    folders = [tmp_path / name for name in names]
     for folder in folders:
         folder.mkdir()
     small, failed = _small(folders[0]), sweeps.all_failed(folders[2])
     trials = sweeps.make_trials(1000, epochs=30)
     large = sweeps.make_sweep(folders[1], trials, baseline={"model": "none"})
-    for sweep in (small, large, failed):
+    several = sweeps.two_objectives(folders[3])
+    for sweep in (small, large, failed, several):
         html_report.write(sweep)
     with browser.open_browser("--window-size=1200,800") as page:
         browser.show(page, small.paths.report)
@@ -276,6 +278,18 @@ def test_a_browser_shows_reports_without_a_message(tmp_path: Path) -> None:
         browser.show(page, large.paths.report)
         _check_filter(page, count=1000)
         assert page.title == "toy"
+        assert page.get_log("browser") == []
+        browser.show(page, several.paths.report)
+        heads = page.find_elements(By.CSS_SELECTOR, "#board thead th")
+        assert [head.text for head in heads[1:4]] == [
+            *("val/acc_top1", "latency_ms", "Pareto")
+        ]
+        chart = page.find_element(By.CSS_SELECTOR, "[data-chart=pareto]")
+        script = "return arguments[0].data.map(trace => trace.x.length)"
+        assert page.execute_script(script, chart) == [
+            sum(row.front > 1 for row in rank(several)),
+            sum(row.front == 1 for row in rank(several)),
+        ]
         assert page.get_log("browser") == []
         browser.show(page, failed.paths.report)
         assert len(page.find_elements(By.CSS_SELECTOR, "#failures details")) == 2

@@ -69,6 +69,24 @@ def test_what_load_accepts_the_schema_accepts(tmp_path: Path, lines: list[str]) 
 @pytest.mark.parametrize(
     "text",
     [
+        "search_space: [{x: 1}, {y: 2}]\nobjective: {metric: a}",
+        "search_space: {x: 1, y: {when: x > 0, values: [2]}}\nobjective: {metric: a}",
+        "search_space: {x: 1}\nobjective: [{metric: a}, {metric: b, mode: min}]",
+    ],
+)
+def test_lists_of_spaces_and_objectives_are_accepted(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "exp.yaml"
+    path.write_text(text)
+    load(path)
+    VALIDATOR.validate(yaml_marks.read(path).data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "search_space: [3]\nobjective: {metric: a}",
+        "search_space: {x: 1}\nobjective: [{metric: a, mod: min}]",
+        "search_space: {x: 1}\nobjective: acc",
         "objective: {metric: a}",
         SMALLEST + "unknown: 1",
         SMALLEST + "budget: {trials: many}",

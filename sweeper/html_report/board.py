@@ -9,7 +9,14 @@ from collections.abc import Sequence
 
 from sweeper.html_report.figures import cost_seconds
 from sweeper.statistics.leaderboard import Row, labels, varied
-from sweeper.storage.export import delta_text, short, state_text, tie_text, value_cell
+from sweeper.storage.export import (
+    delta_text,
+    score_text,
+    short,
+    state_text,
+    tie_text,
+    value_cell,
+)
 from sweeper.trial import Sweep
 from sweeper.views.progress import duration
 
@@ -28,7 +35,9 @@ def board(sweep: Sweep, rows: Sequence[Row]) -> str:
     names = varied(sweep)
     heads = [("rank", "number"), (sweep.experiment.objective.metric, "number")]
     heads += [("95 % interval", "number")] if _has_intervals(rows) else []
-    heads += [("against the best", "auto")]
+    others = sweep.experiment.objectives[1:]
+    heads += [(objective.metric, "number") for objective in others]
+    heads += [("Pareto" if others else "against the best", "auto")]
     heads += [("delta", "number")] if sweep.experiment.baseline else []
     heads += [(label, "auto") for label in labels(names)]
     heads += [("best epoch", "number"), ("epochs", "number"), ("time", "number")]
@@ -51,6 +60,7 @@ def _row(sweep: Sweep, rows: Sequence[Row], index: int, names: Sequence[str]) ->
     cells.append(_cell(short(row.mean), row.mean))
     if _has_intervals(rows):
         cells.append(_cell(interval_text(row), row.high - row.low))
+    cells += [_cell(score_text(score), score.mean) for score in row.others]
     cells.append(_cell(tie_text(row) or "-", None))
     if sweep.experiment.baseline:
         cells.append(_cell(delta_text(row), row.delta))

@@ -12,7 +12,7 @@ from sweeper.html_report import files
 from sweeper.html_report.board import text
 from sweeper.lineage import Lineage
 from sweeper.scheduling import spec
-from sweeper.statistics.leaderboard import Row, found
+from sweeper.statistics.leaderboard import Row, found_all
 from sweeper.storage.export import delta_text, short
 from sweeper.trial import Sweep, Trial
 from sweeper.views import configs
@@ -49,8 +49,8 @@ def _trial(
     what: str,
 ) -> str:
     paths = sweep.paths.trial(trial.id)
-    result = found(trial, sweep.experiment.objective)
-    value = short(result[1]) if result else "no value"
+    result = found_all(trial, sweep.experiment.objectives)
+    value = ", ".join(map(short, result[1])) if result else "no value"
     delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
     point = " ".join(f"{name}={text(v)}" for name, v in row.params.items())
     device = packed.measured(trial)

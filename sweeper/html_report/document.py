@@ -15,7 +15,7 @@ from importlib import resources
 from sweeper.host.paths import write_text
 from sweeper.html_report import board, details, figures, files
 from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import Row, best_row, found, rank
+from sweeper.statistics.leaderboard import Row, best_row, found, front_trials, rank
 from sweeper.trial import Sweep
 from sweeper.views.tables import sweep_state
 
@@ -124,6 +124,9 @@ def _best(sweep: Sweep) -> str:
     row = best_row(sweep)
     if row is None:
         return "no trial has a value"
+    front = front_trials(sweep)
+    if front:
+        return f"Pareto front of {len(front)}: {' '.join(t.id for t in front)}"
     result = found(row.trials[0], sweep.experiment.objective)
     epoch = f", epoch {result[0]}" if result else ""
     return f"{row.mean:.4g} ({row.trials[0].id}{epoch})"
@@ -155,6 +158,7 @@ def _sections(sweep: Sweep, rows: Sequence[Row], data: figures.Data) -> list[str
 def _charts(sweep: Sweep, data: figures.Data) -> list[str]:
     metric = escape(sweep.experiment.objective.metric)
     charts = [
+        *_pareto(sweep),
         _chart("curves", "Learning curves", f"{metric} by epoch; the best in colour."),
         _chart(
             "parallel",
@@ -188,6 +192,19 @@ def _charts(sweep: Sweep, data: figures.Data) -> list[str]:
         )
     )
     return charts
+
+
+def _pareto(sweep: Sweep) -> list[str]:
+    """The chart of the first two objectives, where there are several."""
+    objectives = sweep.experiment.objectives
+    if len(objectives) == 1:
+        return []
+    first, second = (escape(str(objective)) for objective in objectives[:2])
+    caption = (
+        f"{second} over {first}. Coloured: suggestions that no other one beats in "
+        "every objective; none of the grey ones need be chosen."
+    )
+    return [_chart("pareto", "Pareto front", caption)]
 
 
 def _board(sweep: Sweep, rows: Sequence[Row]) -> str:

@@ -20,6 +20,7 @@ def figures(sweep: Sweep, rows: Sequence[Row]) -> Data:
     return {
         "metric": plain(sweep.experiment.objective.metric),
         "mode": sweep.experiment.objective.mode,
+        "others": [plain(o.metric) for o in sweep.experiment.objectives[1:]],
         "rows": [row_data(row) for row in rows],
         "params": [param_data(rows, *pair) for pair in _named(sweep)],
         "curves": list(curves(rows)),
@@ -46,6 +47,8 @@ def row_data(row: Row) -> Data:
         "value": _number(row.mean),
         "cost": round(cost_seconds(row), 3),
         "isBaseline": row.is_baseline,
+        **({"others": [_number(s.mean) for s in row.others]} if row.others else {}),
+        **({"isFront": True} if row.front == 1 else {}),
     }
 
 

@@ -15,7 +15,11 @@ def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
     """The best trial, where it is, and how to go on."""
     lines = []
     best = leaderboard.best(sweep)
-    if best is not None:
+    front = leaderboard.front_trials(sweep)
+    if len(front) > 1:
+        lines += [f"Pareto front {' '.join(trial.id for trial in front)}"]
+        lines += [f"  its values: sweeper best {sweep.experiment.name}"]
+    elif best is not None:
         paths = sweep.paths.trial(best.id)
         lines += [f"best {best.id}"]
         if paths.best.exists() or paths.last.exists():

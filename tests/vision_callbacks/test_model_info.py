@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from sweeper.vision.callbacks.model_info import ModelInfo, model_info
+from sweeper.vision.callbacks.model_size import ModelSize
 from sweeper.vision.network import build_network
 from tests.vision_callbacks.fitting import fit
 
@@ -45,3 +46,12 @@ def test_the_file_is_of_the_network_that_is_trained(tmp_path):
     assert written["parameters"] == sum(p.numel() for p in network.parameters())
     assert (written["name"], written["input_shape"]) == ("small_cnn", [3, 8, 8])
     assert "model_info" in (tmp_path / "hparams.yaml").read_text()
+
+
+def test_sizes_are_metrics_of_every_validation(tmp_path):
+    trainer = fit([ModelSize()], tmp_path, logger=[CSVLogger(tmp_path, "", "")])
+    network = trainer.lightning_module.network
+    metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+    assert metrics["model/parameters"] == sum(p.numel() for p in network.parameters())
+    flops = model_info(network, image_size=8)["flops"]
+    assert metrics["model/megaflops"] == pytest.approx(flops / 1e6)

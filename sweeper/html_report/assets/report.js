@@ -109,10 +109,12 @@
   const palette = ["#0b62c4", "#d9822b", "#2f9e5b", "#b8407f", "#7a5cd6",
     "#009aa6", "#c23b3b", "#8a7a1f"];
   const named = (i) => `#${rows[i].rank} ${rows[i].name}`;
+  const short = (value) => (value === null ? "-" : value.toPrecision(4));
   const hover = (i) => [
     named(i),
     ...data.params.map((p) => `${text(p.label)}: ${text(p.values[i])}`),
-    `${text(data.metric)}: ${rows[i].value === null ? "-" : rows[i].value.toPrecision(4)}`,
+    `${text(data.metric)}: ${short(rows[i].value)}`,
+    ...data.others.map((metric, k) => `${text(metric)}: ${short(rows[i].others[k])}`),
   ].join("<br>");
   const axis = (title, extra = {}) => ({
     title: { text: text(title) }, gridcolor: colour("grid"), linecolor: colour("line"),
@@ -184,12 +186,34 @@
         { xaxis: axis("epoch", { tickformat: "d" }), yaxis: axis(data.metric), hovermode: "closest" }];
     },
 
+    pareto() {
+      const picked = kept().filter((i) => rows[i].others[0] !== null);
+      const front = picked.filter((i) => rows[i].isFront)
+        .sort((a, b) => rows[a].value - rows[b].value || rows[a].others[0] - rows[b].others[0]);
+      const rest = picked.filter((i) => !rows[i].isFront);
+      const some = (list, extra) => ({
+        type: "scatter", x: list.map((i) => rows[i].value), y: list.map((i) => rows[i].others[0]),
+        text: list.map(hover), hovertemplate: "%{text}<extra></extra>", ...extra,
+      });
+      return [[
+        some(rest, { mode: "markers", name: "dominated", marker: { size: 7, color: colour("dim") } }),
+        some(front, {
+          mode: data.others.length === 1 ? "lines+markers" : "markers", name: "Pareto front",
+          marker: { size: 11, color: colour("accent") },
+          line: { color: colour("accent"), width: 1, dash: "dot" },
+        }),
+      ], { xaxis: axis(data.metric), yaxis: axis(data.others[0]), hovermode: "closest" }];
+    },
+
     parallel() {
       const picked = kept();
       const values = picked.map((i) => rows[i].value);
       const dims = [
         ...data.params.map((p) => ({ ...p, values: picked.map((i) => p.values[i]) })),
         { label: data.metric, isNumber: true, isLog: false, values },
+        ...data.others.map((label, k) => ({
+          label, isNumber: true, isLog: false, values: picked.map((i) => rows[i].others[k] ?? 0),
+        })),
       ];
       const scaled = dims.map(unit);
       const [low, high] = colourRange(values);
