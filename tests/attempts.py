@@ -10,18 +10,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper.host import fragments
 from sweeper.processes import worker
 from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 
-EMPTY_BYTES = 7  # of a fragment without a record
+WANDB_SECONDS = 120  # for its writer to bring to disk what the trial has logged
 
 
 @dataclass(frozen=True)
 class Channel:
     """Answers CONTINUE but where it is told otherwise."""
 
-    folder: Path
+    spec: TrialSpec
     kill_at: int
     stop_at: int
     pause_at: int
@@ -36,13 +37,13 @@ class Channel:
         return Decision.PAUSE if report.epoch == self.pause_at else Decision.CONTINUE
 
     def await_wandb(self) -> None:
-        """Wait for the first rows on disk: W&B's writer brings them every second."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            files = self.folder.glob("wandb/*/run-*.wandb")
-            if any(file.stat().st_size > EMPTY_BYTES for file in files):
+        """Wait until the rows of all epochs before this one are on disk."""
+        deadline = time.monotonic() + WANDB_SECONDS
+        while self.spec.wandb["mode"] != "none" and time.monotonic() < deadline:
+            found = fragments.find(Path(self.spec.folder))
+            rows = [row for fragment in found for row in fragment.rows]
+            if sum(self.spec.metric in row for row in rows) >= self.kill_at - 1:
                 return
-            time.sleep(0.05)
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def main() -> None:
         parser.add_argument(f"--{name}-at", type=int, default=0)
     args = parser.parse_args()
     spec = TrialSpec.from_json(args.spec.read_text())
-    channel = Channel(Path(spec.folder), args.kill_at, args.stop_at, args.pause_at)
+    channel = Channel(spec, args.kill_at, args.stop_at, args.pause_at)
     outcome = worker.run_trial(spec, channel)
     print(f"{outcome.event} {outcome.kind} {outcome.message}")
 

@@ -154,7 +154,32 @@ def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
     assert done.stderr.count("going on offline") == 1, done.stderr
     (fragment,) = fragments.find(Path(spec.folder))
     assert fragment.file.parent.name.startswith("offline-run-")
-    summary = inspect(fragment)["summary"]
+    found = inspect(fragment)
+    summary = found["summary"]
     assert isinstance(summary, dict)
     assert (summary["status"], summary["stop_reason"]) == ("pruned", "the scheduler")
+    assert found["exit_code"] == 0
+    assert_nowhere(Path(spec.folder), KEY)
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_is_a_failed_run_that_says_why(spec: TrialSpec) -> None:
+    project = STRANGERS / "loop"
+    failing = replace(
+        spec,
+        target="loop:train",
+        config=str(project / "conf" / "loop.yaml"),
+        project=str(project),
+        overrides=("behaviour=raise",),
+        metric="acc",
+    )
+    done = attempt(failing)
+    assert "failed error ValueError" in done.stdout, done.stdout + done.stderr
+    (fragment,) = fragments.find(Path(spec.folder))
+    found = inspect(fragment)
+    summary = found["summary"]
+    assert isinstance(summary, dict)
+    assert found["exit_code"] == 1
+    assert summary["status"] == "failed"
+    assert summary["stop_reason"].startswith("error: ValueError: row")
     assert_nowhere(Path(spec.folder), KEY)

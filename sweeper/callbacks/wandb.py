@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SERVER = "https://api.wandb.ai"
 PROBE_SECONDS = 3.0
-FLUSH_SECONDS = 4.0  # in which the writer of a killed start brings its rows to disk
+FLUSH_SECONDS = 15.0  # in which the writer of a killed start brings its rows to disk
 INIT_SECONDS = 30.0
 RETRIES = 8  # of one request; more would hold up the end of a trial in an outage
 
