@@ -16,6 +16,7 @@ from tests.e2e.harness import ROOT, Driver, driver, status, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
+KEY = "fedcba9876543210fedcba9876543210fedcba98"
 STRANGERS = ROOT / "tests" / "strangers"
 
 
@@ -105,8 +106,10 @@ def kill_a_trial(started: Driver) -> None:
 
 @pytest.mark.parametrize("name", sorted(PROJECTS))
 def test_a_project_is_swept_killed_resumed_and_ranked(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     stranger = PROJECTS[name]
     sweeps = tmp_path / "sweeps"
     before = files(STRANGERS / name)
@@ -129,6 +132,7 @@ def test_a_project_is_swept_killed_resumed_and_ranked(
     assert files(STRANGERS / name) == before
     _assert_wandb(sweeps / name, name, epochs)
     _assert_sync(sweeps, name)
+    _assert_key_is_nowhere(sweeps / name)
 
 
 def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
@@ -151,10 +155,22 @@ def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
 
 
 def _assert_sync(sweeps: Path, name: str) -> None:
-    """`sync` names every fragment, and ends with one message without a server."""
-    os.environ |= {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    """`sync` names every fragment in order, and says that the server is silent."""
     done = sweeper("sync", name, "--sweeps", sweeps)
     assert done.returncode == 2
     assert "does not answer" in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stdout.splitlines()) >= 4  # two trials, a resumed one, the sweep
+    lines = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert len(lines) >= 4  # two trials, a resumed one, the sweep
+    trials = [t["id"] for t in status(name, sweeps)["trials"]]
+    assert list(dict.fromkeys(run for run, _ in lines)) == [*trials, name]
+    for trial in trials:
+        folders = [folder for run, folder in lines if run == trial]
+        assert folders == sorted(folders)  # offline-run-DATE_TIME-ID
+
+
+def _assert_key_is_nowhere(folder: Path) -> None:
+    """Neither the journal nor a log nor W&B's files hold the API key."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert KEY.encode() not in path.read_bytes(), path
