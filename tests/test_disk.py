@@ -89,6 +89,32 @@ def test_a_full_disk_is_told_from_one_with_space(small: Path) -> None:
 
 
 @as_root
+@pytest.mark.parametrize("obstacle", ["full", "read-only"])
+def test_a_sweep_that_is_not_yet_there_waits_for_its_disk(
+    small: Path, obstacle: str
+) -> None:
+    folder = small / "sweeps" / "toy"
+    if obstacle == "full":
+        filler = fill(small)
+    else:
+        _mount("-o", "remount,ro", small)
+    told: list[str] = []
+    waiting = threading.Thread(target=disk.wait, args=(disk.made(folder), told.append))
+    waiting.start()
+    while not told:
+        time.sleep(0.01)
+    assert "nothing is lost" in told[0]
+    if obstacle == "full":
+        filler.unlink()
+    else:
+        _mount("-o", "remount,rw", small)
+    waiting.join(timeout=60)
+    assert told[1:] == [disk.GOING_ON]
+    folder.mkdir(parents=True)
+    assert disk.made(folder) == folder
+
+
+@as_root
 def test_a_line_waits_for_space_and_is_whole(
     small: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,6 +96,11 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
+def made(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
 def wait(folder: Path, tell: Callable[[str], None]) -> None:
     """Return once `folder` can be written to; `tell` hears of a pause and its end."""
     reason = problem(folder)

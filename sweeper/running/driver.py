@@ -63,9 +63,9 @@ def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
         SweeperError: an error that every trial meets.
     """
     paths = SweepPaths(plan.folder)
-    paths.folder.mkdir(parents=True, exist_ok=True)
     for folder in store.disks(plan.experiment, paths):
-        disk.wait(folder, display.event)
+        disk.wait(disk.made(folder), display.event)
+    paths.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         other = stack.enter_context(locks.hold(paths.lock))
         if other is not None:

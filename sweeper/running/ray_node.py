@@ -55,6 +55,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",  # 15 by default: trials would starve their journal
 }
 
 

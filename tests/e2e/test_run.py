@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.crash_kinds import CUTS, GOES_ON, INTERRUPTED, LOST_RAY
-from tests.e2e.harness import LOOP, driver, results, status, sweeper
+from tests.e2e.harness import LOOP, ROOT, driver, status, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -239,17 +239,63 @@ def test_a_misspelt_metric_ends_the_sweep_with_the_logged_names(
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_digits_end_with_the_same_values_after_a_kill(tmp_path: Path) -> None:
-    whole = ("experiments/digits.yaml", "name=whole", "wandb=none")
-    cut = ("experiments/digits.yaml", "name=cut", "wandb=none")
-    sweeps = ("--sweeps", tmp_path / "sweeps")
-    with driver(*whole, *sweeps, output=tmp_path / "whole") as first:
+DIGITS = """
+project: {project}
+config: conf/train.yaml
+overrides: [model=small_cnn, data=digits, trainer=cpu, trainer.max_epochs={epochs}]
+search_space: {{model.learning_rate: {rates}, data.batch_size: [128]}}
+objective: {{metric: val/acc_top1, mode: max}}
+resources: {{gpus: 0}}
+wandb: none
+"""
+
+
+def _by_rate(name: str, sweeps: Path) -> dict[float, dict[str, float]]:
+    """Objective by epoch of the trials that are not hidden, with all digits."""
+    trials = status(name, sweeps)["trials"]
+    return {t["params"]["model.learning_rate"]: t["epochs"] for t in trials}
+
+
+def test_digits_end_the_same_after_a_kill_and_then_extend_from_checkpoints(
+    tmp_path: Path,
+) -> None:
+    sweeps = tmp_path / "sweeps"
+
+    def write(name: str, *, rates: list[float], epochs: int) -> tuple[object, ...]:
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(DIGITS.format(project=ROOT, rates=rates, epochs=epochs))
+        return (file, "--sweeps", sweeps)
+
+    whole = write("whole", rates=[0.003, 0.001], epochs=3)
+    with driver(*whole, output=tmp_path / "out") as first:
         assert first.wait() == 0, first.output.read_text()
-    with driver(*cut, *sweeps, output=tmp_path / "cut") as second:
-        second.wait_for("epoch 2", count=2)
+    cut = write("cut", rates=[0.003, 0.001], epochs=3)
+    with driver(*cut, output=tmp_path / "out2") as second:
+        second.wait_for("epoch 2")
         second.kill()
         second.process.wait()
         second.assert_gone(within_seconds=5)
-    with driver(*cut, *sweeps, output=tmp_path / "again") as third:
+    with driver(*cut, output=tmp_path / "out3") as third:
         assert third.wait() == 0, third.output.read_text()
-    assert results("whole", tmp_path / "sweeps") == results("cut", tmp_path / "sweeps")
+    before = _by_rate("cut", sweeps)
+    assert before == _by_rate("whole", sweeps)
+
+    # The file is edited: a value goes, one comes, and epochs come.
+    write("cut", rates=[0.001, 0.01], epochs=6)
+    folders = {path.name for path in (sweeps / "cut" / "trials").iterdir()}
+    with driver(*cut, output=tmp_path / "out4") as fourth:
+        assert fourth.wait() == 0, fourth.output.read_text()
+    after = _by_rate("cut", sweeps)
+    assert {rate: list(epochs) for rate, epochs in after.items()} == {
+        0.001: list("123456"),
+        0.01: list("123456"),
+    }
+    told = fourth.output.read_text()
+    assert told.count(" epoch ") == 3 + 6, told  # only the new work
+    assert after[0.001].items() > before[0.001].items()
+    shown = status("cut", sweeps)
+    (kept,) = folders & {trial["id"] for trial in shown["trials"]}
+    assert set(shown["hidden"]) == folders - {kept}
+    trial = sweeps / "cut" / "trials" / kept
+    assert "Restored all states from the checkpoint" in (trial / "log.txt").read_text()
+    assert folders < {path.name for path in trial.parent.iterdir()}  # none deleted
