@@ -184,6 +184,17 @@ def test_the_guard_finds_how_many_trials_a_bucket_of_tokens_is_worth(
     assert {row.user_attrs["demand"]["gpus"] for row in rows[-10:]} == {1 / best}
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband"])
+def test_a_simulated_sweep_repeats_itself(tmp_path: Path, scheduler: str) -> None:
+    models = {SMALL: Model(peak_bytes=_peak(4), epochs=9)}
+    keys = {"scheduler": scheduler, "objective": {"metric": "acc", "mode": "min"}}
+    first, second = (
+        _simulate(tmp_path, models, cards=1, trials_each=20, **keys) for _ in range(2)
+    )
+    assert first == second
+    assert first.epochs < 20 * 9
+
+
 @pytest.mark.slow
 def test_a_thousand_trials_on_64_cards(tmp_path: Path) -> None:
     models = MIXES["quarters, halves and whole cards"]

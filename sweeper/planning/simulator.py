@@ -133,6 +133,7 @@ class Simulator:
             clock=lambda: self.now,
             study=optuna.create_study(
                 storage=InMemoryStorage(),
+                study_name=experiment.name,  # Hyperband's brackets are drawn by it
                 directions=directions(experiment.objectives),
             ),
         )
