@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper import cli
+from sweeper.commands import init
 from sweeper.definition import experiment
 from sweeper.project.compose import Composer
 from sweeper.project.survey import MAX_PYTHON_FILES, survey
@@ -84,3 +85,58 @@ def test_a_folder_without_hydra_says_what_is_missing(
     output = tmp_path / "first.yaml"
     assert cli.main(["init", str(tmp_path), "-o", str(output)]) == 2
     assert "@hydra.main" in capsys.readouterr().err
+
+
+TRAIN = """
+import hydra
+import lightning as L
+
+OPTIONS = {"version_base": "1.3", "config_path": str(ROOT / "configs"), **OTHERS}
+PARAMS = {"config_path": str(ROOT / "configs"), "config_name": "train.yaml"}
+
+
+@hydra.main(**PARAMS)
+def main(cfg):
+    logger.log({"val/real pictures": 1})
+    self.log("val/fid", 0.1)
+"""
+FILES = {
+    "src/train.py": TRAIN,
+    "configs/eval.yaml": "defaults: [_self_]\nckpt: ???\n",
+    "configs/train.yaml": "defaults:\n  - model: ???\n  - experiment: ???\n"
+    "  - _self_\nckpt: ???\nloaders: {test: {batch_size: 8}, train: {batch_size: 4}}\n",
+    "configs/model/net.yaml": "optimizer: {lr: 0.01}\n",
+    "configs/experiment/first.yaml": "# @package _global_\ndefaults:\n"
+    "  - override /model: net\nmax_epochs: 20\n",
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_what_a_config_cannot_do_without_is_chosen(tmp_path: Path) -> None:
+    found = survey(write(tmp_path, FILES))
+    assert (found.target, found.config) == ("src.train:main", "configs/train.yaml")
+    assert found.needed == ("experiment=first",)  # which chooses the model
+    assert found.first(["lr"], float) == "model.optimizer.lr"
+    assert found.first(["batch_size"], int) == "loaders.train.batch_size"
+    assert found.objective == ("val/fid", "min")
+    text = init.first_experiment(tmp_path, found)
+    assert "overrides: [experiment=first, max_epochs=3]" in text
+    assert "has to be set, too: ckpt" in text
+    assert "sweeper.report" not in text
+
+
+def test_a_program_of_hydra_zen_is_a_target(tmp_path: Path) -> None:
+    package = "src/pack/"
+    main = "zen(train).hydra_main(config_path=None, config_name='config')\n"
+    files = {f"{package}__init__.py": "", f"{package}train.py": main}
+    found = survey(write(tmp_path, files))
+    assert (found.target, found.config) == ("[python, -m, pack.train]", "config")
+    text = init.first_experiment(tmp_path, found)
+    assert "has to call sweeper.report" in text
+    assert "{metric: val/loss, mode: min}" in text

@@ -55,8 +55,16 @@ def first_experiment(project: Path, found: "Survey") -> str:
         f"target: {found.target or 'my_module:main'}",
         f"config: {found.config}",
     ]
+    if not found.has_lightning:
+        lines.append(
+            "# No Lightning: its loop has to call sweeper.report, docs/trial.md"
+        )
     epochs = found.first(EPOCHS, int)
-    lines.append(f"overrides: [{f'{epochs}=3' if epochs else ''}]  # short, at first")
+    short = [*found.needed, *([f"{epochs}=3"] if epochs else [])]
+    lines.append(f"overrides: [{', '.join(short)}]  # short, at first")
+    missing = [key for key, value in found.keys.items() if value == "???"]
+    if missing:
+        lines.append(f"# has to be set, too: {', '.join(missing)}")
     lines.append("search_space:")
     start = len(lines)
     for group in MODELS:

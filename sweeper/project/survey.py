@@ -4,6 +4,7 @@ It guesses; the experiment file that `init` writes from it is for the user to re
 """
 
 import ast
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,9 @@ from pathlib import Path
 import yaml
 
 from sweeper.definition import sources
+from sweeper.errors import ConfigError
+from sweeper.project import mains
+from sweeper.project.compose import Composer, to_plain
 
 SKIPPED = {
     *("site-packages", "node_modules", "outputs", "multirun", "wandb"),
@@ -39,6 +43,8 @@ class Survey:
         groups: config groups with their options.
         keys: dotted keys of the config tree with their values, those that every
             choice of groups could have.
+        needed: overrides without which the config does not compose.
+        has_lightning: whether anything of it imports Lightning, or sweeper.
         metrics: names that the code logs, as far as they are written out.
         watched: those that its callbacks monitor.
     """
@@ -47,6 +53,8 @@ class Survey:
     config: str = ""
     groups: Mapping[str, tuple[str, ...]]
     keys: Mapping[str, object]
+    needed: tuple[str, ...] = ()
+    has_lightning: bool = True
     metrics: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
 
@@ -59,31 +67,36 @@ class Survey:
             and isinstance(value, kind)
             and not isinstance(value, bool)
         ]
-        return min(found, key=lambda key: (key.count("."), key), default="")
+        return min(found, key=_prominence, default="")
 
     @property
     def objective(self) -> tuple[str, str]:
         """The metric to rank by, and its mode; validation before training."""
         ranked = sorted(self.watched or self.metrics, key=_promise)
         metric = ranked[0] if ranked else ""
-        return metric, "min" if LOWER_IS_BETTER.search(metric.lower()) else "max"
+        is_low = not metric or LOWER_IS_BETTER.search(metric.lower())
+        return metric, "min" if is_low else "max"
 
 
 def survey(project: Path) -> Survey:
     """Look through a project's folder."""
     trees = dict(_python_files(project))
-    found = sorted(_mains(trees, project), key=lambda main: _likely(main[0]))
-    for target, config in found:
-        if (project / config).is_file():
-            return _survey(project, trees, target=target, config=config)
+    found = sorted(mains.mains(trees, project), key=lambda main: _likely(main.target))
+    for main in found:
+        if (project / main.config).is_file():
+            return _survey(project, trees, target=main.target, config=main.config)
+    for main in found:
+        if main.target.startswith("["):  # its config is registered, not a file
+            return _survey(project, trees, target=main.target, config=main.config)
     configs = [
-        path
-        for folder in ("conf", "configs", "config", ".")
-        for path in sorted((project / folder).glob("*.yaml"))
+        str(path.relative_to(project))
+        for folder in mains.FOLDERS
+        for path in (project / folder).glob("*.yaml")
         if "defaults:" in path.read_text(errors="replace")
     ]
-    config = str(configs[0].relative_to(project)) if configs else ""
-    return _survey(project, trees, target=found[0][0] if found else "", config=config)
+    target = found[0].target if found else ""
+    config = min(configs, key=_likely, default="")
+    return _survey(project, trees, target=target, config=config)
 
 
 def _likely(target: str) -> tuple[bool, int, str]:
@@ -95,16 +108,21 @@ def _survey(
     project: Path, trees: Mapping[Path, ast.Module], *, target: str, config: str
 ) -> Survey:
     folder = (project / config).parent
-    reached = sources.reached(target, project) if target else {}
+    is_file = (project / config).is_file()
+    needed, keys = _composed(project, config) if is_file else ((), {})
+    plain = target.strip("[]").replace(",", "")
+    reached = sources.reached(plain, project) if target else {}
     # A target that instantiates by config reaches little: then all files count.
     written = _metrics(reached.values()) or _metrics(trees.values())
-    watched = _monitors(folder, trees.values()) if config else ()
+    watched = _monitors(folder, trees.values()) if is_file else ()
     metrics = tuple(dict.fromkeys([*watched, *written]))
     return Survey(
         target=target,
         config=config,
-        groups=_groups(folder) if config else {},
-        keys=_keys(project / config) if config else {},
+        groups=_groups(folder) if is_file else {},
+        keys=keys,
+        needed=needed,
+        has_lightning=any(map(_uses_lightning, trees.values())),
         metrics=metrics,
         watched=watched,
     )
@@ -127,38 +145,6 @@ def _files(folder: Path, suffix: str, skipped: Collection[str] = ()) -> Iterator
         yield from (Path(root, name) for name in sorted(names) if name.endswith(suffix))
 
 
-def _mains(
-    trees: Mapping[Path, ast.Module], project: Path
-) -> Iterator[tuple[str, str]]:
-    """Functions under @hydra.main: target, and primary config."""
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.FunctionDef):
-                continue
-            for mark in node.decorator_list:
-                if isinstance(mark, ast.Call) and ast.unparse(mark.func) in (
-                    "hydra.main",
-                    "main",
-                ):
-                    yield _main(path, node.name, mark, project)
-
-
-def _main(path: Path, name: str, mark: ast.Call, project: Path) -> tuple[str, str]:
-    given = dict(zip(("config_path", "config_name"), mark.args, strict=False))
-    given |= {word.arg: word.value for word in mark.keywords if word.arg}
-    texts = {
-        key: node.value
-        for key, node in given.items()
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    module = ".".join(path.relative_to(project).with_suffix("").parts)
-    folder = path.parent / texts.get("config_path", ".")
-    file = folder / f"{texts.get('config_name', 'config').removesuffix('.yaml')}.yaml"
-    inside = file.resolve().is_relative_to(project.resolve())
-    relative = file.resolve().relative_to(project.resolve()) if inside else file
-    return f"{module}:{name}", str(relative)
-
-
 def _groups(folder: Path) -> dict[str, tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
     for path in _files(folder, ".yaml"):
@@ -172,14 +158,44 @@ def _keys(config: Path) -> dict[str, object]:
     """Keys of the primary config and of the group files that its defaults choose."""
     data = _load(config)
     found = dict(_flat(data, ""))
-    defaults = data.get("defaults", [])
-    for entry in defaults if isinstance(defaults, list) else []:
+    for group, name in _defaults(data):
+        path = config.parent / group.lstrip("/") / f"{name}.yaml"
+        found |= _flat(_load(path), f"{group.replace('/', '.')}.")
+    return found
+
+
+def _defaults(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Groups of a defaults list with the options that it chooses."""
+    entries = data.get("defaults", [])
+    for entry in entries if isinstance(entries, list) else []:
         for group, name in entry.items() if isinstance(entry, dict) else ():
             group = str(group).removeprefix("override ").removeprefix("optional ")
             if isinstance(name, str) and not group.startswith("hydra"):
-                path = config.parent / group.lstrip("/") / f"{name}.yaml"
-                found |= _flat(_load(path), f"{group.replace('/', '.')}.")
-    return found
+                yield group, name
+
+
+def _composed(project: Path, config: str) -> tuple[tuple[str, ...], dict[str, object]]:
+    """Overrides that the config cannot do without, and the keys that it has then.
+
+    Where Hydra cannot compose it here, the keys of its files.
+    """
+    composer = Composer(project / config, project)
+    groups = composer.groups()
+    needed = [
+        f"{group}={groups[group][0]}"
+        for group, name in _defaults(_load(project / config))
+        if name == "???" and group in groups
+    ]
+    for word in list(needed):  # an experiment's file may choose the others
+        fewer = [other for other in needed if other != word]
+        with contextlib.suppress(ConfigError):
+            composer.compose(fewer)
+            needed = fewer
+    try:
+        keys = dict(_flat(to_plain(composer.compose(needed)), ""))
+    except ConfigError:
+        keys = _keys(project / config)
+    return tuple(needed), keys
 
 
 def _load(path: Path) -> dict[str, object]:
@@ -249,10 +265,30 @@ def _logged(node: ast.Call) -> Iterator[str]:
             return
 
 
-def _promise(metric: str) -> tuple[bool, bool, bool, str]:
-    """Sorts what a project is ranked by to the front."""
+def _prominence(key: str) -> tuple[bool, int, str]:
+    """Sorts keys: those of training first, the shortest first."""
+    return bool(re.search(r"\b(val|valid|test|eval|predict)", key)), key.count("."), key
+
+
+def _uses_lightning(tree: ast.Module) -> bool:
+    names = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    ]
+    return any(re.match(r"((pytorch_)?lightning|sweeper)\b", name) for name in names)
+
+
+def _promise(metric: str) -> tuple[bool, bool, bool, bool, str]:
+    """Sorts what a project is ranked by to the front; a picture has spaces."""
     name = metric.lower()
     return (
+        " " in name,
         "val" not in name,
         "best" in name,
         bool(LOWER_IS_BETTER.search(name)),
