@@ -196,6 +196,30 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A condition that does more than compare": _plan(
         SPACE + OBJECTIVE + "where: \"open('x') == 1\"\n"
     ),
+    "A condition that reads what stands below": _plan(
+        "search_space:\n"
+        "  model.focal_gamma: {when: model.loss == focal, values: [1, 2]}\n"
+        "  model.loss: [cross_entropy, focal]\n" + OBJECTIVE
+    ),
+    "A condition that never holds": _plan(
+        "search_space:\n"
+        "  model.loss: [cross_entropy, focal]\n"
+        "  model.focal_gamma: {when: model.loss == 'foca', values: [1, 2]}\n"
+        + OBJECTIVE
+    ),
+    "A point with a parameter that it cannot have": _plan(
+        "search_space:\n"
+        "  model.loss: [cross_entropy, focal]\n"
+        "  model.focal_gamma: {when: model.loss == focal, values: [1, 2]}\n"
+        "baseline: {model.loss: cross_entropy, model.focal_gamma: 1}\n" + OBJECTIVE
+    ),
+    "Several objectives where one is needed": _plan(
+        SPACE
+        + "objective:\n"
+        + "  - {metric: val/acc_top1, mode: max}\n"
+        + "  - {metric: model/parameters, mode: min}\n"
+        + "scheduler: asha\n"
+    ),
     "A zip of unequal lengths": _plan(
         "search_space:\n  pair: zip(model.learning_rate=choice(1e-3, 1e-4), "
         "data.batch_size=choice(8, 16, 32))\n" + OBJECTIVE

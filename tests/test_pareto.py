@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sweeper import cli, load_sweep
+from sweeper.callbacks import ActiveTrial
 from sweeper.definition.experiment import changes, dump, load
-from sweeper.errors import ExperimentError, SweeperError
-from sweeper.reports import Report
+from sweeper.errors import ExperimentError, MetricError, SweeperError
+from sweeper.reports import Measured, Report
 from sweeper.scheduling import repair
+from sweeper.scheduling.journal import Journal
+from sweeper.search_space import space
 from sweeper.statistics import leaderboard, pareto, verdict
 from sweeper.stop import Stop
 from sweeper.storage import export, store
-from sweeper.trial import State, Sweep
+from sweeper.trial import Decision, State, Sweep
 from sweeper.views import live, phases, ranking, sweep_run, tables
-from tests.helpers import make_experiment, open_journal
+from tests.helpers import LAUNCH, make_experiment, open_journal
 
 TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]
 # x: 1 is good and large, 2 between, 3 small; 4 is worse than 2 in both.
@@ -205,6 +208,37 @@ def test_a_lost_journal_is_rebuilt_with_every_objective(tmp_path: Path) -> None:
     assert len(found.recovered) == 4
     again = store.Reader(sweep.experiment, sweep.folder).sweep()
     assert [(t.id, t.values, t.others) for t in again.trials] == before
+
+
+def test_an_objective_that_is_not_measured_is_told(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path, **KEYS)
+    assert journal.claim("a") is not None
+    said: list[tuple[float, ...]] = []
+
+    def send(measured: Measured, values: tuple[float, ...]) -> Decision:
+        said.append(values)
+        return Decision.CONTINUE
+
+    trial = ActiveTrial(spec=journal.start("a"), send=send)
+    trial.paths.folder.mkdir(parents=True, exist_ok=True)
+    trial.report(Measured(epoch=1, metrics={"size": 3.0, "loss": 9.0, "acc": 0.5}))
+    trial.report(Measured(epoch=2, metrics={}))
+    assert said == [(0.5, 3.0), ()]
+    with pytest.raises(
+        MetricError, match=r"'size' is not logged .* did you mean 'siz'"
+    ):
+        trial.report(Measured(epoch=3, metrics={"acc": 0.5, "siz": 3.0}))
+
+
+def test_another_sweep_of_two_objectives_is_history(tmp_path: Path) -> None:
+    _run(tmp_path)
+    keys = {**KEYS, "name": "next", "warm_start": "toy", "search": "tpe"}
+    loaded = make_experiment(tmp_path, **keys)
+    folder = tmp_path / "sweeps" / "next"
+    journal = Journal(loaded, space.parse(loaded, {}), folder, LAUNCH)
+    assert journal.claim("a") is not None
+    points = journal._study.user_attrs["warm_start"]["points"]
+    assert [1.32, 32.0] in [point["values"] for point in points]
 
 
 # ---- the file

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import fragments
+from sweeper.host import fragments, metrics_file
+from sweeper.host.paths import TrialPaths
 from sweeper.trial import TrialSpec, trial_id
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +149,11 @@ def _assert_described(spec: TrialSpec, found: Mapping[str, object]) -> None:
 def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
     spec: TrialSpec,
 ) -> None:
-    online = replace(spec, wandb={**spec.wandb, "mode": "online"})
+    online = replace(
+        spec,
+        wandb={**spec.wandb, "mode": "online"},
+        more_metrics=("train/loss_step",),  # a second objective
+    )
     done = attempt(online, "--stop-at", "2", WANDB_BASE_URL="http://127.0.0.1:9")
     assert "finished" in done.stdout, done.stdout + done.stderr
     assert done.stderr.count("going on offline") == 1, done.stderr
@@ -160,6 +165,9 @@ def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
     assert (summary["status"], summary["stop_reason"]) == ("pruned", "the scheduler")
     assert found["exit_code"] == 0
     assert_nowhere(Path(spec.folder), KEY)
+    measured = metrics_file.epochs(TrialPaths(Path(spec.folder)).metrics)
+    of_best = measured[summary["best/epoch"]]["train/loss_step"]
+    assert summary["best/train/loss_step"] == of_best
 
 
 @pytest.mark.slow
