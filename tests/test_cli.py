@@ -128,4 +128,5 @@ def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
         timeout=120,
     )
     heavy = {"torch", "lightning", "plotly", "ray", "pandas", "matplotlib", "wandb"}
+    heavy |= {"sqlalchemy", "hydra", "omegaconf"}
     assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))

@@ -5,12 +5,15 @@ It looks at names and values of parameters only, never at a config or a model.
 
 import itertools
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import Space
 from sweeper.trial import Params, Value
+
+if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read
+    from sweeper.search_space.parameter import Parameter
+    from sweeper.search_space.space import Space
 
 # Last parts of names whose value, once it is not zero, changes no tensor's shape.
 LEARNING = frozenset(
@@ -27,7 +30,7 @@ BATCH = frozenset(["batch_size", "train_batch_size", "per_device_batch_size"])
 MAX_KEYS = 64  # predicted for one sweep
 
 
-def memory_key(params: Params, *, space: Space) -> str:
+def memory_key(params: Params, *, space: "Space") -> str:
     """The name of all trials that take the memory of this one.
 
     A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
@@ -53,7 +56,7 @@ def label(name: str) -> str:
     return name.lstrip("+").rpartition(".")[2]
 
 
-def _relevant(parameter: Parameter, value: Value) -> str:
+def _relevant(parameter: "Parameter", value: Value) -> str:
     distribution = parameter.distribution
     is_learning = label(parameter.name) in LEARNING
     if isinstance(distribution, FloatDistribution):
@@ -85,7 +88,7 @@ def family(key: str) -> tuple[str, int]:
     return rest, int(size) if size.isdigit() else 0
 
 
-def examples(space: Space) -> Mapping[str, Params]:
+def examples(space: "Space") -> Mapping[str, Params]:
     """A point for each key, the one that takes the most; at most `MAX_KEYS`.
 
     Integers of an interval stand at its upper end.
@@ -98,7 +101,7 @@ def examples(space: Space) -> Mapping[str, Params]:
     return dict(list(found.items())[:MAX_KEYS])
 
 
-def _values(parameter: Parameter) -> list[Value]:
+def _values(parameter: "Parameter") -> list[Value]:
     """A value of the parameter for each way that it can matter."""
     distribution = parameter.distribution
     if isinstance(distribution, IntDistribution | FloatDistribution):

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError
 from sweeper.host.paths import SweepPaths, TrialPaths, atomic_write
-from sweeper.storage import attributes, database, records, result, store
+from sweeper.storage import attributes, database, rdb, records, result, store
 from sweeper.storage.rows import QUEUED_AFTER, Rows
 
 
@@ -76,7 +76,7 @@ def _set_aside(
     try:
         study = store.open_study(experiment, paths)
         study.get_trials(deepcopy=False)
-    except (JournalError, *database.UNREADABLE) as error:
+    except (JournalError, *rdb.UNREADABLE) as error:
         file = database.file(str(experiment.storage), paths.folder)
         if not file.is_file():
             raise JournalError(

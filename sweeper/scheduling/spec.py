@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
 
@@ -12,15 +13,17 @@ from sweeper.cards import ladder, packing
 from sweeper.definition.experiment import Experiment
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.scheduling.launch import Launch
-from sweeper.search_space.space import Space
 from sweeper.statistics.leaderboard import labels
 from sweeper.storage.export import value_cell
 from sweeper.trial import Demand, Params, TrialSpec
 
+if TYPE_CHECKING:  # Hydra's grammar, which `best` does not read
+    from sweeper.search_space.space import Space
+
 
 def make_spec(
     experiment: Experiment,
-    space: Space,
+    space: "Space",
     launch: Launch,
     row: FrozenTrial,
     *,

@@ -11,7 +11,6 @@ from dataclasses import replace
 from sweeper import lineage
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
-from sweeper.search_space import grammar
 from sweeper.statistics import comparison, finalists, intervals, pareto
 from sweeper.statistics.standing import Row, Score, answers, found, found_all
 from sweeper.trial import Params, Sweep, Trial, Value, canonical
@@ -219,6 +218,8 @@ def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:
 
 def _is_same(value: Value, given: object) -> bool:
     if isinstance(given, list | tuple | dict):
+        from sweeper.search_space import grammar  # Hydra's: of mappings and lists only
+
         return value == grammar.to_text(given)
     if type(given) is int and isinstance(value, str):
         return value == str(given)

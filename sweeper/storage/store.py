@@ -21,7 +21,6 @@ from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
 from sweeper.host import examples, locks
 from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
-from sweeper.search.samplers import directions
 from sweeper.storage import attributes, database, records
 from sweeper.trial import Sweep, Trial
 
@@ -41,7 +40,9 @@ def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sweep.storage is None:
         return records.open_file(paths.journal)
-    return database.open_url(sweep.storage, paths.folder)
+    from sweeper.storage import rdb
+
+    return rdb.open_url(sweep.storage, paths.folder)
 
 
 def study_name(sweep: Experiment, paths: SweepPaths, found: BaseStorage) -> str:
@@ -68,6 +69,8 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     Only under the sweep's lock: a record that a kill cut in half is dropped first,
     since Optuna would glue the next record to it and never open the file again.
     """
+    from sweeper.search.samplers import directions  # Hydra's grammar: not to read
+
     paths.folder.mkdir(parents=True, exist_ok=True)
     if sweep.storage is None:
         drop_torn_tail(paths.journal)
