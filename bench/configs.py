@@ -11,7 +11,6 @@ from pathlib import Path
 
 import yaml
 
-from bench import reasons
 from bench.page import ROOT, Goal, Section, table
 
 POINTS = 10_000
@@ -128,7 +127,6 @@ def section(count: int) -> Section:
         value=median["plan"],
         limit=5,
         unit="s",
-        reason=reasons.PLAN,
     )
     return Section(
         title="Configs",

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import reasons
 from bench.page import Goal, Section, table
 
 NUM_IMAGES, SIZE, CLASSES = 2000, 64, 10
@@ -179,7 +178,6 @@ def section(rounds: int) -> Section:
         value=statistics.median(mine / theirs for mine, theirs in pairs),
         limit=20,
         is_floor=True,
-        reason=reasons.IMAGES,
     )
     head = ["images a second in sum", *(f"{trials} trials" for trials in TRIALS)]
     return Section(

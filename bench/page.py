@@ -87,7 +87,9 @@ def body(about: str, note: str, sections: Sequence[Section]) -> str:
     missed = [goal for goal in goals if not goal.is_met]
     if missed:
         lines += ["", "Why those that are missed are:", ""]
-        reasons = [f"- {goal.text}: {goal.reason or 'not known'}" for goal in missed]
+        reasons = [
+            f"- {goal.text}: {goal.reason or 'not profiled yet'}" for goal in missed
+        ]
         lines += reasons
     for section in sections:
         lines += ["", f"### {section.title}", "", *section.lines]

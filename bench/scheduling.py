@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import reasons
 from bench.clocks import REPORTS, now, row, since
 from bench.page import MIB, Goal, Section, table
 from bench.whole import ray_tune, sweeper_run
@@ -191,27 +190,23 @@ def goals(found: Found) -> list[Goal]:
             value=median(found, mine, 1000, "wall_ms"),
             limit=3,
             unit="ms",
-            reason=reasons.RESULT,
         ),
         Goal(
             text="a result at 10,000 trials beside one at 1,000, CPU",
             value=flat,
             limit=1.3,
-            reason=reasons.FLAT,
         ),
         Goal(
             text="resume of 10,000 finished trials",
             value=median(found, mine, 10_000, "resume_seconds"),
             limit=3,
             unit="s",
-            reason=reasons.RESUME,
         ),
         Goal(
             text="memory of the journal's process at 10,000 trials",
             value=memory,
             limit=512,
             unit="MiB",
-            reason=reasons.DRIVER,
         ),
     ]
 

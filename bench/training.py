@@ -11,7 +11,6 @@ import tempfile
 import time
 from typing import Any
 
-from bench import reasons
 from bench.page import ROOT, Goal, Section, table
 
 SIZE, BATCH, CLASSES = 64, 64, 42
@@ -183,14 +182,12 @@ def section(rounds: int) -> Section:
             value=gain,
             limit=1.5,
             is_floor=True,
-            reason=reasons.STEP,
         ),
         Goal(
             text=f"checkpoint, of an epoch of {EPOCH_IMAGES} images",
             value=share,
             limit=3,
             unit="%",
-            reason=reasons.CHECKPOINT,
         ),
     ]
     return Section(title="Training", lines=lines, goals=goals)
