@@ -17,102 +17,104 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
 
 
+class _Hooks:
+    """What a reporter does, whichever package's callback it is."""
+
+    def __init__(self, trial: ActiveTrial) -> None:
+        self._trial = trial
+        self._is_validated = False
+        self._answers = Answers()
+        self._stepped: int | None = None  # the loggers' step that a fit resumes at
+
+    def on_validation_start(self, trainer: "Trainer", _: "LightningModule") -> None:
+        self._answers = Answers()
+
+    def on_validation_batch_end(
+        self,
+        trainer: "Trainer",
+        _: "LightningModule",
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if trainer.world_size == 1 and dataloader_idx == 0:
+            self._answers.add(outputs)
+
+    def on_load_checkpoint(
+        self, trainer: "Trainer", _: "LightningModule", checkpoint: dict[str, Any]
+    ) -> None:
+        fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
+        batches = fit_loop.get("epoch_loop.batch_progress", {}).get("current", {})
+        if trainer.state.fn == "fit" and batches.get("ready") == 0:
+            state = fit_loop["epoch_loop.state_dict"]
+            self._stepped = state["_batches_that_stepped"]
+
+    def on_train_epoch_start(self, trainer: "Trainer", _: "LightningModule") -> None:
+        # Where an epoch ends with a validation, the first round of the resumed one
+        # runs no batch, and counts (Lightning 2.6).
+        fit_loop: Any = trainer.fit_loop
+        loop = fit_loop.epoch_loop
+        if self._stepped is not None and loop.restarting:
+            is_counted = loop._should_check_val_fx(fit_loop._data_fetcher)
+            loop._batches_that_stepped = self._stepped - is_counted
+
+    def on_train_batch_start(
+        self, trainer: "Trainer", _: "LightningModule", batch: Any, batch_idx: int
+    ) -> None:
+        if self._stepped is not None:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
+            self._stepped = None
+
+    def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
+        if self._trial.spec.max_batches:
+            limit_batches(trainer, self._trial.spec.max_batches)
+        if self._trial.run is not None and stage == "fit":
+            names = {type(logger).__name__ for logger in trainer.loggers}
+            self._trial.run.use_trainer(has_logger="WandbLogger" in names)
+
+    def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
+        is_fitting = trainer.state.fn == "fit"
+        self._is_validated = is_fitting and not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
+        epoch = trainer.current_epoch + 1
+        metrics: dict[str, float] = {}
+        if self._is_validated or _is_logged_in_training(
+            trainer, self._trial.spec.metric
+        ):
+            metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self._is_validated = False
+        if trainer.is_global_zero:
+            # What Lightning's loggers call the step of this epoch's metrics.
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+            known = self._answers if metrics else Answers()
+            measured = Measured(
+                epoch=epoch,
+                metrics=metrics,
+                step=step,
+                correct=known.correct(),
+                order=known.order(),
+            )
+            decision = self._trial.report(measured)
+            if decision is Decision.STOP:
+                trainer.should_stop = True
+
+
 def make(package: str, trial: ActiveTrial) -> "Callback":
     """The reporter of `trial` as a callback of one Lightning package.
+
+    It is a `Checkpoint` by type only: those run after the module's own hooks. In
+    on_train_epoch_end Lightning calls plain callbacks before the module, whose hook may
+    still log the objective.
 
     Args:
         package: "lightning.pytorch" or "pytorch_lightning".
         trial: where reports go and decisions come from.
     """
     base: type[Callback] = importlib.import_module(f"{package}.callbacks").Checkpoint
-
-    class Reporter(base):  # type: ignore[misc, valid-type]  # a base known at run time
-        """A `Checkpoint` by type only: those run after the module's own hooks.
-
-        In on_train_epoch_end Lightning calls plain callbacks before the module,
-        whose hook may still log the objective.
-        """
-
-        def __init__(self) -> None:
-            self._is_validated = False
-            self._answers = Answers()
-            self._stepped: int | None = None  # the loggers' step that a fit resumes at
-
-        def on_validation_start(self, trainer: "Trainer", _: "LightningModule") -> None:
-            self._answers = Answers()
-
-        def on_validation_batch_end(
-            self,
-            trainer: "Trainer",
-            _: "LightningModule",
-            outputs: object,
-            batch: object,
-            batch_idx: int,
-            dataloader_idx: int = 0,
-        ) -> None:
-            if trainer.world_size == 1 and dataloader_idx == 0:
-                self._answers.add(outputs)
-
-        def on_load_checkpoint(
-            self, trainer: "Trainer", _: "LightningModule", checkpoint: dict[str, Any]
-        ) -> None:
-            fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
-            batches = fit_loop.get("epoch_loop.batch_progress", {}).get("current", {})
-            if trainer.state.fn == "fit" and batches.get("ready") == 0:
-                state = fit_loop["epoch_loop.state_dict"]
-                self._stepped = state["_batches_that_stepped"]
-
-        def on_train_epoch_start(
-            self, trainer: "Trainer", _: "LightningModule"
-        ) -> None:
-            # Where an epoch ends with a validation, the first round of the resumed one
-            # runs no batch, and counts (Lightning 2.6).
-            fit_loop: Any = trainer.fit_loop
-            loop = fit_loop.epoch_loop
-            if self._stepped is not None and loop.restarting:
-                is_counted = loop._should_check_val_fx(fit_loop._data_fetcher)
-                loop._batches_that_stepped = self._stepped - is_counted
-
-        def on_train_batch_start(
-            self, trainer: "Trainer", _: "LightningModule", batch: Any, batch_idx: int
-        ) -> None:
-            if self._stepped is not None:
-                trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
-                self._stepped = None
-
-        def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
-            if trial.spec.max_batches:
-                limit_batches(trainer, trial.spec.max_batches)
-            if trial.run is not None and stage == "fit":
-                names = {type(logger).__name__ for logger in trainer.loggers}
-                trial.run.use_trainer(has_logger="WandbLogger" in names)
-
-        def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
-            is_fitting = trainer.state.fn == "fit"
-            self._is_validated = is_fitting and not trainer.sanity_checking
-
-        def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
-            epoch = trainer.current_epoch + 1
-            metrics: dict[str, float] = {}
-            if self._is_validated or _is_logged_in_training(trainer, trial.spec.metric):
-                metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
-            self._is_validated = False
-            if trainer.is_global_zero:
-                # What Lightning's loggers call the step of this epoch's metrics.
-                step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
-                known = self._answers if metrics else Answers()
-                measured = Measured(
-                    epoch=epoch,
-                    metrics=metrics,
-                    step=step,
-                    correct=known.correct(),
-                    order=known.order(),
-                )
-                decision = trial.report(measured)
-                if decision is Decision.STOP:
-                    trainer.should_stop = True
-
-    return Reporter()
+    reporter: Callback = type("Reporter", (_Hooks, base), {})(trial)
+    return reporter
 
 
 def _is_logged_in_training(trainer: "Trainer", metric: str) -> bool:
