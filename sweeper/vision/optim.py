@@ -32,10 +32,12 @@ def parameter_groups(
 def may_fuse(precision: str) -> bool:
     """Whether a step in one kernel fits: Lightning clips no gradients it unscales.
 
-    >>> may_fuse("bf16-mixed"), may_fuse("16-mixed")
-    (True, False)
+    Lightning asks that of every mixed precision, whether it scales or not.
+
+    >>> may_fuse("32-true"), may_fuse("bf16-mixed"), may_fuse("16-mixed")
+    (True, False, False)
     """
-    return precision != "16-mixed"
+    return not precision.endswith("-mixed")
 
 
 def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int) -> float:

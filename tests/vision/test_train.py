@@ -78,6 +78,14 @@ def test_the_same_command_goes_on_from_the_last_checkpoint(tmp_path):
     assert _progress(output) == (2, 10)
 
 
+@pytest.mark.slow
+def test_a_mixed_precision_trains_with_clipped_gradients(tmp_path):
+    limit = "+trainer.limit_train_batches=3"
+    mixed = ("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0")
+    output = fit(tmp_path, "trainer.max_epochs=1", "transforms=none", limit, *mixed)
+    assert _progress(output) == (1, 3)
+
+
 def _progress(output: Path) -> tuple[int, int]:
     """Epochs and steps of the last checkpoint, read as torch reads by default."""
     state = torch.load(output / "checkpoints" / "last.ckpt", weights_only=True)
