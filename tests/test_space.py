@@ -484,6 +484,13 @@ def test_equal_points_of_two_spaces_are_one(make: Make) -> None:
         space.canonical({"a": 1, "b": "y"})
 
 
+def test_integers_beyond_the_floats_are_values_of_a_list_of_spaces(make: Make) -> None:
+    huge = 10**400
+    space = make(f"search_space: [{{a: [1, {huge}]}}, {{a: [{huge}], b: [1]}}]")
+    assert [len(point) for point in space.points()] == [1, 1, 2]
+    assert space.inner({"a": huge, "b": 1})[0] == {"1#a": huge, "b": 1, "#": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [

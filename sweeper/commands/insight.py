@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
         if "log" in str(given)
     ]
     more = max(1, args.more)
+    if len(sweep.experiment.objectives) > 1:
+        print(f"of {sweep.experiment.objective.metric}, the first objective:")
     for line in insight.lines(rows, logs=logs, is_random=is_random, more=more):
         print(line)
     for line in verdict.said(rows, sweep.experiment.objectives):

@@ -66,7 +66,8 @@ def find_trial(sweep: "Sweep", name: str) -> "Trial":
         if len(several) > 1:
             raise SweepNotFoundError(
                 f"{sweep.folder}: {len(several)} trials are on the Pareto front of "
-                f"several objectives, so none is best; name one: {', '.join(several)}"
+                f"several objectives, so none is best; name one (`best --trial "
+                f"ID`): {', '.join(several)}"
             )
         trial = leaderboard.best(sweep)
         if trial is None:

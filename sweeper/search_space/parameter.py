@@ -52,6 +52,18 @@ class Parameter:
         return self.when is None or self.when.holds(point, unknown=False)
 
     @property
+    def signature(self) -> tuple[object, ...]:
+        """Equal for parameters of one name and the same values.
+
+        Optuna's distributions do not compare integers beyond the floats.
+        """
+        if self.texts:
+            return (self.name, *self.texts.values(), *self.recipes.values())
+        found = self.distribution
+        assert isinstance(found, IntDistribution | FloatDistribution)  # noqa: S101
+        return (self.name, type(found), found.low, found.high, found.log)
+
+    @property
     def shapes_config(self) -> bool:
         """Whether a choice may change which keys the config has."""
         return self.is_group or bool(self.recipes)

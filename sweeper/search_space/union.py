@@ -37,10 +37,12 @@ class Union:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter of every space, equal ones once."""
-        found: list[Parameter] = []
+        found: dict[tuple[object, ...], Parameter] = {}
         for branch in self.branches:
-            found += [p for p in branch.parameters if p not in found]
-        return tuple(found)
+            for parameter in branch.parameters:
+                when = parameter.when.text if parameter.when else ""
+                found.setdefault((when, *parameter.signature), parameter)
+        return tuple(found.values())
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -61,7 +63,7 @@ class Union:
         Spaces share what they learn of it, if it has the same values in each.
         """
         is_shared = all(
-            other.distribution == parameter.distribution
+            other.signature == parameter.signature
             for branch in self.branches
             for other in branch.parameters
             if other.name == parameter.name

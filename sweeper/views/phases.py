@@ -35,7 +35,9 @@ def findings(sweep: Sweep, rows: Sequence[Row]) -> list[str]:
     if not ranked:
         return ["no trial has a value"]
     best = ranked[0]
-    lines = [f"best {value_text(best)} with {cell(point(best.params))}"]
+    several = sweep.experiment.objectives[1:]
+    by = f" by {cell(sweep.experiment.objective.metric)}" if several else ""
+    lines = [f"best{by} {value_text(best)} with {cell(point(best.params))}"]
     if not math.isnan(best.delta) and not best.is_baseline:
         lines.append(f"{delta_text(best)} against the baseline")
     names = varied(sweep)
