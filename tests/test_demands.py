@@ -11,10 +11,12 @@ from optuna.trial import TrialState
 
 from sweeper.cards import packed
 from sweeper.cards.ladder import BatchKeys
+from sweeper.cards.lessons import Lesson
 from sweeper.cards.packing import CARDS, GIB, share
 from sweeper.definition.experiment import load
 from sweeper.processes import worker
 from sweeper.reports import Report
+from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search.past import Past
@@ -369,6 +371,30 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
     again = _open(tmp_path, launch, **keys).peek()  # back on T4s: alone
     assert again is not None
     assert again.gpus == 1.0
+
+
+def test_in_a_cluster_of_two_types_the_one_that_is_worth_the_fewest_counts(
+    tmp_path: Path,
+) -> None:
+    """A T4 does two steps a second whatever it holds, an L4 two for each trial."""
+    launch = replace(
+        AUTO,
+        peaks={"batch_size=8": 3 * GIB},
+        demand=replace(AUTO.demand, accelerator=""),
+        accelerators=("L4", "T4"),
+    )
+    experiment = make_experiment(tmp_path, search_space={"batch_size": [8]})
+    assigned = Assignment(experiment, space.parse(experiment, {}), launch)
+    rates = {
+        "L4": dict.fromkeys((1, 2, 3), (2.0,)),
+        "T4": {count: (2.0 / count,) for count in (1, 2, 3)},
+    }
+    counts = {
+        card: assigned.demand("batch_size=8", {"batch_size=8": Lesson(rates=found)})
+        for card, found in (("L4", {"L4": rates["L4"]}), ("both", rates))
+    }
+    assert counts["L4"].gpus == share(3)
+    assert counts["both"].gpus == 1.0
 
 
 def test_what_was_measured_of_a_card_is_kept_for_each_trial(tmp_path: Path) -> None:

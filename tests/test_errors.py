@@ -13,6 +13,7 @@ from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 from sweeper import cli
 from sweeper.callbacks import unknown_metric
 from sweeper.cards import packing
+from sweeper.cards.packing import Node
 from sweeper.commands import sweeps as naming
 from sweeper.definition import experiment
 from sweeper.definition.experiment import dump
@@ -22,7 +23,7 @@ from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan
 from sweeper.project import targets
 from sweeper.reports import Report
-from sweeper.running import driver
+from sweeper.running import cluster, driver
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
@@ -103,6 +104,12 @@ def _not_empty(folder: Path) -> object:
     paths.checkpoints.mkdir(parents=True)
     paths.best.touch()
     return bundle.copy(sweep, sweep.trials[0], folder)
+
+
+def _no_card(folder: Path) -> object:
+    resources = {"gpus": 1, "cpus": 4, "accelerator": "A100"}
+    machines = [Node(cpus=8.0, gpus=1, accelerator="T4"), Node(cpus=2.0)]
+    return cluster.settle_demand(make_experiment(folder, resources=resources), machines)
 
 
 def _held(folder: Path) -> object:
@@ -242,6 +249,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "No value yet": _no_value,
     "A damaged journal": _damaged,
     "A sweep that runs already": _held,
+    "Resources that no machine has": _no_card,
     "A file that describes another sweep": _changed,
     "Sweeps that cannot be compared": _two_objectives,
     "A trial without a checkpoint": _no_checkpoint,

@@ -21,7 +21,7 @@ from sweeper.planning.plan import Plan, make_plan
 CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
 
 
-def _plan(folder: Path, **keys: object) -> Plan:
+def make_plan_of(folder: Path, **keys: object) -> Plan:
     (folder / "pyproject.toml").touch()
     (folder / "config.yaml").write_text(CONFIG)
     content = {
@@ -42,14 +42,14 @@ def _preview(plan: Plan, **given: float) -> dry_run.Preview:
 
 
 def test_each_seed_of_each_point_is_a_trial(tmp_path: Path) -> None:
-    found = _preview(_plan(tmp_path, seeds=[1, 2]))
+    found = _preview(make_plan_of(tmp_path, seeds=[1, 2]))
     assert len(found.points) == 8
     assert found.is_exact
     assert found.duplicates == 0
 
 
 def test_variants_that_say_the_same_are_duplicates(tmp_path: Path) -> None:
-    plan = _plan(
+    plan = make_plan_of(
         tmp_path,
         search_space={"data.batch_size": [4, 8]},
         variants={"a": [], "b": ["model.lr=0.1"], "c": ["model.lr=0.2"]},
@@ -58,7 +58,7 @@ def test_variants_that_say_the_same_are_duplicates(tmp_path: Path) -> None:
 
 
 def test_a_search_that_draws_is_planned_by_points_like_its_own(tmp_path: Path) -> None:
-    plan = _plan(
+    plan = make_plan_of(
         tmp_path,
         search="random",
         search_space={
@@ -85,7 +85,9 @@ def test_a_search_that_draws_is_planned_by_points_like_its_own(tmp_path: Path) -
 def test_trials_that_differ_in_learning_only_share_a_memory_key(
     tmp_path: Path, space: dict[str, object], num_keys: int
 ) -> None:
-    plan = _plan(tmp_path, search_space=space, search="random", budget={"trials": 9})
+    plan = make_plan_of(
+        tmp_path, search_space=space, search="random", budget={"trials": 9}
+    )
     assert len(kinds.examples(plan.space)) == num_keys
     points, _ = dry_run.sample(plan)
     keys = {kinds.memory_key(point, space=plan.space) for point in points}
@@ -135,7 +137,9 @@ def test_a_trial_that_fits_no_card_is_told_and_not_scheduled() -> None:
 def test_the_command_prints_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _plan(tmp_path, resources={"gpus": 0.25, "accelerator": "T4"}, price={"T4": 0.35})
+    make_plan_of(
+        tmp_path, resources={"gpus": 0.25, "accelerator": "T4"}, price={"T4": 0.35}
+    )
     code = cli.main(
         [
             *("plan", str(tmp_path / "toy.yaml"), "--json", "--no-memory"),
@@ -154,7 +158,7 @@ def test_the_command_prints_json(
 def test_an_unknown_card_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _plan(tmp_path)
+    make_plan_of(tmp_path)
     code = cli.main(["plan", str(tmp_path / "toy.yaml"), "--card", "X9"])
     assert code == 2
     assert "no card of that name is known; known: T4" in capsys.readouterr().err
@@ -162,7 +166,7 @@ def test_an_unknown_card_is_named(
 
 def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
     found = dry_run.preview(
-        _plan(tmp_path, resources={"gpus": 0.5, "accelerator": "T4"}),
+        make_plan_of(tmp_path, resources={"gpus": 0.5, "accelerator": "T4"}),
         machines=Machines(),
         given=Given(step_seconds=0.1),
         has_memory=False,
@@ -174,7 +178,7 @@ def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
 def test_a_simulated_plan_says_what_the_scheduler_saves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _plan(
+    make_plan_of(
         tmp_path,
         search_space={"data.batch_size": [4, 8], "model.lr": [i / 9 for i in range(9)]},
         resources={"gpus": 0.25, "accelerator": "T4"},
@@ -195,7 +199,7 @@ def test_a_simulated_plan_says_what_the_scheduler_saves(
 def test_packing_gains_what_a_trial_alone_leaves_idle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _plan(tmp_path, resources={"gpus": 0.25, "accelerator": "T4"})
+    make_plan_of(tmp_path, resources={"gpus": 0.25, "accelerator": "T4"})
     seconds = {}
     for busy in ("0.25", "1"):
         arguments = ["plan", str(tmp_path / "toy.yaml"), "--no-memory", "--simulate"]
@@ -212,7 +216,7 @@ def test_packing_gains_what_a_trial_alone_leaves_idle(
 @pytest.mark.slow
 def test_ten_thousand_trials_are_planned_in_ten_seconds(tmp_path: Path) -> None:
     """Of this process, besides the memory of each key, which is predicted once."""
-    plan = _plan(
+    plan = make_plan_of(
         tmp_path,
         search_space={
             "data.batch_size": [4, 8],

@@ -1,9 +1,9 @@
-"""What a trial may ask of the Ray cluster.
+"""What a trial may ask of a cluster, and what else one start settles.
 
-It places nothing; `placement` does.
+It places nothing; `placement` does. Of the cluster it sees the machines, as numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sweeper.cards import packing
@@ -13,34 +13,34 @@ from sweeper.host.paths import SweepPaths
 from sweeper.memory import prediction
 from sweeper.planning.plan import Plan
 from sweeper.project import code
-from sweeper.running.ray_node import nodes
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.launch import Launch
 from sweeper.trial import Demand
 
 
-def settle_demand(experiment: Experiment) -> Demand:
+def settle_demand(experiment: Experiment, machines: Sequence[Node]) -> Demand:
     """What a trial asks for that nothing is known of; `auto` becomes a number.
+
+    Args:
+        machines: of the cluster, those that are alive.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.
     """
     wanted = experiment.resources
-    found = nodes()
     gpus = wanted.gpus
     if gpus == "auto":
-        gpus = 1.0 if any(node.gpus for node in found) else 0.0
+        gpus = 1.0 if any(node.gpus for node in machines) else 0.0
+    accelerator = wanted.accelerator if gpus else ""
     cpus = 1.0 if wanted.cpus == "auto" else float(wanted.cpus)
     if wanted.cpus == "auto" and gpus:
-        with_gpus = [node for node in found if node.gpus]
-        cpus = min((_cpu_share(node, gpus) for node in with_gpus), default=1.0)
-    demand = Demand(
-        cpus=cpus, gpus=gpus, accelerator=wanted.accelerator if gpus else ""
-    )
-    if packing.capacity(demand, found) == 0:
+        shares = (_cpu_share(n, gpus) for n in with_cards(machines, accelerator))
+        cpus = min(shares, default=1.0)
+    demand = Demand(cpus=cpus, gpus=gpus, accelerator=accelerator)
+    if packing.capacity(demand, machines) == 0:
         have = "; ".join(
             f"CPU: {node.cpus:g}, GPU: {node.gpus} {node.accelerator}".strip()
-            for node in found
+            for node in machines
         )
         raise experiment.error(
             ("resources",),
@@ -51,21 +51,29 @@ def settle_demand(experiment: Experiment) -> Demand:
     return demand
 
 
-def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch:
+def with_cards(machines: Sequence[Node], accelerator: str) -> list[Node]:
+    """The machines that have cards of a type; of any for ""."""
+    return [n for n in machines if n.gpus and accelerator in ("", n.accelerator)]
+
+
+def settle(
+    plan: Plan,
+    machines: Sequence[Node],
+    *,
+    wandb_mode: str,
+    say: Callable[[str], None],
+) -> Launch:
     """Everything that each trial of this start depends on.
 
     Args:
+        machines: of the cluster, those that are alive.
         say: told before memory is predicted, which takes seconds for each key.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.
     """
-    demand = settle_demand(plan.experiment)
-    found = [
-        node
-        for node in nodes()
-        if demand.gpus and node.gpus and demand.accelerator in ("", node.accelerator)
-    ]
+    demand = settle_demand(plan.experiment, machines)
+    found = with_cards(machines, demand.accelerator) if demand.gpus else []
     smallest = min(found, key=lambda node: node.cpus / node.gpus, default=None)
     device_bytes = min((node.device_bytes for node in found), default=0)
     is_auto = plan.experiment.resources.gpus == "auto" and demand.gpus > 0
@@ -78,7 +86,7 @@ def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch
         peaks = {key: p.peak_bytes for key, p in predictions.items()}
     launch = Launch(
         demand=demand,
-        slots=packing.capacity(demand, nodes()),
+        slots=packing.capacity(demand, machines),
         seed_key=plan.seed_key,
         wandb_mode=wandb_mode,
         code=code.version(plan.experiment.project),
@@ -95,7 +103,7 @@ def settle(plan: Plan, *, wandb_mode: str, say: Callable[[str], None]) -> Launch
     )
     assigned = Assignment(plan.experiment, plan.space, launch)
     demands = [assigned.demand(key, {}) for key in peaks] or [demand]
-    most = max(packing.capacity(each, nodes()) for each in demands)
+    most = max(packing.capacity(each, machines) for each in demands)
     return replace(launch, slots=max(1, most))
 
 

@@ -13,6 +13,7 @@ from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan
 from sweeper.running.cluster import settle
+from sweeper.running.ray_node import nodes
 from sweeper.running.remote import DIED, RemoteJournal, actor_name
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
@@ -62,7 +63,7 @@ def open_journal(
         ExperimentError: no node of the cluster holds one trial.
         JournalError: it is damaged, or still written by another process.
     """
-    launch = settle(plan, wandb_mode=wandb_mode, say=say)
+    launch = settle(plan, nodes(), wandb_mode=wandb_mode, say=say)
     folder, experiment = plan.folder, plan.experiment
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
