@@ -51,6 +51,19 @@ def test_every_process_of_a_run_is_measured(tmp_path: Path) -> None:
     assert figures.wall_seconds >= 1
 
 
+def test_cpu_time_counts_each_process_once() -> None:
+    def used(parent: int, own: float, reaped: float) -> measure.Used:
+        return measure.Used(parent=parent, own_seconds=own, reaped_seconds=reaped)
+
+    found = {
+        10: used(1, 2.0, 5.0),  # waited for 11, of whom 4 were seen, and for others
+        11: used(10, 3.0, 1.0),
+        12: used(10, 7.0, 0.0),  # not waited for
+    }
+    assert measure.total_seconds({10: found[10], 11: found[11]}) == 2 + 3 + 1 + 1
+    assert measure.total_seconds(found) == 2 + 3 + 7 + 1
+
+
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="boom"):
         measure.run(
