@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.errors import ExperimentError, SweeperError
+from sweeper.host.paths import SweepPaths
 from sweeper.planning import preflight
 from sweeper.planning.plan import make_plan
+from sweeper.planning.preflight import Finding
 from sweeper.project.check import representatives
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +75,66 @@ def test_a_choice_of_groups_has_a_spec_in_a_folder_of_its_own(tmp_path: Path) ->
     assert [spec.params["net"] for spec in specs] == ["small", "large"]
     assert len({spec.folder for spec in specs}) == 2
     assert {spec.wandb["mode"] for spec in specs} == {"none"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "count"),
+    [
+        ([], 0),  # four trials of two choices: the first ones are the check
+        (["preflight=true"], 2),
+        (["seeds=[1, 2, 3]"], 2),
+        (["seeds=[1, 2, 3]", "preflight=false"], 0),
+        (["seeds=[1, 2, 3]", "budget.trials=8"], 0),
+    ],
+)
+def test_batches_are_tried_where_a_sweep_is_longer_than_they_are(
+    tmp_path: Path, overrides: list[str], count: int
+) -> None:
+    plan = make_plan(_write(tmp_path, "val_loss"), overrides, sweeps=tmp_path)
+    assert len(preflight.choices(plan)) == count
+
+
+def _bad(what: str, message: str, *, is_certain: bool) -> Finding:
+    return Finding(
+        what=what,
+        is_fine=False,
+        message=message,
+        is_certain=is_certain,
+        traceback="in fit.py",
+    )
+
+
+def test_what_may_be_the_cpus_alone_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
+    told: list[str] = []
+    found = [_bad("net=small", "no NVIDIA driver", is_certain=False)]
+    preflight.admit(plan, found, say=told.append)
+    assert told == ["preflight: net=small: no NVIDIA driver"]
+
+
+def test_errors_that_every_trial_would_meet_are_listed(tmp_path: Path) -> None:
+    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
+    found = [
+        _bad("net=small", "KeyError: 'a'", is_certain=True),
+        _bad("net=large", "KeyError: 'b'", is_certain=True),
+    ]
+    with pytest.raises(SweeperError) as raised:
+        preflight.admit(plan, found, say=print)
+    message = str(raised.value)
+    assert "net=small: KeyError: 'a'" in message
+    assert "net=large: KeyError: 'b'" in message
+    assert "--no-preflight" in message
+    errors = SweepPaths(plan.folder).preflight_errors.read_text()
+    assert errors.count("in fit.py") == 2
+
+
+def test_an_objective_that_is_not_logged_is_an_error_of_its_line(
+    tmp_path: Path,
+) -> None:
+    plan = make_plan(_write(tmp_path, "val_los"), [], sweeps=tmp_path)
+    text = "objective.metric: 'val_los' is not logged by the trial"
+    with pytest.raises(ExperimentError, match=r"classic.yaml:6: objective.metric"):
+        preflight.admit(plan, [_bad("a=1", text, is_certain=True)], say=print)
 
 
 def test_space_on_disk_is_told(tmp_path: Path) -> None:

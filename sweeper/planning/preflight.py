@@ -78,7 +78,7 @@ def before_run(plan: Plan, address: Path) -> list[Finding]:
     kept = SweepPaths(plan.folder).preflight
     stamp = _stamp(plan)
     fine = _read(kept, stamp)
-    owed = [p for p in _choices(plan) if _name(plan, p) not in fine]
+    owed = [p for p in choices(plan) if _name(plan, p) not in fine]
     deadline = time.monotonic() + TOTAL_SECONDS
     for params, finding in _batches(plan, owed, address, deadline=deadline):
         found.append(finding)
@@ -150,7 +150,7 @@ def login(plan: Plan) -> Finding:
     return Finding(what="W&B", is_fine=not reason, message=text)
 
 
-def _choices(plan: Plan) -> list[Params]:
+def choices(plan: Plan) -> list[Params]:
     """A point for each choice of groups that is looked at before a run."""
     wanted = plan.experiment.preflight
     if wanted is False:
