@@ -108,4 +108,6 @@ class Asha(SuccessiveHalvingPruner):
 
 def _first_from(row: FrozenTrial, epoch: int) -> int | None:
     """The first epoch from `epoch` on that a trial has reported."""
+    if epoch in row.intermediate_values:
+        return epoch
     return min((e for e in row.intermediate_values if e >= epoch), default=None)
