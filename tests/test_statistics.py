@@ -156,6 +156,26 @@ def test_losses_are_compared_downwards() -> None:
     assert ties.p_values([low, high], sign=1)[1] == 1.0
 
 
+def test_two_rows_that_vary_most_are_judged_by_their_own_values() -> None:
+    still = dict(enumerate([-9.0, -9.01, -8.99, -9.02, -8.98]))
+    one = dict(enumerate([3.0, -1.0, 2.0, 0.0, 1.5]))
+    other = dict(enumerate([-1.5, -2.5, 0.5, 1.0, -2.0]))
+    rows = (one, other, still)
+    gaps = [one[s] - other[s] for s in one]
+    expected = stats.ttest_ind(
+        list(one.values()), list(other.values()), equal_var=False
+    )
+    assert ties.p_values(rows, sign=1)[1] == pytest.approx(expected.pvalue, abs=1e-3)
+    # A seed that lifts every row alike: only differences say how much they vary.
+    shift = [0.0, 40.0, -30.0, 20.0, -50.0]
+    lifted = [{s: v + shift[s] for s, v in row.items()} for row in rows]
+    known = ties.noise(lifted)
+    assert known.has_seed_effects
+    variance, degrees = known.of_pair(0, 1, gaps)
+    assert degrees == 4
+    assert variance == pytest.approx(np.var(gaps, ddof=1) / 5)
+
+
 # ---- simulated sweeps; tests/simulate_statistics.py prints the whole table
 
 
@@ -164,6 +184,7 @@ def test_losses_are_compared_downwards() -> None:
     [
         World(name="two", means=equal(2), seeds=3),
         World(name="eight", means=equal(8), seeds=3, common=3.0),
+        World(name="unlike", means=[0, 0, -20], stds=[4, 4, 1]),
     ],
     ids=lambda world: world.name,
 )

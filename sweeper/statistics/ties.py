@@ -17,7 +17,8 @@ from sweeper.statistics.distributions import Array, studentized_range_sf
 
 ALPHA = 0.05
 SWEEPS = 30  # of the fit of row and seed effects; it converges in a few
-UNLIKE = 1.5  # times the moderated variance: the rows are not like the others
+UNLIKE = 1.3  # times the moderated variance: the rows are not like the others
+SEED_EFFECTS = 3.0  # times the noise, as in an F test: seeds differ by more than chance
 ROUNDING = 1e-9  # of the largest value: what is less is no noise
 INFINITE = 1e6  # degrees of freedom of a prior that all rows share
 Values = Mapping[int, float]  # by seed
@@ -30,29 +31,40 @@ class Noise:
     Attributes:
         variances: of one value, by row; NaN where the sweep has no second seed.
         degrees: of freedom of each.
-        own: the same from the row's values alone; 0 for one value.
-        own_degrees: of freedom of each.
+        own: the same from the row's values alone, seed effects included.
+        free: degrees of freedom of each of those.
         pooled: variance of all rows together; NaN as above.
+        has_seed_effects: whether seeds do something to all rows alike.
     """
 
     variances: Array
     degrees: Array
     own: Array
-    own_degrees: Array
+    free: Array
     pooled: float
+    has_seed_effects: bool = False
 
-    def of_pair(self, first: int, second: int, n: int) -> tuple[float, float]:
-        """Variance of the difference of two means of n values, and its degrees.
+    def of_pair(
+        self, first: int, second: int, differences: Sequence[float]
+    ) -> tuple[float, float]:
+        """Variance of the mean of some differences of two rows, and its degrees.
 
-        Rows that vary far more than the others are judged by their own values.
+        Rows that vary far more than the others are judged by their own values: two
+        that are the best and the noisiest would else be told apart too easily.
         """
+        n = len(differences)
         pair = (first, second)
         alike = [float(self.variances[i]) / n for i in pair]
-        own = [float(self.own[i]) / n for i in pair]
-        if sum(own) > UNLIKE * sum(alike):
-            return sum(own), _satterthwaite(own, [self.own_degrees[i] for i in pair])
         degrees = _satterthwaite(alike, [self.degrees[i] for i in pair])
-        return sum(alike), min(degrees, float(self.degrees.max()))
+        of_all = (sum(alike), min(degrees, float(self.degrees.max())))
+        if len(self.variances) < 3:
+            return of_all
+        if self.has_seed_effects:  # which differences do not have
+            own = (float(np.var(differences, ddof=1)) / n, n - 1.0)
+        else:
+            parts = [float(self.own[i]) / n for i in pair]
+            own = (sum(parts), _satterthwaite(parts, [self.free[i] for i in pair]))
+        return own if own[0] > UNLIKE * of_all[0] else of_all
 
 
 def within(rows: Sequence[Values]) -> float:
@@ -88,12 +100,13 @@ def noise(rows: Sequence[Values]) -> Noise:
             variances=unknown,
             degrees=free,
             own=unknown,
-            own_degrees=free,
+            free=free,
             pooled=math.nan,
         )
-    residual = _residuals(row, seed, y, len(rows), len(names) if is_crossed else 0)
-    sums = np.bincount(row, weights=residual**2, minlength=len(rows))
-    squares: Array = np.asarray(sums, dtype=np.float64)
+    squares, alone = (
+        _squares(row, seed, y, len(rows), num_seeds)
+        for num_seeds in (len(names) if is_crossed else 0, 0)
+    )
     degrees: Array = np.asarray(free * total / free.sum(), dtype=np.float64)
     pooled = float(squares.sum() / total)
     if pooled <= (ROUNDING * float(np.abs(y).max())) ** 2:
@@ -102,9 +115,11 @@ def noise(rows: Sequence[Values]) -> Noise:
     return Noise(
         variances=variances,
         degrees=moderated,
-        own=np.divide(squares, degrees, out=np.zeros_like(squares), where=degrees > 0),
-        own_degrees=degrees,
+        own=np.divide(alone, free, out=np.zeros_like(alone), where=free > 0),
+        free=free,
         pooled=pooled,
+        has_seed_effects=lost > 0
+        and float((alone - squares).sum()) / lost > SEED_EFFECTS * pooled,
     )
 
 
@@ -112,6 +127,15 @@ def _satterthwaite(parts: Sequence[float], degrees: Sequence[float]) -> float:
     """Degrees of freedom of a sum of variances (Biometrics Bulletin 2, 1946)."""
     terms = [p**2 / d for p, d in zip(parts, degrees, strict=True) if d > 0]
     return max(1.0, sum(parts) ** 2 / sum(terms))
+
+
+def _squares(
+    row: np.ndarray, seed: np.ndarray, y: Array, num_rows: int, num_seeds: int
+) -> Array:
+    """Squares of what rows, and seeds where there are some, leave; by row."""
+    residual = _residuals(row, seed, y, num_rows, num_seeds)
+    sums = np.bincount(row, weights=residual**2, minlength=num_rows)
+    return np.asarray(sums, dtype=np.float64)
 
 
 def _residuals(
@@ -186,11 +210,12 @@ def p_values(
         shared = [seed for seed in rows[0] if seed in rows[j]]
         if len(shared) < 2:
             continue
-        gap = sign * float(np.mean([rows[0][s] - rows[j][s] for s in shared]))
+        differences = [rows[0][s] - rows[j][s] for s in shared]
+        gap = sign * float(np.mean(differences))
         if not known.pooled > 0:
             result[j] = math.nan if gap else 1.0
             continue
-        seeds, degrees = known.of_pair(0, j, len(shared))
+        seeds, degrees = known.of_pair(0, j, differences)
         total = seeds + example_variance(j, shared)
         q = math.sqrt(2 / total) * gap
         statistics.append((q, j, degrees * (total / seeds) ** 2))
