@@ -20,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 
 from sweeper.search.asha import Asha
 from sweeper.search.policy import Patience, decide
-from sweeper.storage.store import newest
+from sweeper.storage.attributes import newest
 from sweeper.trial import Decision
 
 EPOCHS = 27
