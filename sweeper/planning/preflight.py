@@ -168,7 +168,8 @@ def _batches(
     deadline: float | None = None,
 ) -> Iterator[tuple[Params, Finding]]:
     """One batch of training and validation for each point, until the deadline."""
-    with tempfile.TemporaryDirectory(prefix="sweeper-preflight-") as folder:
+    # In the scratch folder, which goes with a driver that is killed.
+    with tempfile.TemporaryDirectory(dir=address.parent) as folder:
 
         def attempt(params: Params) -> Finding:
             if deadline is not None and time.monotonic() > deadline:
