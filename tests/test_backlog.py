@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from sweeper import lineage
 from sweeper.host.paths import SweepPaths
 from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
@@ -45,6 +46,20 @@ SPACES: Mapping[str, Mapping[str, object]] = {
         "seeds": [1, 2],
         "budget": {"trials": 8},
     },
+    "promotion": {
+        "search_space": {"x": [1, 2, 3, 4, 5, 6, 7]},
+        "scheduler": "asha_promote",
+    },
+    "population": {
+        "search_space": {"x": "interval(0.0, 1.0)"},
+        "search": "random",
+        "scheduler": {
+            "_target_": "sweeper.search.population.Population",
+            "population": 3,
+            "interval": 1,
+            "generations": 3,
+        },
+    },
 }
 STEPS = st.lists(st.sampled_from(["claim", "finish", "fail", "restart"]), max_size=30)
 
@@ -58,6 +73,7 @@ class _Watched:
         self.experiment = make_experiment(folder, **keys)
         self.space = space.parse(self.experiment, {})
         self.search = algorithms.search(self.experiment)
+        self.scheduler = algorithms.scheduler(self.experiment)
         self.held: list[str] = []
         self.restart()
 
@@ -78,8 +94,10 @@ class _Watched:
             if kind == "fail":
                 self.journal.fail(slot, LOST)
             else:
+                row = self.journal._rows.get(self.journal._desk.trial(slot))
+                done = row.last_step or lineage.start(lineage.of(row.user_attrs))
                 self.journal.report(
-                    slot, Report(epoch=1, values=(value,), busy_seconds=0.0)
+                    slot, Report(epoch=done + 1, values=(value,), busy_seconds=0.0)
                 )
                 self.journal.finish(slot)
 
@@ -93,6 +111,7 @@ class _Watched:
             experiment=self.experiment,
             space=self.space,
             search=self.search,
+            scheduler=self.scheduler,
         )
         assert _name(backlog.next(rows)) == _name(fresh)
         held = self.journal._desk.held()
@@ -104,7 +123,9 @@ class _Watched:
         assert self.journal._rows.waiting(but=held) == next(iter(waiting), None)
 
 
-def _name(owed: agenda.Owed | agenda.Wait | None) -> str:
+def _name(owed: agenda.Owed | agenda.Again | agenda.Wait | None) -> str:
+    if isinstance(owed, agenda.Again):
+        return f"again {owed.row.user_attrs['id']}"
     return owed.id if isinstance(owed, agenda.Owed) else str(owed)
 
 
@@ -122,7 +143,9 @@ def test_row_by_row_is_as_all_at_once(
     values: list[float],
 ) -> None:
     watched = _Watched(tmp_path_factory.mktemp("sweep"), SPACES[name])
-    backlog = Backlog(watched.experiment, watched.space, watched.search)
+    backlog = Backlog(
+        watched.experiment, watched.space, watched.search, scheduler=watched.scheduler
+    )
     for kind, value in zip(steps, values, strict=False):
         watched.step(kind, value)
         watched.check(backlog)
