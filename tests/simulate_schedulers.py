@@ -151,18 +151,18 @@ def rays() -> Stops:
     return stops
 
 
-def schedulers() -> dict[str, BasePruner]:
+def schedulers() -> dict[str, Callable[[], BasePruner]]:
     """What is compared: the files of conf/scheduler, for this number of epochs."""
     return {
-        "asha": Asha(),
-        "asha, bracket 1": Asha(min_early_stopping_rate=1),
-        "asha_promote": Asha(promote=True),
-        "hyperband": HyperbandPruner(
+        "asha": Asha,
+        "asha, bracket 1": lambda: Asha(min_early_stopping_rate=1),
+        "asha_promote": lambda: Asha(promote=True),
+        "hyperband": lambda: HyperbandPruner(
             min_resource=1, max_resource=EPOCHS, reduction_factor=3
         ),
-        "median": MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-        "patience": Patience(None, patience=10),
-        "none": NopPruner(),
+        "median": lambda: MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        "patience": lambda: Patience(None, patience=10),
+        "none": NopPruner,
     }
 
 
@@ -176,7 +176,7 @@ def compare(
         best, _ = run(of, rays(), budget=budget)
         found.setdefault("Ray Tune's ASHA", []).append(float(of.max()) - best)
         for name in names:
-            pruner = schedulers()[name]
+            pruner = schedulers()[name]()
             made = Scheduler(pruner)
             best, _ = run(of, made.stops, budget=budget, promoted=made.promoted)
             found.setdefault(name, []).append(float(of.max()) - best)
