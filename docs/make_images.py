@@ -1,12 +1,14 @@
-"""Pictures for the documentation, made from a real sweep.
+"""The pictures of the README, made from a real sweep.
 
-`python docs/make_images.py sweeps/lr_sweep` writes docs/images/leaderboard.svg.
+`python docs/make_images.py sweeps/lr_sweep` writes leaderboard.svg and lr_sweep.png to
+docs/images; the second, of the sweep's report, needs Chromium and its driver.
 """
 
 import io
 import sys
 from pathlib import Path
 
+from report_images import browser, shoot
 from rich.console import Console
 
 from sweeper import load_sweep
@@ -27,7 +29,7 @@ clip-path="url(#{unique_id}-clip-terminal)">{backgrounds}<g class="{unique_id}-m
 
 
 def main(folder: Path) -> None:
-    """Draw what `sweeper status` prints of the sweep in `folder`."""
+    """Draw what `sweeper status` prints of the sweep in `folder`, and its report."""
     console = Console(record=True, width=90, file=io.StringIO())
     console.print(status_view(load_sweep(folder).sweep))
     IMAGES.mkdir(exist_ok=True)
@@ -36,6 +38,9 @@ def main(folder: Path) -> None:
         title=f"sweeper status {folder.name}",
         code_format=FORMAT,
     )
+    report = (folder / "report.html").absolute()
+    with browser.open_browser() as page:
+        shoot(page, report, folder.name, at="curves", width=1200, height=1000)
 
 
 if __name__ == "__main__":

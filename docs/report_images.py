@@ -29,12 +29,12 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, browser.open_browser() as page:
         pages = _write(Path(name))
-        _shoot(page, pages["small"], "report", width=1200, height=1000)
-        _shoot(page, pages["small"], "timeline", at="timeline", width=1200, height=560)
-        _shoot(page, pages["large"], "thousand", at="curves", width=1200, height=1000)
-        _shoot(page, pages["several"], "pareto", at="pareto", width=1200, height=640)
-        _shoot(page, pages["failed"], "failed", width=1200, height=900)
-        _shoot(page, pages["small"], "phone", width=420, height=900, is_dark=True)
+        shoot(page, pages["small"], "report", width=1200, height=1000)
+        shoot(page, pages["small"], "timeline", at="timeline", width=1200, height=560)
+        shoot(page, pages["large"], "thousand", at="curves", width=1200, height=1000)
+        shoot(page, pages["several"], "pareto", at="pareto", width=1200, height=640)
+        shoot(page, pages["failed"], "failed", width=1200, height=900)
+        shoot(page, pages["small"], "phone", width=420, height=900, is_dark=True)
 
 
 def _write(folder: Path) -> dict[str, Path]:
@@ -55,7 +55,7 @@ def _write(folder: Path) -> dict[str, Path]:
     return {name: sweep.paths.report for name, sweep in made.items()}
 
 
-def _shoot(
+def shoot(
     page: webdriver.Chrome,
     report: Path,
     name: str,
@@ -65,6 +65,7 @@ def _shoot(
     at: str = "",
     is_dark: bool = False,
 ) -> None:
+    """Write `name`.png: a report from its top, or from the section `at`."""
     page.set_window_size(width, height)
     browser.show(page, report)
     if is_dark:

@@ -20,7 +20,7 @@ from sweeper.definition.experiment import dump
 from sweeper.errors import MetricError, SweeperError
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths, builtin_conf, write_text
-from sweeper.planning import plan
+from sweeper.planning import plan, preflight
 from sweeper.project import targets
 from sweeper.reports import Report
 from sweeper.running import cluster, driver
@@ -175,6 +175,24 @@ def _failing_alike(_: Path) -> object:
     raise SweeperError(failures.message(ids, failure, sweep="lr_sweep"))
 
 
+def _refused(folder: Path) -> object:
+    made = _plan(SPACE + OBJECTIVE + "name: lr_sweep\n")(folder)
+    assert isinstance(made, plan.Plan)
+    found = preflight.Finding(
+        what="data=jersey",
+        is_fine=False,
+        message="FileNotFoundError: no images in data/jersey",
+        is_certain=True,
+        traceback="Traceback ...",
+    )
+    return preflight.admit(made, [found], say=print)
+
+
+def _raising_project(folder: Path) -> object:
+    (folder / "raising.py").write_text("raise ValueError('no such resolver: env')\n")
+    return targets.register("raising:train", folder)
+
+
 CASES: dict[str, Callable[[Path], object]] = {
     "A file that is no YAML": _plan("search_space: {x: [1, 2}\n"),
     "A key twice": _plan(SPACE + OBJECTIVE + OBJECTIVE),
@@ -242,6 +260,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     ),
     "A target that cannot be imported": lambda _: targets.load("my_projct.train:main"),
     "A target without the function": lambda _: targets.load("json:dunp"),
+    "A project that raises at its import": _raising_project,
+    "An error that every trial would meet": _refused,
     "An objective that is not logged": _misspelt_metric,
     "Trial after trial failing alike": _failing_alike,
     "A sweep of another name": _missing_sweep,
