@@ -11,7 +11,7 @@ import pytest
 LEAVING = """
 import atexit, concurrent.futures, gc, gzip, os, sys, tempfile, threading, time
 gc.collect(); gc.freeze()
-from sweeper import leaving
+from sweeper.host import leaving
 {body}
 leaving.leave(3)
 """

@@ -35,6 +35,7 @@ def memory_key(params: Params, *, space: "Space") -> str:
 
     A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
 
+    >>> from sweeper.search_space.space import Space
     >>> memory_key({}, space=Space(experiment=None, branches=()))  # type: ignore
     'all'
     """

@@ -27,7 +27,8 @@ class Watch(Callback):
         self.losses = []
 
     def on_validation_batch_end(self, trainer, module, outputs, *_: object) -> None:
-        losses = F.cross_entropy(outputs["logits"], outputs["labels"], reduction="none")
+        logits = outputs["logits"].float()  # of a CPU with bfloat16 units they are not
+        losses = F.cross_entropy(logits, outputs["labels"], reduction="none")
         self.losses += zip(losses.tolist(), outputs["indices"].tolist(), strict=True)
 
 

@@ -45,16 +45,17 @@ def test_default_has_the_twelve(tmp_path):
     assert composed(tmp_path, "callbacks=default").callbacks.keys() == KEYS
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("default", 12), ("sweep", 4), ("minimal", 1), ("none", 0)]
-)
+COUNTS = {"default": 12, "sweep": 4, "sized": 2, "minimal": 1, "none": 0}
+
+
+@pytest.mark.parametrize(("name", "count"), COUNTS.items())
 def test_every_group_makes_its_callbacks(tmp_path, name, count):
     assert len(callbacks(tmp_path, name=name)) == count
 
 
 def test_no_group_is_without_a_count_above():
     names = {path.stem for path in (CONF / "callbacks").glob("*.yaml")}
-    assert names == {"default", "sweep", "minimal", "none"}
+    assert names == COUNTS.keys()
 
 
 @pytest.mark.slow
