@@ -55,6 +55,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_enable_metrics_collection": "0",
+    # A machine that stalled or slept lost nothing; that a raylet died, `check` sees.
+    "RAY_health_check_failure_threshold": "1000",
     "RAY_worker_niceness": "0",  # 15 by default: trials would starve their journal
 }
 

@@ -217,7 +217,10 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         help=f"page whose report is replaced, such as {crash_report.PAGE}",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.report and not args.report.is_file():
+        parser.error(f"--report: {args.report} is not there")
+    return args
 
 
 def main() -> None:

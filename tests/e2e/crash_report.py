@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -57,10 +58,13 @@ def render(rounds: Sequence[Round]) -> str:
     of_kinds = ", ".join(f"{sweeps[k.name]} {k.name}" for k in KINDS if sweeps[k.name])
     cuts = Counter(cut for each in rounds for cut in each.cuts)
     commits = dict.fromkeys(each.code for each in rounds)
-    lines = [
+    summary = (
         f"Report of {day}, {os.cpu_count()} cores, commits {', '.join(commits)}: "
         f"{len(rounds)} rounds passed ({of_kinds}), {starts} starts, "
-        f"{sum(cuts.values())} cuts that were met, {seconds / 60:.0f} minutes in sum.",
+        f"{sum(cuts.values())} cuts that were met, {seconds / 60:.0f} minutes in sum."
+    )
+    lines = [
+        *textwrap.wrap(summary, 88),
         "",
         "| cut | times |",
         "|---|---|",

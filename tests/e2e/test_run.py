@@ -1,6 +1,7 @@
 """Whole sweeps in processes of their own, cut in every place that a user can cut."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -123,13 +124,28 @@ def test_whatever_ends_the_driver_leaves_nothing_and_the_same_command_goes_on(
     _assert_whole(sweeps, epochs=8)
 
 
+# By default Ray takes a node for dead that is silent for a minute or two: here, for one
+# second. A machine that was asleep or overloaded is silent as well.
+IMPATIENT = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "100",
+    "RAY_health_check_timeout_ms": "100",
+}
+
+
 def test_killed_parts_are_replaced_while_the_driver_goes_on(
     write,  # type: ignore[no-untyped-def]
     tmp_path: Path,
 ) -> None:
     sweeps = tmp_path / "sweeps"
     run = (write(epochs=8, sleep=0.3), "--sweeps", sweeps)
-    with driver(*run, output=tmp_path / "out") as first:
+    env = {**os.environ, **IMPATIENT}
+    with driver(*run, output=tmp_path / "out", env=env) as first:
+        first.wait_for(" epoch ")
+        (raylet,) = first.raylets()
+        os.kill(raylet, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(raylet, signal.SIGCONT)
         for number, name in enumerate(GOES_ON, start=1):
             first.wait_for(" epoch ", count=5 * number)
             first.wait_for(" running", count=number)
