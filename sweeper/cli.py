@@ -91,6 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SweeperError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except (PermissionError, NotADirectoryError) as error:
+        print(
+            f"error: {error.filename}: {error.strerror}; it must be a place that you "
+            "may write to: mend its permissions, or choose another with --sweeps DIR",
+            file=sys.stderr,
+        )
+        return SweeperError.exit_code
     except KeyboardInterrupt:
         _leave("interrupted", exits.INTERRUPTED)
     except BrokenPipeError:

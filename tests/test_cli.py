@@ -130,3 +130,15 @@ def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
     heavy = {"torch", "lightning", "plotly", "ray", "pandas", "matplotlib", "wandb"}
     heavy |= {"sqlalchemy", "hydra", "omegaconf"}
     assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_place_that_cannot_be_written_to_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    sweeps = tmp_path / "file" / "sweeps"
+    digits = Path(__file__).parents[1] / "experiments" / "digits.yaml"
+    assert cli.main(["run", str(digits), "--sweeps", str(sweeps)]) == 2
+    told = capsys.readouterr().err
+    assert f"error: {sweeps}/digits: Not a directory;" in told
+    assert "--sweeps DIR" in told
