@@ -78,7 +78,7 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
 def _demo(folder: Path) -> list[str]:
     """What `make demo` would run, by make's own word."""
     said = subprocess.run(
-        [shutil.which("make") or "make", "-n", "demo"],
+        [shutil.which("make") or "make", "--no-print-directory", "-n", "demo"],
         cwd=folder,
         capture_output=True,
         text=True,
