@@ -11,7 +11,7 @@ from sweeper.trial import Decision, TrialSpec
 from tests.exact import running
 from tests.exact.running import History, make_spec
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 START = 2  # epochs of the parent; a child has as many
 STEPS = 6  # of an epoch
