@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.errors import ExperimentError, SweeperError
 from sweeper.host.paths import SweepPaths
-from sweeper.planning import preflight
+from sweeper.planning import alone, preflight
 from sweeper.planning.plan import make_plan
 from sweeper.planning.preflight import Finding
 from sweeper.project.check import representatives
@@ -71,7 +71,7 @@ def test_a_missing_login_and_a_silent_server_are_told(
 def test_a_choice_of_groups_has_a_spec_in_a_folder_of_its_own(tmp_path: Path) -> None:
     plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
     points = representatives(plan.space)
-    specs = [preflight.spec_of(plan, point, tmp_path) for point in points]
+    specs = [alone.spec_of(plan, point, tmp_path) for point in points]
     assert [spec.params["net"] for spec in specs] == ["small", "large"]
     assert len({spec.folder for spec in specs}) == 2
     assert {spec.wandb["mode"] for spec in specs} == {"none"}

@@ -4,7 +4,6 @@ It runs short trials in processes of their own and looks at what they left; it
 changes nothing of the sweep.
 """
 
-import functools
 import math
 import os
 import signal
@@ -19,16 +18,14 @@ import torch
 from sweeper.errors import SweeperError
 from sweeper.host import locks, metrics_file
 from sweeper.host.paths import TrialPaths
+from sweeper.planning import alone
 from sweeper.planning.plan import Plan
-from sweeper.planning.preflight import spec_of
-from sweeper.processes import slot, template
 from sweeper.project import check
 from sweeper.reports import Report
-from sweeper.trial import Decision, Demand, Failure, State, TrialSpec
+from sweeper.trial import Decision, TrialSpec
 
 EPOCHS = 2  # the second is the one that a kill cuts
 MAX_BATCHES = 4  # of each loader in an epoch
-START_SECONDS = 60.0
 SHOWN = 3  # names of what differs
 
 
@@ -94,11 +91,14 @@ def examine(plan: Plan, address: Path) -> Verdict:
     params = check.representatives(plan.space)[0]
     with tempfile.TemporaryDirectory(prefix="sweeper-twins-") as folder:
         one, two, cut = (
-            replace(spec_of(plan, params, Path(folder) / name), max_batches=MAX_BATCHES)
+            replace(
+                alone.spec_of(plan, params, Path(folder) / name),
+                max_batches=MAX_BATCHES,
+            )
             for name in ("one", "two", "cut")
         )
         first, second = _clean(one, address), _clean(two, address)
-        _run(_Short(spec=cut, is_killed=True), address)
+        _run(cut, address, is_killed=True)
         killed = _clean(cut, address)
     return Verdict(
         clean=first.differences(second),
@@ -107,57 +107,24 @@ def examine(plan: Plan, address: Path) -> Verdict:
     )
 
 
-@dataclass
-class _Short:
-    """The journal of a slot with one trial, which it ends in its last epoch."""
+def _run(spec: TrialSpec, address: Path, *, is_killed: bool = False) -> alone.Ended:
+    """End a trial in its last epoch, or kill its process there."""
 
-    spec: TrialSpec
-    is_killed: bool = False
-    error: str = ""
-
-    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
-        return None
-
-    def start(self, slot: str, card: str = "") -> TrialSpec:
-        return self.spec
-
-    def report(self, slot: str, report: Report) -> Decision:
+    def decide(report: Report) -> Decision:
         if report.epoch < EPOCHS:
             return Decision.CONTINUE
-        holder = locks.holder(TrialPaths(Path(self.spec.folder)).lock)
-        if self.is_killed and holder is not None:
+        holder = locks.holder(TrialPaths(Path(spec.folder)).lock)
+        if is_killed and holder is not None:
             os.kill(holder.pid, signal.SIGKILL)
         return Decision.STOP
 
-    def finish(self, slot: str) -> State:
-        return State.COMPLETE
-
-    def pause(self, slot: str) -> None:
-        self.error = "the disk is full"
-
-    def fail(self, slot: str, failure: Failure) -> State:
-        self.error = failure.message
-        return State.FAILED
-
-    def abort(self, slot: str, message: str) -> None:
-        self.error = message
-
-
-def _run(journal: _Short, address: Path) -> None:
-    slot.run(
-        "doctor",
-        journal,
-        demand=Demand(cpus=1.0),
-        connect=functools.partial(template.await_start, address, START_SECONDS),
-        env={"WANDB_MODE": "disabled"},
-    )
+    return alone.run(spec, address, decide=decide, env={"WANDB_MODE": "disabled"})
 
 
 def _clean(spec: TrialSpec, address: Path) -> Trace:
-    journal = _Short(spec=spec)
-    _run(journal, address)
-    if journal.error:
-        raise SweeperError(f"the trial does not run: {journal.error}")
+    ended = _run(spec, address)
+    if ended.message:
+        raise SweeperError(f"the trial does not run: {ended.message}")
     trace = _trace(TrialPaths(Path(spec.folder)))
     if not trace.numbers:
         raise SweeperError(f"the trial logged nothing: {spec.metric!r} is expected")

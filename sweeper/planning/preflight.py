@@ -15,19 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna.trial import TrialState, create_trial
-
 from sweeper.callbacks import wandb
 from sweeper.host.paths import SweepPaths, write_text
-from sweeper.planning import batches
+from sweeper.planning import alone, batches
 from sweeper.planning.batches import Ended
 from sweeper.planning.plan import Plan
 from sweeper.project import check, code
 from sweeper.scheduling import halt
-from sweeper.scheduling.launch import Launch
-from sweeper.scheduling.spec import make_spec
 from sweeper.search_space.space import VARIANT
-from sweeper.trial import Demand, Params, TrialSpec, canonical, trial_id
+from sweeper.trial import Params, canonical
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -175,7 +171,7 @@ def _batches(
             if deadline is not None and time.monotonic() > deadline:
                 text = f"not tried: {TOTAL_SECONDS:g} s are over"
                 return _bad(plan, params, Ended(message=text))
-            ended = batches.attempt(spec_of(plan, params, Path(folder)), address)
+            ended = batches.attempt(alone.spec_of(plan, params, Path(folder)), address)
             return _finding(plan, params, ended)
 
         with ThreadPoolExecutor(max_workers=_workers()) as threads:
@@ -185,25 +181,6 @@ def _batches(
 def _workers() -> int:
     """How many batches are tried at once: each has loader workers of its own."""
     return max(1, (os.cpu_count() or 1) // CPUS_A_BATCH)
-
-
-def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
-    """The spec of a point, in a folder that goes."""
-    demand, seed = Demand(cpus=1.0), plan.experiment.seeds[0]
-    row = create_trial(
-        state=TrialState.WAITING,
-        params=dict(params),
-        distributions=plan.space.distributions_of(params),
-        user_attrs={"id": trial_id(params, seed=seed), "seed": seed},
-    )
-    return make_spec(
-        plan.experiment,
-        plan.space,
-        Launch(demand=demand, slots=1, seed_key=plan.seed_key, wandb_mode="none"),
-        row,
-        demand=demand,
-        paths=SweepPaths(folder),
-    )
 
 
 def _finding(plan: Plan, params: Params, ended: Ended) -> Finding:
