@@ -284,6 +284,11 @@ def trial_id(params: Params, *, seed: int, parent: str = "") -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def point_id(params: Params, place: Lineage | None) -> str:
+    """Names a suggestion whatever its seed; a child of a population by its parent."""
+    return trial_id(params, seed=0, parent="" if place is None else place.parent)
+
+
 def derive(seed: int, *names: object) -> int:
     """A 32-bit seed for one named stream; streams of other names are independent.
 

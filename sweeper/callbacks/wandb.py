@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweeper import lineage
 from sweeper.callbacks.wandb_run import TrialRun
 from sweeper.host import fragments, metrics_file, redaction, strays
-from sweeper.trial import TrialSpec, trial_id
+from sweeper.trial import TrialSpec, point_id
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +189,7 @@ def swept(spec: TrialSpec) -> dict[str, object]:
     return {
         **spec.params,
         "seed": spec.seed,
-        "point": trial_id(spec.params, seed=0, parent=lineage.parent(spec.lineage)),
+        "point": point_id(spec.params, spec.lineage),
     }
 
 

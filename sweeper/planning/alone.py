@@ -16,6 +16,7 @@ from sweeper.processes import slot, template
 from sweeper.reports import Report
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
+from sweeper.storage import attributes
 from sweeper.trial import (
     Decision,
     Demand,
@@ -112,7 +113,7 @@ def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
         state=TrialState.WAITING,
         params=dict(params),
         distributions=plan.space.distributions_of(params),
-        user_attrs={"id": trial_id(params, seed=seed), "seed": seed},
+        user_attrs=attributes.named(trial_id(params, seed=seed), params, seed=seed),
     )
     return make_spec(
         plan.experiment,

@@ -15,7 +15,7 @@ from sweeper.search.population import Population
 from sweeper.search.samplers import directions
 from sweeper.search_space.space import Space
 from sweeper.statistics import finalists
-from sweeper.trial import derive, trial_id
+from sweeper.trial import derive, point_id, trial_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +33,13 @@ class Owed:
     @property
     def id(self) -> str:
         """Its `trial_id`."""
-        return self._name(self.seed)
+        parent = lineage.parent(self.lineage)
+        return trial_id(self.suggestion.params, seed=self.seed, parent=parent)
 
     @property
     def point(self) -> str:
         """Name of the suggestion, whatever the seed."""
-        return self._name(0)
-
-    def _name(self, seed: int) -> str:
-        params = self.suggestion.params
-        return trial_id(params, seed=seed, parent=lineage.parent(self.lineage))
+        return point_id(self.suggestion.params, self.lineage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

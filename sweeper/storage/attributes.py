@@ -1,13 +1,24 @@
 """What a row of the study and its attributes mean, in sweeper's words; pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import lineage
-from sweeper.trial import Attempt, Demand, Failure, FailureKind, State, Trial
+from sweeper.lineage import Lineage
+from sweeper.trial import (
+    Attempt,
+    Demand,
+    Failure,
+    FailureKind,
+    Params,
+    State,
+    Trial,
+    point_id,
+)
 
 OTHERS = "objectives/"  # with an epoch: attribute of a row, all but the first one
 STATES: Mapping[TrialState, State] = {
@@ -17,6 +28,18 @@ STATES: Mapping[TrialState, State] = {
     TrialState.PRUNED: State.PRUNED,
     TrialState.FAIL: State.FAILED,
 }
+
+
+def named(
+    identity: str, params: Params, *, seed: int, place: Lineage | None = None
+) -> dict[str, object]:
+    """The attributes that a row has from its first record on.
+
+    Args:
+        identity: the trial's id.
+    """
+    kept = {lineage.KEY: asdict(place)} if place else {}
+    return {"id": identity, "seed": seed, "point": point_id(params, place), **kept}
 
 
 def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -5,18 +5,16 @@ It reads and writes files of one trial's folder; it never touches a journal.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper import lineage
 from sweeper.host import metrics_file
 from sweeper.host.paths import TrialPaths, write_text
-from sweeper.storage.attributes import OTHERS
-from sweeper.trial import TrialSpec, trial_id
+from sweeper.storage.attributes import OTHERS, named
+from sweeper.trial import TrialSpec
 
 
 def save(row: FrozenTrial, paths: TrialPaths) -> None:
@@ -71,10 +69,7 @@ def _unfinished(paths: TrialPaths) -> tuple[int, FrozenTrial] | None:
         params=dict(spec.params),
         distributions=_distributions(spec.params),
         user_attrs={
-            "id": spec.id,
-            "seed": spec.seed,
-            "point": trial_id(spec.params, seed=0, parent=lineage.parent(spec.lineage)),
-            **({lineage.KEY: asdict(spec.lineage)} if spec.lineage else {}),
+            **named(spec.id, spec.params, seed=spec.seed, place=spec.lineage),
             **{
                 f"{OTHERS}{e}": values[1:]
                 for e, values in measured.items()

@@ -7,7 +7,6 @@ import bisect
 import math
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from typing import Any
 
 from optuna.study import Study
@@ -144,12 +143,9 @@ class Rows:
                 state=TrialState.WAITING,
                 params=dict(suggestion.params),
                 distributions=dict(suggestion.distributions),
-                user_attrs={
-                    "id": owed.id,
-                    "seed": owed.seed,
-                    "point": owed.point,
-                    **({lineage.KEY: asdict(owed.lineage)} if owed.lineage else {}),
-                },
+                user_attrs=attributes.named(
+                    owed.id, suggestion.params, seed=owed.seed, place=owed.lineage
+                ),
                 system_attrs=dict(suggestion.system_attrs),
             ),
         )
