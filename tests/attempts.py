@@ -6,6 +6,8 @@
 import argparse
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from sweeper.processes import worker
 from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
 
+ROOT = Path(__file__).parents[1]
 WANDB_SECONDS = 120  # for its writer to bring to disk what the trial has logged
 
 
@@ -44,6 +47,25 @@ class Channel:
             rows = [row for fragment in found for row in fragment.rows]
             if sum(self.spec.metric in row for row in rows) >= self.kill_at - 1:
                 return
+
+
+def attempt(
+    spec: TrialSpec, *arguments: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the module on a spec, whose folder gets its file."""
+    folder = Path(spec.folder)
+    folder.mkdir(exist_ok=True)
+    file = folder / "asked.json"
+    file.write_text(spec.to_json())
+    return subprocess.run(
+        [sys.executable, "-m", "tests.attempts", str(file), *arguments],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
 
 
 def main() -> None:

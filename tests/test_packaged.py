@@ -1,15 +1,13 @@
 """A project with a package in `src`: its configs, its imports, its warm start."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sweeper.project.compose import Composer
 from sweeper.trial import TrialSpec
+from tests.attempts import attempt
 
 ROOT = Path(__file__).parents[1]
 PROJECT = ROOT / "tests" / "strangers" / "packaged"
@@ -35,22 +33,6 @@ def _spec(folder: Path, *overrides: str) -> TrialSpec:
     )
 
 
-def _attempt(spec: TrialSpec, *arguments: str) -> subprocess.CompletedProcess[str]:
-    folder = Path(spec.folder)
-    folder.mkdir(exist_ok=True)
-    file = folder / "asked.json"
-    file.write_text(spec.to_json())
-    return subprocess.run(
-        [sys.executable, "-m", "tests.attempts", str(file), *arguments],
-        cwd=ROOT,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-
-
 def _reported(folder: Path) -> list[tuple[int, float]]:
     """Epochs and batches that the network had seen, in the order of the reports."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
@@ -68,15 +50,15 @@ def test_configs_in_a_package_of_src_are_found() -> None:
 def test_a_warm_start_is_respected_at_the_first_start_and_ours_wins_at_a_resume(
     tmp_path: Path,
 ) -> None:
-    done = _attempt(_spec(tmp_path / "before"))
+    done = attempt(_spec(tmp_path / "before"))
     assert "finished" in done.stdout, done.stdout + done.stderr
     weights = tmp_path / "before" / "checkpoints" / "last.ckpt"
     assert weights.exists(), sorted((tmp_path / "before").rglob("*.ckpt"))
     assert _reported(tmp_path / "before") == [(1, BATCHES), (2, 2 * BATCHES)]
 
     cut = _spec(tmp_path / "cut", f"start_from={weights}", "epochs=5")
-    assert _attempt(cut, "--kill-at", "4").returncode == -9
-    resumed = _attempt(cut)
+    assert attempt(cut, "--kill-at", "4").returncode == -9
+    resumed = attempt(cut)
     assert "finished" in resumed.stdout, resumed.stdout + resumed.stderr
     # From the file's two epochs on; epoch 3 was not trained again.
     expected = [(epoch, epoch * BATCHES) for epoch in (3, 4, 4, 5)]

@@ -1,7 +1,6 @@
 """The W&B run of a trial over its attempts, read back with wandb's own reader."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import pytest
 from sweeper.host import fragments, metrics_file
 from sweeper.host.paths import TrialPaths
 from sweeper.trial import TrialSpec, trial_id
+from tests import attempts
 
 ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"
@@ -55,19 +55,9 @@ def spec(tmp_path: Path) -> TrialSpec:
 def attempt(
     spec: TrialSpec, *arguments: str, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    folder = Path(spec.folder)
-    folder.mkdir(exist_ok=True)
-    file = folder / "asked.json"
-    file.write_text(spec.to_json())
-    return subprocess.run(
-        [sys.executable, "-m", "tests.attempts", str(file), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "WANDB_API_KEY": KEY, "FUNCTIONS_TOKEN": TOKEN, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
+    """An attempt that knows secrets."""
+    secrets = {"WANDB_API_KEY": KEY, "FUNCTIONS_TOKEN": TOKEN}
+    return attempts.attempt(spec, *arguments, **{**secrets, **env})
 
 
 def inspect(fragment: fragments.Fragment) -> dict[str, object]:

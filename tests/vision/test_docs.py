@@ -36,6 +36,7 @@ def test_every_command_of_the_docs_parses(tmp_path, command):
     words = shlex.split(command.replace("$(sweeper best lr_sweep --ckpt)", "a.ckpt"))
     words = [word.replace("CHECKPOINT", "a").replace("IMAGE...", "b") for word in words]
     arguments = build_parser().parse_args(words[1:])
+    assert arguments.function
     if words[1] == "train":
         composed(tmp_path, *arguments.overrides)
 

@@ -13,7 +13,8 @@ from tests.vision_callbacks.fitting import fit
 
 
 def test_the_learning_rate_needs_no_logger(tmp_path):
-    fit([QuietLearningRateMonitor(logging_interval="step")], tmp_path)
+    trainer = fit([QuietLearningRateMonitor(logging_interval="step")], tmp_path)
+    assert trainer.current_epoch == 2
 
 
 def test_the_learning_rate_is_logged_at_steps(tmp_path):
