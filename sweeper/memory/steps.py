@@ -5,7 +5,7 @@ It takes a Lightning trainer that stands before its first step; it trains nothin
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -68,18 +68,7 @@ def follow(
         _replace(module, memo, optimizers)
         batch = memo.tree(batch)
         others = [memo(tensor) for tensor in others]
-    without_metrics(module)
-    for name in LOGGING:
-        if hasattr(module, name):
-            setattr(module, name, _nothing)
-    for group in (g for optimizer in optimizers for g in optimizer.param_groups):
-        if not group.get("fused") and "foreach" in group:
-            group["foreach"] = True  # what a GPU takes by default; it needs temporaries
-    autocast: Callable[[], AbstractContextManager[object]] = (
-        (lambda: torch.autocast("cpu", dtype=torch.bfloat16))
-        if precision in HALF
-        else nullcontext
-    )
+    _prepare(module, optimizers)
     with mode or nullcontext():
         if is_automatic:
             _make_state(optimizers)
@@ -89,7 +78,7 @@ def follow(
         with tracker, counter:
             for _ in range(2 if keeps_gradients else 1):
                 tracker.reset_mod_stats()
-                with autocast():
+                with _autocast(precision):
                     result = run_step(module, batch)
                 if is_automatic:
                     loss_of(result).backward()  # type: ignore[no-untyped-call]
@@ -103,6 +92,23 @@ def follow(
         flops=int(counter.get_total_flops()) // (2 if keeps_gradients else 1),
         parameters=sum(p.numel() for p in module.parameters()),
     )
+
+
+def _prepare(module: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """No metrics, no logging, and optimisers that step as they do on a GPU."""
+    without_metrics(module)
+    for name in LOGGING:
+        if hasattr(module, name):
+            setattr(module, name, _nothing)
+    for group in (g for optimizer in optimizers for g in optimizer.param_groups):
+        if not group.get("fused") and "foreach" in group:
+            group["foreach"] = True  # what a GPU takes by default; it needs temporaries
+
+
+def _autocast(precision: str) -> AbstractContextManager[object]:
+    if precision in HALF:
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def loss_of(result: object) -> Tensor:
