@@ -155,6 +155,29 @@ def test_the_command_prints_json(
     assert data["wall_seconds"] >= data["lower_bound_seconds"]
 
 
+@pytest.mark.parametrize(
+    ("price", "hourly"),
+    [
+        ({"A100": 0.7, "T4": 0.35}, 0.7),
+        ({"T4": 0.35}, 0.35),  # a single price is that of every card
+        ({"T4": 0.35, "L4": 0.7}, 0.0),
+    ],
+)
+def test_a_plan_has_the_price_that_the_budget_has(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    price: dict[str, float],
+    hourly: float,
+) -> None:
+    make_plan_of(tmp_path, resources={"gpus": 0.25}, price=price)
+    words = ["--json", "--no-memory", "--card", "A100", "--step-seconds", "0.1"]
+    where = ["--sweeps", str(tmp_path / "s")]
+    assert cli.main(["plan", str(tmp_path / "toy.yaml"), *words, *where]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["gpu_hours"] > 0
+    assert data["cost"] == pytest.approx(data["gpu_hours"] * hourly)
+
+
 def test_an_unknown_card_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
