@@ -213,3 +213,22 @@ def test_hours_of_attempts_with_other_shares_add_up(tmp_path: Path) -> None:
     assert sweep.journal.report("a", replace(report, busy_seconds=4000.0)) is (
         Decision.PAUSE
     )
+
+
+def test_a_trial_that_is_put_back_has_cost_what_it_cost(tmp_path: Path) -> None:
+    price = {"T4": 0.35, "L4": 0.7}
+    sweep = _Sweep(tmp_path, budget={"gpu_hours": 9.0}, price=price)
+    assert sweep.journal.claim("a") is not None
+    sweep.journal.start("a")
+    report = Report(epoch=1, values=(0.1,), busy_seconds=3600.0)
+    sweep.journal.report("a", report)
+    sweep.journal.fail("a", Failure(kind=FailureKind.OOM, message="oom"))
+    assert sweep.journal.claim("a") is not None  # a whole card now
+    sweep.journal.start("a")
+    sweep.journal.report("a", report)
+    sweep.journal.finish("a")
+    before = sweep.load().trials[0]
+    sweep.journal._rows.put_again(sweep.journal._rows.get(before.id))
+    after = sweep.load().trials[0]
+    assert after.state is State.WAITING
+    assert (after.gpu_seconds, after.card) == (before.gpu_seconds, "T4") == (5400, "T4")

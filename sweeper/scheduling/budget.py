@@ -4,8 +4,11 @@ A function of the rows of all its starts; the limit on trials is the agenda's, s
 it ends a sweep as planned.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import bisect
+import math
+from collections.abc import Mapping
 from datetime import datetime
+from fractions import Fraction
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -13,32 +16,71 @@ from sweeper.definition.settings import Budget, Objective, hourly
 from sweeper.storage.attributes import gpu_seconds
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+_Place = tuple[datetime, int]  # when a row ended, and its number
 
 
-def reached(
-    budget: Budget,
-    rows: Sequence[FrozenTrial],
-    *,
-    objective: Objective,
-    price: Mapping[str, float],
-    wall_seconds: float,
-) -> str:
-    """The first limit that is reached, as a message; "" for none.
+class Meter:
+    """What the rows of a sweep have used of its budget, at the cost of what is new.
 
     Args:
         price: of a card for an hour, by type; a single one is that of every card.
-        wall_seconds: time that drivers have driven this sweep, over all starts.
     """
-    used = {"wall_hours": wall_seconds / 3600}
-    if budget.gpu_hours is not None:
-        used["gpu_hours"] = gpu_hours(rows)
-    if budget.cost is not None:
-        used["cost"] = cost(rows, price)
-    return (
-        exceeded(budget, used=used)
-        or hit(budget.target, rows, objective=objective)
-        or tired(budget.patience, rows, objective=objective)
-    )
+
+    def __init__(
+        self, budget: Budget, *, objective: Objective, price: Mapping[str, float]
+    ) -> None:
+        self._budget = budget
+        self._sign = objective.sign
+        self._price = price
+        self._gpu_seconds = _Sum()
+        self._cost = _Sum()
+        self._hits: dict[int, float] = {}  # first value of a row that is good enough
+        self._ended = _Ended()
+
+    def look(self, rows: Mapping[int, FrozenTrial]) -> None:
+        """Count rows that are new or were written to.
+
+        Args:
+            rows: by what names a trial, also where its row is another one by now.
+        """
+        for key, row in rows.items():
+            seconds = gpu_seconds(row)
+            card = row.user_attrs.get("card", "")
+            self._gpu_seconds.put(key, seconds)
+            self._cost.put(key, seconds / 3600 * hourly(self._price, card))
+            self._ended.put(key, row, sign=self._sign)
+            self._look_for_target(key, row)
+
+    def _look_for_target(self, key: int, row: FrozenTrial) -> None:
+        target = self._budget.target
+        if target is None:
+            return
+        self._hits.pop(key, None)
+        for value in row.intermediate_values.values():
+            if self._sign * value <= self._sign * target:
+                self._hits[key] = value
+                return
+
+    def reached(self, *, wall_seconds: float) -> str:
+        """The first limit that is reached, as a message; "" for none.
+
+        Args:
+            wall_seconds: time that drivers have driven this sweep, over all starts.
+        """
+        used = {
+            "wall_hours": wall_seconds / 3600,
+            "gpu_hours": self._gpu_seconds.total / 3600,
+            "cost": self._cost.total,
+        }
+        budget = self._budget
+        if message := exceeded(budget, used=used):
+            return message
+        if self._hits:
+            value = self._hits[min(self._hits)]
+            return f"budget.target: {value:.6g} of {budget.target:g} reached"
+        if budget.patience is not None and self._ended.since >= budget.patience:
+            return f"budget.patience: {self._ended.since} trials without a better one"
+        return ""
 
 
 def exceeded(budget: Budget, *, used: Mapping[str, float]) -> str:
@@ -54,51 +96,53 @@ def exceeded(budget: Budget, *, used: Mapping[str, float]) -> str:
     return ""
 
 
-def gpu_hours(rows: Iterable[FrozenTrial]) -> float:
-    """GPU hours of all attempts: a quarter card for an hour is 0.25."""
-    return sum(gpu_seconds(row) for row in rows) / 3600
+class _Sum:
+    """A sum whose terms may change; it is exact, so that no history drifts it."""
+
+    def __init__(self) -> None:
+        self._terms: dict[int, float] = {}
+        self._total = Fraction(0)
+
+    def put(self, key: int, term: float) -> None:
+        """Set a term."""
+        before = self._terms.get(key, 0.0)
+        if term != before:
+            self._total += Fraction(term) - Fraction(before)
+            self._terms[key] = term
+
+    @property
+    def total(self) -> float:
+        """The number next to the sum, as `math.fsum` has it."""
+        return float(self._total)
 
 
-def cost(rows: Iterable[FrozenTrial], price: Mapping[str, float]) -> float:
-    """What the GPU hours of all attempts cost."""
-    return sum(
-        gpu_seconds(row) / 3600 * hourly(price, row.user_attrs.get("card", ""))
-        for row in rows
-    )
+class _Ended:
+    """The trials that have ended with a result, in the order of their ends."""
 
+    def __init__(self) -> None:
+        self._order: list[_Place] = []
+        self._known: dict[int, tuple[float, _Place]] = {}  # smaller is better
+        self._best: tuple[float, _Place] | None = None  # the earliest of equal ones
 
-def hit(
-    target: float | None, rows: Iterable[FrozenTrial], *, objective: Objective
-) -> str:
-    """Whether a trial is good enough; each report counts."""
-    if target is None:
-        return ""
-    sign = 1 if objective.mode == "max" else -1
-    for row in rows:
-        for value in row.intermediate_values.values():
-            if sign * value >= sign * target:
-                return f"budget.target: {value:.6g} of {target:g} reached"
-    return ""
+    def put(self, key: int, row: FrozenTrial, *, sign: float) -> None:
+        """Look at a row that has ended, or may have been put in the queue again."""
+        known = self._known.pop(key, None)
+        if known is not None:
+            del self._order[bisect.bisect_left(self._order, known[1])]
+            if known == self._best:
+                self._best = min(self._known.values(), default=None)
+        if row.state not in ENDED:
+            return
+        assert row.datetime_complete is not None  # noqa: S101  # it has ended
+        place = (row.datetime_complete, row.number)
+        loss = sign * row.values[0] if row.values else math.inf
+        self._known[key] = found = (loss, place)
+        bisect.insort(self._order, place)
+        self._best = found if self._best is None else min(self._best, found)
 
-
-def tired(
-    patience: int | None, rows: Iterable[FrozenTrial], *, objective: Objective
-) -> str:
-    """Whether so many trials have ended since the best one did."""
-    if patience is None:
-        return ""
-    ended = sorted((row for row in rows if row.state in ENDED), key=_ended_at)
-    sign = 1 if objective.mode == "max" else -1
-    best, since = float("-inf"), 0
-    for row in ended:
-        value = sign * row.values[0] if row.values else float("-inf")
-        since = 0 if value > best else since + 1
-        best = max(best, value)
-    if since < patience:
-        return ""
-    return f"budget.patience: {since} trials without a better one"
-
-
-def _ended_at(row: FrozenTrial) -> tuple[datetime, int]:
-    assert row.datetime_complete is not None  # noqa: S101  # it has ended
-    return (row.datetime_complete, row.number)
+    @property
+    def since(self) -> int:
+        """How many have ended since the best one did; all where none has a value."""
+        if self._best is None or self._best[0] == math.inf:
+            return len(self._order)
+        return len(self._order) - 1 - bisect.bisect_left(self._order, self._best[1])

@@ -3,14 +3,15 @@
 The first reason stands, for the life of one driver; it decides nothing about a trial.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import SweeperError
-from sweeper.scheduling import budget, failures
+from sweeper.scheduling import failures
+from sweeper.scheduling.budget import Meter
 from sweeper.stop import Stop, StopReason
 from sweeper.trial import Failure
 
@@ -34,6 +35,11 @@ class Halt:
         self._started = clock()
         self._wall_before = study.user_attrs.get("wall_seconds", 0.0)
         self._failed: list[tuple[str, Failure]] = []  # in a row, in this start
+        limits = experiment.budget.model_dump(exclude={"trials"}, exclude_none=True)
+        self._has_limits = bool(limits)  # but for that on trials
+        self._meter = Meter(
+            experiment.budget, objective=experiment.objective, price=experiment.price
+        )
 
     @property
     def is_on(self) -> bool:
@@ -57,21 +63,18 @@ class Halt:
             message = failures.message(ids, failure, sweep=self._experiment.name)
             self.set(StopReason.FAILING, message)
 
-    def watch_budget(self, rows: Callable[[], Sequence[FrozenTrial]]) -> None:
-        """Stop at a limit; that on trials ends a sweep as planned."""
-        experiment = self._experiment
-        limits = experiment.budget
-        if not limits.model_dump(exclude={"trials"}, exclude_none=True):
+    def watch_budget(self, changed: Callable[[], Mapping[int, FrozenTrial]]) -> None:
+        """Stop at a limit; that on trials ends a sweep as planned.
+
+        Args:
+            changed: the rows that were written to since it was called last.
+        """
+        if not self._has_limits:
             return
         wall_seconds = self._wall_before + self._clock() - self._started
         self._study.set_user_attr("wall_seconds", wall_seconds)
-        message = budget.reached(
-            limits,
-            rows(),
-            objective=experiment.objective,
-            price=experiment.price,
-            wall_seconds=wall_seconds,
-        )
+        self._meter.look(changed())
+        message = self._meter.reached(wall_seconds=wall_seconds)
         if message:
             self.set(StopReason.BUDGET, message)
 

@@ -106,7 +106,7 @@ class Journal:
             slot: who will run it.
             demand: only a trial that asks for exactly this, where given.
         """
-        self._halt.watch_budget(self._rows.all)
+        self._halt.watch_budget(self._rows.changed)
         return None if self._halt.is_on else self._desk.claim(slot, demand)
 
     def peek(self) -> Demand | None:
@@ -169,7 +169,7 @@ class Journal:
                 self._rows.report(identity, epoch=report.epoch, values=report.values)
         if report.values and self._is_pruned(identity):
             return Decision.STOP
-        self._halt.watch_budget(self._rows.all)
+        self._halt.watch_budget(self._rows.changed)
         return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
 
     def _is_pruned(self, identity: str) -> bool:

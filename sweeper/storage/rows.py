@@ -5,7 +5,7 @@ It decides nothing; `journal` does. Every method is on disk before it returns.
 
 import bisect
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -25,6 +25,8 @@ KEPT = (
     "demand",
     "busy_before",
     "progress",
+    "card",  # with the next one: what its attempts have used of a budget
+    "gpu_seconds_before",
 )
 QUEUED_AFTER = "queued_after"  # attempts of the row that this one follows
 
@@ -43,7 +45,8 @@ class Rows:
         found = self._storage.get_all_trials(study._study_id, deepcopy=False)
         self._newest = attributes.newest(found)
         self._places: dict[str, int] = {}  # of ids, in `_newest`
-        self._changed: set[int] = set()
+        self._stale: set[int] = set()  # places that were written to since `all`
+        self._news = set(range(len(self._newest)))  # and since `changed`
         self._waiting: list[int] = []  # places, in order
         for place, row in enumerate(self._newest):
             self._places[row.user_attrs["id"]] = place
@@ -55,11 +58,20 @@ class Rows:
 
         Only rows that were written to since the last call are read again.
         """
-        for place in self._changed:
+        for place in self._stale:
             row_id = self._newest[place]._trial_id
             self._newest[place] = self._storage.get_trial(row_id)
-        self._changed.clear()
+        self._stale.clear()
         return self._newest
+
+    def changed(self) -> Mapping[int, FrozenTrial]:
+        """The rows that were written to since the last call, by place; at first all.
+
+        A trial keeps its place, also where a new row takes that of its old one.
+        """
+        rows, news = self.all(), sorted(self._news)
+        self._news.clear()
+        return {place: rows[place] for place in news}
 
     def waiting(self, *, but: Collection[str]) -> str | None:
         """The first trial that waits, `but` for some; None where none does."""
@@ -128,7 +140,8 @@ class Rows:
 
     def _written(self, identity: str) -> int:
         """The id of a row that is about to be written to."""
-        self._changed.add(self._places[identity])
+        self._stale.add(self._places[identity])
+        self._news.add(self._places[identity])
         return self._row_id(identity)
 
     def create(self, owed: Owed) -> str:
@@ -152,6 +165,7 @@ class Rows:
         place = len(self._newest)
         self._newest.append(self._storage.get_trial(row_id))
         self._places[owed.id] = place
+        self._news.add(place)
         self._waiting.append(place)
         return owed.id
 
@@ -160,6 +174,7 @@ class Rows:
         row_id = self._storage.create_new_trial(self._study._study_id, again(row))
         place = self._places[row.user_attrs["id"]]
         self._newest[place] = self._storage.get_trial(row_id)
+        self._news.add(place)
         bisect.insort(self._waiting, place)
 
     def note(self, identity: str, **attributes: Any) -> None:  # JSON
