@@ -11,7 +11,7 @@ from bench import overhead
 from bench.clocks import REPORTS, now, row, since
 
 
-def ray_tune(folder: Path, count: int, _: str) -> dict[str, float]:
+def ray_tune(folder: Path, count: int) -> dict[str, float]:
     """Ray Tune, its actors reused."""
     script = overhead.HERE / "peers" / "ray_results.py"
     command = [sys.executable, str(script), str(folder), str(count), str(REPORTS)]
@@ -41,7 +41,7 @@ def train(cfg):
 """
 
 
-def sweeper_run(folder: Path, count: int, _: str) -> dict[str, float]:
+def sweeper_run(folder: Path, count: int) -> dict[str, float]:
     """`sweeper run` as a whole, less what a sweep of two trials takes."""
     walls = {}
     for trials in (2, 2 + count):
