@@ -19,10 +19,7 @@ MEMORY = (
     "Tune's own import is in both peers (a sample of each process's proportional set "
     "size at the peak)."
 )
-COMMAND = (
-    "imports: Optuna with numpy, pydantic and rich are most of it (`python -X "
-    "importtime`)"
-)
+COMMAND = "imports: numpy, pydantic and rich are most of it (`python -X importtime`)"
 FIRST_LINE = (
     "imports: of 0.7 s to the first line 0.5 are Hydra, Optuna, pydantic and rich, the "
     "rest composes the first configs (`python -X importtime`)"

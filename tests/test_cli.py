@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from sweeper import cli, errors, exits
+from sweeper.host.paths import SweepPaths
+from sweeper.reports import Report
+from sweeper.storage import store
+from tests.helpers import make_experiment, open_journal
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = cli.find_commands()
@@ -114,9 +118,20 @@ def test_doctor_names_versions_disk_and_wandb(
 
 
 def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path, seeds=[1, 2])
+    for value in (0.5, 0.6, 0.7):
+        assert journal.claim("a") is not None
+        journal.start("a")
+        journal.report("a", Report(epoch=1, values=(value,)))
+        journal.finish("a")
+    sweeps = tmp_path / "sweeps"
+    experiment = make_experiment(tmp_path, seeds=[1, 2])
+    store.save_experiment(experiment, SweepPaths(sweeps / "toy"))
     code = (
         "import sys, json\nfrom sweeper import cli\n"
-        "cli.main(['status', 'none'])\ncli.main(['best', 'none'])\n"
+        f"where = ['toy', '--sweeps', {str(sweeps)!r}]\n"
+        "for command in ('status', 'best'):\n"
+        "    assert cli.main([command, *where]) == 0\n"
         "print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
     )
     done = subprocess.run(
@@ -128,7 +143,7 @@ def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
         timeout=120,
     )
     heavy = {"torch", "lightning", "plotly", "ray", "pandas", "matplotlib", "wandb"}
-    heavy |= {"sqlalchemy", "hydra", "omegaconf"}
+    heavy |= {"sqlalchemy", "hydra", "omegaconf", "optuna", "scipy"}
     assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))
 
 

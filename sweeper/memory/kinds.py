@@ -7,8 +7,6 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from optuna.distributions import FloatDistribution, IntDistribution
-
 from sweeper.trial import Params, Value
 
 if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read
@@ -58,6 +56,8 @@ def label(name: str) -> str:
 
 
 def _relevant(parameter: "Parameter", value: Value) -> str:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
     distribution = parameter.distribution
     is_learning = label(parameter.name) in LEARNING
     if isinstance(distribution, FloatDistribution):
@@ -104,6 +104,8 @@ def examples(space: "Space") -> Mapping[str, Params]:
 
 def _values(parameter: "Parameter") -> list[Value]:
     """A value of the parameter for each way that it can matter."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
     distribution = parameter.distribution
     if isinstance(distribution, IntDistribution | FloatDistribution):
         return [distribution.high]

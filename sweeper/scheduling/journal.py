@@ -28,6 +28,7 @@ from sweeper.search import algorithms, policy
 from sweeper.search_space.space import Space
 from sweeper.stop import Stop, StopReason
 from sweeper.storage import attributes, result, store
+from sweeper.storage.replay import STATES
 from sweeper.storage.rows import Rows
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
@@ -211,7 +212,7 @@ class Journal:
         result.save(self._rows.get(identity), self._paths.trial(identity))
         self._halt.succeeded()
         self._desk.release(slot)
-        return attributes.STATES[state]
+        return STATES[state]
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt: WAITING where a retry is left, else FAILED."""
@@ -236,7 +237,7 @@ class Journal:
             result.save(self._rows.get(identity), self._paths.trial(identity))
             if rung is None:  # that a point is too large says nothing of the next
                 self._halt.failed(identity, failure)
-        return attributes.STATES[state]
+        return STATES[state]
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial
-
 from sweeper import defaults, lineage
 from sweeper.cards import ladder, packing
 from sweeper.definition.experiment import Experiment
@@ -17,7 +15,9 @@ from sweeper.statistics.leaderboard import labels
 from sweeper.storage.export import value_cell
 from sweeper.trial import Demand, Params, TrialSpec
 
-if TYPE_CHECKING:  # Hydra's grammar, which `best` does not read
+if TYPE_CHECKING:  # Optuna and Hydra's grammar, which `best` does not read
+    from optuna.trial import FrozenTrial
+
     from sweeper.search_space.space import Space
 
 
@@ -25,7 +25,7 @@ def make_spec(
     experiment: Experiment,
     space: "Space",
     launch: Launch,
-    row: FrozenTrial,
+    row: "FrozenTrial",
     *,
     demand: Demand,
     paths: SweepPaths,

@@ -7,12 +7,14 @@ result of the same settings is not.
 import math
 import statistics
 from collections.abc import Collection, Sequence
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING
 
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Confirm
 from sweeper.trial import derive
+
+if TYPE_CHECKING:  # Optuna, which views of a sweep do not wait for
+    from optuna.trial import FrozenTrial
 
 SEEDS = 1_000_000
 
@@ -29,13 +31,15 @@ def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...
     return tuple(seeds)
 
 
-def is_fresh(row: FrozenTrial, experiment: Experiment) -> bool:
+def is_fresh(row: "FrozenTrial", experiment: Experiment) -> bool:
     """Whether a row is one of a finalist's confirmation."""
     fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
     return row.user_attrs["seed"] in fresh
 
 
-def finalists(rows: Sequence[FrozenTrial], experiment: Experiment) -> list[FrozenTrial]:
+def finalists(
+    rows: Sequence["FrozenTrial"], experiment: Experiment
+) -> list["FrozenTrial"]:
     """The first row of each of the best points, the best first.
 
     A point counts with the mean of its seeds of the file; one of which a trial failed
@@ -44,12 +48,14 @@ def finalists(rows: Sequence[FrozenTrial], experiment: Experiment) -> list[Froze
     Args:
         rows: of the first round, all of them ended.
     """
+    from optuna.trial import TrialState
+
     points: dict[str, list[FrozenTrial]] = {}
     for row in rows:
         points.setdefault(row.user_attrs["point"], []).append(row)
     sign = -1 if experiment.objective.mode == "max" else 1
 
-    def order(group: Sequence[FrozenTrial]) -> tuple[bool, float, int]:
+    def order(group: Sequence["FrozenTrial"]) -> tuple[bool, float, int]:
         values = [row.values[0] for row in group if row.values]
         is_whole = all(row.state is TrialState.COMPLETE for row in group)
         mean = sign * statistics.fmean(values) if values else math.inf

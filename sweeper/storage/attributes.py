@@ -3,31 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from sweeper import lineage
 from sweeper.lineage import Lineage
+from sweeper.storage.replay import STATES, Row
 from sweeper.trial import (
     Attempt,
     Demand,
     Failure,
     FailureKind,
     Params,
-    State,
     Trial,
     point_id,
 )
 
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+AnyRow: TypeAlias = Union["FrozenTrial", Row]
+_Row = TypeVar("_Row", "FrozenTrial", Row)
 OTHERS = "objectives/"  # with an epoch: attribute of a row, all but the first one
-STATES: Mapping[TrialState, State] = {
-    TrialState.WAITING: State.WAITING,
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.COMPLETE: State.COMPLETE,
-    TrialState.PRUNED: State.PRUNED,
-    TrialState.FAIL: State.FAILED,
-}
 
 
 def named(
@@ -42,7 +38,7 @@ def named(
     return {"id": identity, "seed": seed, "point": point_id(params, place), **kept}
 
 
-def newest(rows: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def newest(rows: Sequence[_Row]) -> list[_Row]:
     """One row an id, its newest, in the order of the first rows.
 
     An id has a second row when a failed trial was put back in the queue. A row
@@ -62,7 +58,7 @@ def others(attributes: Mapping[str, Any]) -> dict[int, tuple[float, ...]]:
     return dict(sorted(found.items()))
 
 
-def gpu_seconds(row: FrozenTrial) -> float:
+def gpu_seconds(row: AnyRow) -> float:
     """Card seconds of all attempts of a trial, whose shares may have differed."""
     attributes = row.user_attrs
     busy: float = attributes.get("progress", {}).get("busy_seconds", 0.0)
@@ -72,8 +68,8 @@ def gpu_seconds(row: FrozenTrial) -> float:
     return earlier + (busy - before) * share
 
 
-def to_trial(frozen: FrozenTrial) -> Trial:
-    """Optuna's row in sweeper's words."""
+def to_trial(frozen: AnyRow) -> Trial:
+    """A row in sweeper's words."""
     attrs = frozen.user_attrs
     progress = attrs.get("progress", {})
     return Trial(

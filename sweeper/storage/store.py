@@ -5,24 +5,25 @@ It never decides anything and adds no trial; `journal` is the only writer.
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
 from sweeper.host import examples, locks
 from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
-from sweeper.storage import attributes, database, records
+from sweeper.storage import attributes, database
+from sweeper.storage.attributes import AnyRow
+from sweeper.storage.replay import Replay
 from sweeper.trial import Sweep, Trial
+
+if TYPE_CHECKING:  # a quarter of a second, which views of a sweep do not wait for
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
 
 WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
 KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
@@ -31,21 +32,25 @@ HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
 UID = "uid"  # the same: what tells this sweep from every other one
 
 
-def storage(sweep: Experiment, paths: SweepPaths) -> BaseStorage:
+def storage(sweep: Experiment, paths: SweepPaths) -> "BaseStorage":
     """The storage that the experiment names: a file of the sweep, or a database.
 
     Raises:
         JournalError: the file is damaged before its last record, or is no database.
     """
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sweep.storage is None:
+        from sweeper.storage import records
+
         return records.open_file(paths.journal)
     from sweeper.storage import rdb
 
     return rdb.open_url(sweep.storage, paths.folder)
 
 
-def study_name(sweep: Experiment, paths: SweepPaths, found: BaseStorage) -> str:
+def study_name(sweep: Experiment, paths: SweepPaths, found: "BaseStorage") -> str:
     """The name of the sweep's study, which outlives a new name of the sweep.
 
     A journal that lies in the sweep's folder holds the study of that sweep alone. In
@@ -63,12 +68,14 @@ def disks(sweep: Experiment, paths: SweepPaths) -> tuple[Path, ...]:
     return (paths.folder, database.place(sweep.storage, paths.folder))
 
 
-def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
+def open_study(sweep: Experiment, paths: SweepPaths) -> "Study":
     """The study to write to, made where it is missing.
 
     Only under the sweep's lock: a record that a kill cut in half is dropped first,
     since Optuna would glue the next record to it and never open the file again.
     """
+    import optuna
+
     from sweeper.search.samplers import directions  # Hydra's grammar: not to read
 
     paths.folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +90,7 @@ def open_study(sweep: Experiment, paths: SweepPaths) -> Study:
     )
 
 
-def uid(study: Study) -> str:
+def uid(study: "Study") -> str:
     """Eight hex digits that no other study has, whatever it is called.
 
     They are drawn at its first start and stay with the study, wherever it is moved.
@@ -114,12 +121,12 @@ def alone(paths: SweepPaths) -> Iterator[None]:
         yield
 
 
-def together(found: BaseStorage) -> AbstractContextManager[None]:
+def together(found: "BaseStorage") -> AbstractContextManager[None]:
     """Makes one write of the records of a block, where the journal is a file."""
-    backend = found._backend if isinstance(found, JournalStorage) else None
-    if isinstance(backend, records.Records):
-        return backend.together()
-    return contextlib.nullcontext()
+    from sweeper.storage.records import Records
+
+    backend = getattr(found, "_backend", None)
+    return backend.together() if isinstance(backend, Records) else nullcontext()
 
 
 def load_sweep(folder: Path) -> Sweep:
@@ -166,8 +173,8 @@ class Reader:
     def __init__(self, loaded: Experiment, folder: Path) -> None:
         self._experiment = loaded
         self._paths = SweepPaths(folder)
-        self._storage: BaseStorage | None = None
-        self._known: dict[int, tuple[FrozenTrial, Trial]] = {}
+        self._rows: _Readable | None = None
+        self._known: dict[int, tuple[AnyRow, Trial]] = {}
 
     def sweep(self) -> Sweep:
         """The sweep as it stands now."""
@@ -184,23 +191,18 @@ class Reader:
 
     def _trials(self) -> tuple[list[Trial], Mapping[str, Any]]:
         """All trials, and the attributes of their study."""
-        if self._storage is None:
-            file = self._paths.journal
-            if self._experiment.storage is not None:
-                file = database.file(self._experiment.storage, self._paths.folder)
-            if not file.exists():
+        experiment, paths = self._experiment, self._paths
+        if self._rows is None:
+            if not _file(experiment, paths).exists():
                 return [], {}
-            self._storage = storage(self._experiment, self._paths)
-        name = study_name(self._experiment, self._paths, self._storage)
-        try:
-            study_id = self._storage.get_study_id_from_name(name)
-        except KeyError:
-            return [], {}
-        rows = attributes.newest(self._storage.get_all_trials(study_id, deepcopy=False))
-        of_study = self._storage.get_study_user_attrs(study_id)
-        return [self._trial(frozen) for frozen in rows], of_study
+            is_file = experiment.storage is None
+            self._rows = (
+                Replay(paths.journal) if is_file else _Database(experiment, paths)
+            )
+        rows, of_study = self._rows.read()
+        return [self._trial(row) for row in attributes.newest(rows)], of_study
 
-    def _trial(self, frozen: FrozenTrial) -> Trial:
+    def _trial(self, frozen: AnyRow) -> Trial:
         known = self._known.get(frozen.number)
         if known is None or known[0] is not frozen:
             trial = attributes.to_trial(frozen)
@@ -212,6 +214,39 @@ class Reader:
             known = (frozen, trial)
             self._known[frozen.number] = known
         return known[1]
+
+
+class _Readable(Protocol):
+    """The rows of a study, read again and again."""
+
+    def read(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The rows by number, and the attributes of their study."""
+
+
+class _Database:
+    """The rows of a study that is in no file of its own."""
+
+    def __init__(self, loaded: Experiment, paths: SweepPaths) -> None:
+        self._experiment = loaded
+        self._paths = paths
+        self._storage = storage(loaded, paths)
+
+    def read(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        found = self._storage
+        name = study_name(self._experiment, self._paths, found)
+        try:
+            study_id = found.get_study_id_from_name(name)
+        except KeyError:
+            return [], {}
+        rows = found.get_all_trials(study_id, deepcopy=False)
+        return rows, found.get_study_user_attrs(study_id)
+
+
+def _file(loaded: Experiment, paths: SweepPaths) -> Path:
+    """What is there once a sweep has begun."""
+    if loaded.storage is None:
+        return paths.journal
+    return database.file(loaded.storage, paths.folder)
 
 
 def _missing(folder: Path) -> str:
