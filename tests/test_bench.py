@@ -1,6 +1,7 @@
 """The benchmark counts no run that left out work, and its page is made from numbers."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from bench import __main__ as bench
 from bench import measure, overhead, page, scheduling
 from bench.measure import Figures
+from sweeper.storage.replay import Replay
 
 
 def _work(out: Path, *, trials: int, epochs: int, checkpoints: int) -> None:
@@ -120,10 +122,22 @@ def test_the_page_keeps_what_people_wrote() -> None:
     assert page.replace(page.PAGE.read_text(), "x").count(page.BEGIN) == 1
 
 
-@pytest.mark.parametrize("way", ["sweeper, grid", "floor: synced lines"])
+@pytest.mark.parametrize("way", [scheduling.GRID, "floor: synced lines"])
 def test_a_long_sweep_can_be_measured(way: str, tmp_path: Path) -> None:
-    function, kind = scheduling.WAYS[way]
-    row = function(tmp_path, 10, kind)
+    row = scheduling.WAYS[way](tmp_path, 10)
     assert set(row) == {
         *("wall_ms", "cpu_ms", "resume_seconds", "bytes_a_trial", "peak_bytes")
     }
+
+
+@pytest.mark.parametrize("search", ["grid", "random", "tpe"])
+def test_the_end_of_a_long_sweep_can_be_measured(search: str, tmp_path: Path) -> None:
+    row = scheduling.sweeper(
+        tmp_path, 3, search=search, before=7, limits=scheduling.LIMITS
+    )
+    assert row["wall_ms"] > 0
+    assert math.isnan(row["bytes_a_trial"])  # those before have other rows
+    folder = tmp_path / "sweeps" / "bench"
+    rows = Replay(folder / "journal.jsonl").read()[0]
+    counts = [len(row.intermediate_values) for row in rows]
+    assert counts == [1] * 7 + [scheduling.REPORTS] * 3
