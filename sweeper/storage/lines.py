@@ -5,7 +5,7 @@ It knows Optuna's format of a record and no more, and needs nothing of Optuna.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,17 @@ class Lines:
             if self.num_records > log_number_from:
                 yield record
 
-    def _new_lines(self) -> list[bytes]:
+    def _new_lines(self) -> Iterable[bytes]:
         try:
             if self._path.stat().st_size == self._offset:
-                return []  # the usual case: nothing is new
+                return  # the usual case: nothing is new
         except FileNotFoundError:
-            return []
+            return
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            return file.read().split(b"\n")[:-1]
+            for line in file:  # a long journal is never whole in memory
+                if line.endswith(b"\n"):
+                    yield line[:-1]
 
     def _check_place(self, record: Mapping[str, Any]) -> None:
         """Refuse a record before which another one is missing or doubled."""
