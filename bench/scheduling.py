@@ -7,6 +7,7 @@ journal, Optuna's loop and the floor are measured alone, without processes of tr
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -27,6 +28,15 @@ def sweeper(folder: Path, count: int, **how: Any) -> dict[str, float]:
     from bench import journal  # here: it counts in no other way's memory
 
     return journal.measured(folder, count, **how)
+
+
+def followed(folder: Path, count: int) -> dict[str, float]:
+    """sweeper's journal over a grid; then a driver looks on in a process of its own."""
+    measured = sweeper(folder, count, search="grid")
+    command = [sys.executable, "-m", "bench.follow", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    driver: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return {**measured, **driver}
 
 
 def optuna_study(folder: Path, count: int, *, kind: str) -> dict[str, float]:
@@ -87,7 +97,7 @@ GRID, HOURS = "sweeper, grid", "sweeper, grid, limits on hours and cost"
 LATE = ", after 9,000 others"
 LIMITS = {"gpu_hours": 1e6, "wall_hours": 1e6, "cost": 1e6}
 WAYS: dict[str, Way] = {
-    GRID: partial(sweeper, search="grid"),
+    GRID: followed,
     HOURS: partial(sweeper, search="grid", limits=LIMITS),
     HOURS + LATE: partial(sweeper, search="grid", limits=LIMITS, before=9000),
     "sweeper, random" + LATE: partial(sweeper, search="random", before=9000),
@@ -147,6 +157,7 @@ def goals(found: Found) -> list[Goal]:
     flat = found[mine, 10_000][0]["cpu_ms"] / found[mine, 1000][0]["cpu_ms"]
     limited = found[HOURS + LATE, 1000][0]["cpu_ms"] / found[HOURS, 1000][0]["cpu_ms"]
     memory = median(found, mine, 10_000, "peak_bytes") / MIB
+    drivers = [found[mine, count][0]["driver_bytes"] for count in (10_000, 1000)]
     return [
         Goal(
             text="a result at 1,000 trials",
@@ -176,6 +187,11 @@ def goals(found: Found) -> list[Goal]:
             limit=512,
             unit="MiB",
         ),
+        Goal(
+            text="memory of the driver at 10,000 trials beside that at 1,000",
+            value=drivers[0] / drivers[1],
+            limit=1.3,
+        ),
     ]
 
 
@@ -204,12 +220,14 @@ def section(rounds: int, largest: int) -> Section:
             f"{numbers['resume_seconds']:.2f}",
             f"{numbers['bytes_a_trial']:.0f}",
             f"{numbers['peak_bytes'] / MIB:.0f}",
+            f"{numbers.get('driver_bytes', math.nan) / MIB:.0f}",
+            f"{numbers.get('closed_bytes', math.nan) / MIB:.0f}",
         ]
         known = ["" if cell == "nan" else cell for cell in cells]
         rows.append([way, f"{count}", *known, f"{len(each)}"])
     return Section(
         title=f"A result in a long sweep ({REPORTS} reports a trial)",
-        lines=table([*head, "peak MiB", "runs"], rows),
+        lines=table([*head, "peak MiB", "driver MiB", "with its report", "runs"], rows),
         goals=goals(found) if largest >= 10_000 else (),
     )
 

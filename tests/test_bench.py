@@ -122,7 +122,7 @@ def test_the_page_keeps_what_people_wrote() -> None:
     assert page.replace(page.PAGE.read_text(), "x").count(page.BEGIN) == 1
 
 
-@pytest.mark.parametrize("way", [scheduling.GRID, "floor: synced lines"])
+@pytest.mark.parametrize("way", [scheduling.HOURS, "floor: synced lines"])
 def test_a_long_sweep_can_be_measured(way: str, tmp_path: Path) -> None:
     row = scheduling.WAYS[way](tmp_path, 10)
     assert set(row) == {
@@ -141,3 +141,12 @@ def test_the_end_of_a_long_sweep_can_be_measured(search: str, tmp_path: Path) ->
     rows = Replay(folder / "journal.jsonl").read()[0]
     counts = [len(row.intermediate_values) for row in rows]
     assert counts == [1] * 7 + [scheduling.REPORTS] * 3
+
+
+@pytest.mark.slow
+def test_a_driver_that_looks_on_is_measured(tmp_path: Path) -> None:
+    row = scheduling.WAYS[scheduling.GRID](tmp_path, 10)
+    assert 0 < row["driver_bytes"] <= row["closed_bytes"]
+    folder = tmp_path / "followed" / "bench"
+    assert len((folder / "leaderboard.csv").read_text().splitlines()) == 1 + 10
+    assert (folder / "report.html").exists()

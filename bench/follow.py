@@ -1,0 +1,52 @@
+"""The memory of a driver that follows a long sweep and writes its tables and report."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from sweeper.definition import experiment
+from sweeper.host.paths import SweepPaths
+from sweeper.running import driver, placement
+from sweeper.running.diary import Diary
+from sweeper.storage import store
+from sweeper.views.live import Silence
+
+LOOKS = 100
+
+
+def follow(folder: Path) -> dict[str, float]:
+    """Look at a sweep while its journal grows, as `driver._watch` does, and close it.
+
+    Args:
+        folder: where `journal.measured` has left a sweep; its journal is written
+            anew, a hundredth before each look.
+
+    Returns:
+        The peak up to the last look, and that with the tables and the report.
+    """
+    assert placement  # its imports are a driver's: Ray and Tune
+    written = SweepPaths(folder / "sweeps" / "bench").journal
+    paths = SweepPaths(folder / "followed" / "bench")
+    paths.folder.mkdir(parents=True)
+    reader = store.Reader(experiment.load(folder / "bench.yaml"), paths.folder)
+    before = reader.sweep()
+    diary = Diary([paths.folder], Silence())
+    size = -(-written.stat().st_size // LOOKS)
+    with written.open("rb") as source, paths.journal.open("ab", 0) as journal:
+        while part := source.read(size):
+            journal.write(part)
+            after = reader.sweep()
+            diary.tell(before, after)
+            before = after
+    looked = _peak_bytes()
+    driver.write_leaderboard(before)
+    return {"driver_bytes": looked, "closed_bytes": _peak_bytes()}
+
+
+def _peak_bytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+if __name__ == "__main__":
+    print(json.dumps(follow(Path(sys.argv[1]))))
