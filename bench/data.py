@@ -1,10 +1,13 @@
 """Images a second of one, two and four trials that share a machine's cores.
 
-The same files, the same augmentations (padded crop, flip, brightness and contrast):
-torchvision's ImageFolder with two loader workers a trial, as people write it and in
-its best form, beside sweeper's decoded map with whole batches.
+The same files, the same augmentations (padded crop, flip, brightness and contrast) and
+the same float batches, normalised: torchvision's ImageFolder with two loader workers a
+trial, as people write it and in its best form, beside sweeper's decoded map with whole
+batches. A trial is a process of its own that stays between rounds, so that what counts
+is neither its start nor the batches that waited while it slept.
 """
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -18,7 +21,7 @@ from bench.page import Goal, Section, table
 
 NUM_IMAGES, SIZE, CLASSES = 2000, 64, 10
 BATCH, PADDING, LIGHT = 64, 4, 0.2
-SECONDS = 4.0  # of counting, after a first batch
+SETTLE, SECONDS = 1.0, 2.0  # batches of a pause are used up; then it counts
 TRIALS = (1, 2, 4)
 WAYS = ("ImageFolder", "ImageFolder, best form", "sweeper")
 
@@ -116,7 +119,7 @@ def _rows(data: object) -> object:
 
 
 def count(way: str, folder: Path) -> None:
-    """Say when the first batch is there, then count from a line of input on."""
+    """For each line of input, a span of the clock: images a second within it."""
     import torch
 
     torch.set_num_threads(1)
@@ -126,47 +129,67 @@ def count(way: str, folder: Path) -> None:
         batches = image_folder(folder, is_best=way != "ImageFolder")
     next(batches)
     print("ready", flush=True)
-    sys.stdin.readline()
-    begin, images = time.monotonic(), 0
-    while time.monotonic() - begin < SECONDS:
-        images += next(batches)
-    print(images / (time.monotonic() - begin), flush=True)
+    for line in sys.stdin:
+        begin, end = map(float, line.split())
+        images = 0
+        while (now := time.monotonic()) < end:
+            size = next(batches)
+            images += size if now >= begin else 0
+        print(images / (time.monotonic() - begin), flush=True)
 
 
-def measure(way: str, trials: int, folder: Path) -> float:
-    """Images a second in sum of trials that run at the same time."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.data", way, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(trials)
-    ]
-    for process in started:
+class Trials:
+    """Processes that read the same data in the same way."""
+
+    def __init__(self, way: str, folder: Path) -> None:
+        command = [sys.executable, "-m", "bench.data", way, str(folder)]
+        self.way = way
+        self.processes = [
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(max(TRIALS))
+        ]
+        for process in self.processes:
+            self._answer(process, of="ready\n")
+
+    def _answer(self, process: "subprocess.Popen[str]", *, of: str = "") -> str:
         assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{way}: no batch")
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return sum(float(process.communicate()[0]) for process in started)
+        line = process.stdout.readline()
+        if not line or (of and line != of):
+            raise RuntimeError(f"{self.way}: no batch")
+        return line
+
+    def measure(self, trials: int) -> float:
+        """Images a second in sum over a span in which that many read."""
+        begin = time.monotonic() + SETTLE
+        for process in self.processes[:trials]:
+            assert process.stdin is not None
+            process.stdin.write(f"{begin} {begin + SECONDS}\n")
+            process.stdin.flush()
+        return sum(float(self._answer(each)) for each in self.processes[:trials])
+
+    def close(self) -> None:
+        """End them; their loaders' workers go with them."""
+        for process in self.processes:
+            process.communicate()
 
 
 def section(rounds: int) -> Section:
     """Each way with each number of trials, `rounds` times in turn."""
     found: dict[tuple[str, int], list[float]] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         render(folder)
+        ways = [Trials(way, folder) for way in WAYS]
+        for each in ways:
+            stack.callback(each.close)
         for _ in range(rounds):
             for trials in TRIALS:
-                for way in WAYS:
-                    rate = measure(way, trials, folder)
-                    found.setdefault((way, trials), []).append(rate)
-                    print(f"data: {way}, {trials} trials: {rate:.0f}", flush=True)
+                for each in ways:
+                    rate = each.measure(trials)
+                    found.setdefault((each.way, trials), []).append(rate)
+                    print(f"data: {each.way}, {trials} trials: {rate:.0f}", flush=True)
     rows = []
     for way in WAYS:
         medians = [statistics.median(found[way, trials]) for trials in TRIALS]

@@ -2,32 +2,54 @@
 
 Each draws what torchvision's transform of that name draws, for each image on its own
 and from torch's global generator: an epoch is a function of the seed that it begins
-with. On a GPU they run there, on batches that are there.
+with. They run where the batch is, on a CPU or on a GPU, by the same operations and
+with the same random numbers.
 """
 
 # B batch, C channels, H W pixels
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-GREY = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
+from sweeper.vision.images import normalise_
+
+GREY = torch.tensor([0.2989, 0.587, 0.114])  # torchvision's weights of the channels
+# Of a block that goes through all steps on floats before the next one: it stays in a
+# core's second cache, or each step would wait for memory.
+BLOCK_VALUES = 250_000
 
 
 class Batched(nn.Module, ABC):
-    """A module that takes uint8 batches (B, 3, H, W), or one image (3, H, W)."""
+    """A module that takes uint8 batches (B, 3, H, W), or one image (3, H, W).
+
+    Attributes:
+        needs_floats: whether `augment` takes float32 only.
+    """
+
+    needs_floats: ClassVar[bool] = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """The images, each augmented on its own."""
-        if images.ndim == 3:
-            return self.augment(images[None])[0]
-        return self.augment(images)
+        """The uint8 images, each augmented on its own; the given ones stay."""
+        batch = images[None] if images.ndim == 3 else images
+        given = batch.float() if self.needs_floats else batch
+        out = self.augment(given, self.draw(len(batch)))
+        return out.to(torch.uint8).view(images.shape)
 
     @abstractmethod
-    def augment(self, images_BCHW: Tensor) -> Tensor:
-        """New images; the given ones stay as they are."""
+    def draw(self, count: int) -> Tensor:
+        """All that is random about `count` images, a row each, on the CPU."""
+
+    @abstractmethod
+    def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
+        """The images by what was drawn for each of them.
+
+        Both are whole numbers 0 to 255, as uint8 or as float32. Floats may be
+        overwritten, uint8 images stay as they are.
+        """
 
 
 class BatchedCrop(Batched):
@@ -45,20 +67,26 @@ class BatchedCrop(Batched):
         self.padding = padding
         self.fill = tuple(fill)
 
-    def augment(self, images_BCHW: Tensor) -> Tensor:
+    def draw(self, count: int) -> Tensor:
+        """First line and column of each crop in the padded image: (B, 2)."""
+        return torch.randint(2 * self.padding + 1, (count, 2))
+
+    def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
         """The images, each moved on its own."""
-        pad = self.padding
-        count, _, height, width = images_BCHW.shape
-        fill = torch.tensor(self.fill, dtype=torch.uint8, device=images_BCHW.device)
-        padded = fill.view(1, -1, 1, 1).repeat(
-            count, 1, height + 2 * pad, width + 2 * pad
-        )
+        pad, device = self.padding, images_BCHW.device
+        count, channels, height, width = images_BCHW.shape
+        lines, line = height + 2 * pad, width + 2 * pad
+        fill_C11 = images_BCHW.new_tensor(self.fill).view(-1, 1, 1)
+        padded = fill_C11.repeat(count, 1, lines, line)
         padded[:, :, pad : pad + height, pad : pad + width] = images_BCHW
-        tops, lefts = torch.randint(2 * pad + 1, (2, count)).tolist()
-        out = torch.empty_like(images_BCHW)
-        for index, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-            out[index] = padded[index, :, top : top + height, left : left + width]
-        return out
+        # All pixels lie in one line; a row of a crop is a window on it.
+        plane_BC1 = torch.arange(0, padded.numel(), lines * line, device=device)
+        row_H = torch.arange(0, height * line, line, device=device)
+        corner_B = drawn[:, 0] * line + drawn[:, 1]
+        corner_B11 = corner_B.to(device).view(-1, 1, 1)
+        starts_BCH = plane_BC1.view(count, channels, 1) + corner_B11 + row_H
+        windows = padded.view(-1).unfold(0, width, 1)
+        return windows.index_select(0, starts_BCH.view(-1)).view(images_BCHW.shape)
 
 
 class BatchedFlip(Batched):
@@ -72,12 +100,16 @@ class BatchedFlip(Batched):
         super().__init__()
         self.p = p
 
-    def augment(self, images_BCHW: Tensor) -> Tensor:
+    def draw(self, count: int) -> Tensor:
+        """Whether each image is mirrored: (B,)."""
+        return torch.rand(count) < self.p
+
+    def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
         """The images, some of them mirrored."""
-        is_flipped_B = torch.rand(len(images_BCHW)) < self.p
-        out = images_BCHW.clone()
-        out[is_flipped_B] = images_BCHW[is_flipped_B].flip(-1)
-        return out
+        count = len(images_BCHW)
+        both = torch.cat([images_BCHW, images_BCHW.flip(-1)])
+        chosen_B = torch.arange(count) + count * drawn
+        return both.index_select(0, chosen_B.to(both.device))
 
 
 class BatchedLight(Batched):
@@ -88,25 +120,33 @@ class BatchedLight(Batched):
         contrast: the same for contrast.
     """
 
+    needs_floats = True
+
     def __init__(self, brightness: float = 0.0, contrast: float = 0.0) -> None:
         super().__init__()
         self.brightness = brightness
         self.contrast = contrast
 
-    def augment(self, images_BCHW: Tensor) -> Tensor:
-        """The images, each lit on its own."""
-        count = len(images_BCHW)
-        brightness_B = _factors(self.brightness, count)
-        contrast_B = _factors(self.contrast, count)
-        is_first_B = torch.rand(count) < 0.5
-        one = torch.ones(())
-        device = images_BCHW.device
-        before = torch.where(is_first_B, brightness_B, one).to(device)
-        after = torch.where(is_first_B, one, brightness_B).to(device)
-        light = images_BCHW.float()
-        light = _brighter(light, before)
-        light = _contrasted(light, contrast_B.to(device))
-        return _brighter(light, after).to(torch.uint8)
+    def draw(self, count: int) -> Tensor:
+        """Brightness, contrast, and 1 where contrast comes first, else 0: (B, 3).
+
+        Contrast comes first for the first images, as many as if each were asked on
+        its own. Training images come in random order, so for them it is the same.
+        """
+        is_contrast_first_B = torch.arange(count) < (torch.rand(count) < 0.5).sum()
+        factors = _factors(self.brightness, count), _factors(self.contrast, count)
+        return torch.stack([*factors, is_contrast_first_B.float()], 1)
+
+    def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
+        """As torchvision adjusts whole numbers: cut off, rounded down at each step."""
+        first = int(drawn[:, 2].sum())
+        factors = drawn[:, :2, None].to(images_BCHW.device)
+        brightness_B1, contrast_B1 = factors.unbind(1)
+        light = images_BCHW.view(len(images_BCHW), 3, -1)
+        _contrast_(light[:first], contrast_B1[:first])
+        light.flatten(1).mul_(brightness_B1).clamp_max_(255).floor_()
+        _contrast_(light[first:], contrast_B1[first:])
+        return images_BCHW
 
 
 def _factors(spread: float, count: int) -> Tensor:
@@ -114,15 +154,34 @@ def _factors(spread: float, count: int) -> Tensor:
     return torch.empty(count).uniform_(low, 1.0 + spread)
 
 
-def _brighter(images_BCHW: Tensor, factors_B: Tensor) -> Tensor:
-    """As torchvision adjusts brightness of whole numbers: cut off, rounded down."""
-    return images_BCHW.mul_(factors_B.view(-1, 1, 1, 1)).clamp_(0, 255).floor_()
+def _contrast_(light: Tensor, factor_B1: Tensor) -> None:
+    """Move images (B, 3, H * W) away from the mean of their grey images."""
+    if not len(light):
+        return
+    weights_B1C = GREY.to(light.device).expand(len(light), 1, -1)
+    grey_B1 = torch.bmm(weights_B1C, light).floor_().mean(2)
+    shift_B1 = grey_B1.addcmul_(grey_B1, factor_B1, value=-1)
+    light.flatten(1).mul_(factor_B1).add_(shift_B1).clamp_(0, 255).floor_()
 
 
-def _contrasted(images_BCHW: Tensor, factors_B: Tensor) -> Tensor:
-    """As torchvision adjusts contrast: away from the mean of the grey image."""
-    weights = torch.tensor(GREY, device=images_BCHW.device).view(1, 3, 1, 1)
-    grey = (images_BCHW * weights).sum(1, keepdim=True).floor_()
-    mean = grey.mean((1, 2, 3), keepdim=True)
-    factors = factors_B.view(-1, 1, 1, 1)
-    return images_BCHW.mul_(factors).add_((1 - factors) * mean).clamp_(0, 255).floor_()
+def prepared(images_BCHW: Tensor, augmentations: Sequence[Batched]) -> Tensor:
+    """The uint8 images augmented and normalised: what a model takes, float32."""
+    device = images_BCHW.device
+    drawn = [a.draw(len(images_BCHW)) for a in augmentations]
+    steps = list(zip(augmentations, drawn, strict=True))
+    while steps and not steps[0][0].needs_floats:
+        augmentation, rows = steps.pop(0)
+        images_BCHW = augmentation.augment(images_BCHW, rows)
+    out = torch.empty(images_BCHW.shape, dtype=torch.float32, device=device)
+    size = len(out)
+    if device.type == "cpu":
+        size = BLOCK_VALUES // max(1, out[:1].numel()) or 1
+    for start in range(0, len(out), size):
+        part = slice(start, start + size)
+        target = block = out[part].copy_(images_BCHW[part])
+        for augmentation, rows in steps:
+            block = augmentation.augment(block, rows[part])
+        if block.data_ptr() != target.data_ptr():
+            target.copy_(block)
+        normalise_(target)
+    return out

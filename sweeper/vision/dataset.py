@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sweeper.vision.annotations import Row
-from sweeper.vision.batched import Batched
+from sweeper.vision.batched import Batched, prepared
 from sweeper.vision.images import (
     UNREADABLE,
     DataError,
@@ -26,7 +26,7 @@ from sweeper.vision.images import (
 
 
 class Item(TypedDict):
-    """One example: image (C, H, W) float, label and index in its split."""
+    """One example: image (C, H, W), label and index in its split."""
 
     images: Tensor
     labels: int
@@ -34,7 +34,11 @@ class Item(TypedDict):
 
 
 class Batch(TypedDict):
-    """Images (B, C, H, W) float with ImageNet statistics, labels and indices (B,)."""
+    """Images (B, C, H, W), labels and indices (B,).
+
+    A model takes float images with ImageNet's statistics; uint8 ones are yet to be
+    prepared.
+    """
 
     images: Tensor
     labels: Tensor
@@ -85,6 +89,9 @@ class CropDataset(Dataset[Item]):
         rows: where each image comes from, with its metadata.
         labels: index of the class of each row.
         images: what `raw` takes images from.
+        augmentations: modules on uint8 images.
+        is_prepared: false: batches hold uint8 images as `raw` gives them, for
+            `batched.prepared` on another device.
     """
 
     def __init__(
@@ -94,13 +101,14 @@ class CropDataset(Dataset[Item]):
         images: Images | Tensor,
         *,
         augmentations: Sequence[nn.Module] = (),
+        is_prepared: bool = True,
     ) -> None:
         self.rows = tuple(rows)
         self.labels = tuple(labels)
         self.images = images
+        self.augmentations = tuple(augmentations)
+        self.is_prepared = is_prepared
         self._labels_N = torch.tensor(self.labels, dtype=torch.long)
-        self._augmentations = tuple(augmentations)
-        self._is_batched = all(isinstance(a, Batched) for a in self._augmentations)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -116,17 +124,37 @@ class CropDataset(Dataset[Item]):
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch: torch's fetcher calls this where it is there."""
         indices_B = torch.tensor(indices, dtype=torch.long)
-        if isinstance(self.images, Tensor) and self._is_batched:
-            images_BCHW = self.images[indices_B]
-            for augment in self._augmentations:
-                images_BCHW = augment(images_BCHW)
-        else:
-            images_BCHW = torch.stack([self._augmented(index) for index in indices])
         return {
-            "images": normalise(images_BCHW),
+            "images": self._images(indices_B),
             "labels": self._labels_N[indices_B],
             "indices": indices_B,
         }
+
+    def _images(self, indices_B: Tensor) -> Tensor:
+        steps = self.batched
+        if self.is_prepared and steps is None:
+            return normalise(torch.stack([*map(self._augmented, indices_B.tolist())]))
+        if isinstance(self.images, Tensor):
+            images_BCHW = self.images.index_select(0, indices_B)
+        else:
+            images_BCHW = torch.stack([self.images[i] for i in indices_B.tolist()])
+        return prepared(images_BCHW, steps or ()) if self.is_prepared else images_BCHW
+
+    @property
+    def batched(self) -> tuple[Batched, ...] | None:
+        """The augmentations, where all of them take whole batches."""
+        found = tuple(a for a in self.augmentations if isinstance(a, Batched))
+        return found if len(found) == len(self.augmentations) else None
+
+    def unprepared(self) -> "CropDataset":
+        """The same split, in batches of uint8 images as they are."""
+        return CropDataset(
+            self.rows,
+            self.labels,
+            self.images,
+            augmentations=self.augmentations,
+            is_prepared=False,
+        )
 
     def raw(self, index: int) -> Tensor:
         """The image without augmentation and normalisation: uint8 (C, H, W)."""
@@ -153,7 +181,7 @@ class CropDataset(Dataset[Item]):
 
     def _augmented(self, index: int) -> Tensor:
         image_CHW = self.images[index]
-        for augment in self._augmentations:
+        for augment in self.augmentations:
             image_CHW = augment(image_CHW)
         return image_CHW
 

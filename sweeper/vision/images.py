@@ -16,6 +16,8 @@ from torch import Tensor
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
+SCALE = 1 / (255 * torch.tensor(STD).view(3, 1, 1))
+SHIFT = (torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
 PAD_COLOUR = (124, 116, 104)  # MEAN in 8 bits: padding is about 0 once normalised
 
 # What Pillow's decoders raise on a broken file; most of them are OSError.
@@ -90,10 +92,14 @@ def fit_square(image: Image.Image, size: int) -> Tensor:
 
 
 def normalise(images_BCHW: Tensor) -> Tensor:
-    """Float images with ImageNet's mean 0 and deviation 1 from uint8 ones."""
-    mean = torch.tensor(MEAN).view(3, 1, 1)
-    std = torch.tensor(STD).view(3, 1, 1)
-    return images_BCHW.float().div_(255).sub_(mean).div_(std)
+    """Float images with ImageNet's mean 0 and deviation 1 from those of 0 to 255."""
+    return normalise_(images_BCHW.to(torch.float32, copy=True))
+
+
+def normalise_(images_BCHW: Tensor) -> Tensor:
+    """The same on float32 images of 0 to 255, which are overwritten."""
+    scale, shift = SCALE.to(images_BCHW.device), SHIFT.to(images_BCHW.device)
+    return images_BCHW.mul_(scale).sub_(shift)
 
 
 def denormalise(images_BCHW: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Batched augmentations are torchvision's, for each image on its own."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from torchvision.transforms.v2 import functional as tv
 from sweeper.vision import batched
 from sweeper.vision.annotations import Row
 from sweeper.vision.dataset import CropDataset
+from sweeper.vision.images import normalise
 
 COUNT = 600
 
@@ -22,26 +21,53 @@ def _images(count: int, size: int = 8) -> torch.Tensor:
     return torch.randint(256, shape, dtype=torch.uint8, generator=generator)
 
 
-@pytest.mark.parametrize("is_brightness_first", [True, False])
-def test_light_is_torchvisions_to_the_last_bit(is_brightness_first: bool) -> None:
+def test_light_is_torchvisions_to_the_last_bit() -> None:
     images = _images(50)
-    factors = torch.linspace(0.6, 1.4, 50)
-    other = factors.flip(0)
-    light = images.float()
-    if is_brightness_first:
-        light = batched._brighter(light, factors)
-    light = batched._contrasted(light, other)
-    if not is_brightness_first:
-        light = batched._brighter(light, factors)
-    for index, image in enumerate(images):
-        steps: list[Callable[[torch.Tensor], torch.Tensor]] = [
-            lambda x, b=float(factors[index]): tv.adjust_brightness(x, b),
-            lambda x, c=float(other[index]): tv.adjust_contrast(x, c),
-        ]
-        for step in steps if is_brightness_first else reversed(steps):
-            image = step(image)
-        assert (light[index] - image.float()).abs().max() <= 1  # of float32's sums
-        assert (light[index] == image).float().mean() > 0.99
+    light = batched.BatchedLight(0.4, 0.4)
+    drawn = light.draw(50)
+    found = light.augment(images.float(), drawn)
+    for row, image, ours in zip(drawn.tolist(), images, found, strict=True):
+        brightness, contrast, is_contrast_first = row
+        if is_contrast_first:
+            image = tv.adjust_contrast(image, contrast)
+        image = tv.adjust_brightness(image, brightness)
+        if not is_contrast_first:
+            image = tv.adjust_contrast(image, contrast)
+        assert (ours - image.float()).abs().max() <= 1  # of float32's sums
+        assert (ours == image).float().mean() > 0.99
+
+
+def test_either_of_brightness_and_contrast_comes_first_as_often() -> None:
+    light = batched.BatchedLight(0.4, 0.4)
+    torch.manual_seed(0)
+    firsts = torch.stack([light.draw(20)[:, 2] for _ in range(500)])
+    counts = firsts.sum(1)
+    assert float(counts.mean()) == pytest.approx(10, abs=0.3)
+    assert float(counts.std()) == pytest.approx(5**0.5, rel=0.1)  # binomial
+    assert (firsts.diff(dim=1) <= 0).all()  # together, so that none asks each image
+
+
+@pytest.mark.parametrize("count", [1, 7, 64])
+def test_blocks_and_their_ends_change_nothing(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = (batched.BatchedFlip(), batched.BatchedLight(0.4, 0.4))
+    steps = (batched.BatchedCrop(2, (1, 2, 3)), *steps, batched.BatchedCrop(1))
+    images = _images(count)
+
+    def found() -> torch.Tensor:
+        torch.manual_seed(0)
+        return batched.prepared(images, steps)
+
+    whole = found()
+    monkeypatch.setattr(batched, "BLOCK_VALUES", 5 * images[0].numel())
+    assert torch.allclose(found(), whole, atol=0.02)  # a level: sums differ in order
+    torch.manual_seed(0)
+    drawn = [step.draw(count) for step in steps]
+    one_by_one = images.float()
+    for step, rows in zip(steps, drawn, strict=True):
+        one_by_one = step.augment(one_by_one, rows)
+    assert torch.allclose(normalise(one_by_one), whole, atol=0.02)
 
 
 def _p_value(a: np.ndarray, b: np.ndarray) -> float:
