@@ -4,16 +4,18 @@ Peaks that were measured, shares that were too small, speeds beside neighbours. 
 the peaks are lessons of one type of card and say nothing of another.
 """
 
+import bisect
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sweeper.cards import packing
 from sweeper.memory import kinds
 
 RATES_KEPT = 8  # newest speeds of one key and packing
 
+_Term = TypeVar("_Term", int, tuple[int, float])
 Rates: TypeAlias = Mapping[str, Mapping[int, tuple[float, ...]]]
 
 
@@ -41,7 +43,7 @@ NOTHING = Lesson()
 
 def learn(
     rows: Iterable[Mapping[str, Any]], *, cards: Collection[str] = ()
-) -> dict[str, Lesson]:
+) -> Mapping[str, Lesson]:
     """The lesson of each memory key.
 
     Args:
@@ -49,47 +51,134 @@ def learn(
         rows: attributes of the sweep's rows, as the journal wrote them; a row that
             never started has no `memory_key` and teaches nothing.
     """
-    by_key: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for attributes in rows:
-        if "memory_key" in attributes:
-            by_key[attributes["memory_key"]].append(attributes)
-    return {key: _lesson(found, cards) for key, found in by_key.items()}
+    found = Lessons(cards)
+    found.look(dict(enumerate(rows)))
+    return found.all()
 
 
-def _lesson(rows: list[Mapping[str, Any]], cards: Collection[str]) -> Lesson:
-    whole = [row for row in rows if not row.get("is_shrunk")]
+class Lessons:
+    """What `learn` says of rows that change, at the cost of those that did."""
+
+    def __init__(self, cards: Collection[str] = ()) -> None:
+        self._cards = cards
+        self._rows: dict[int, tuple[str, _Taught]] = {}
+        self._groups: dict[str, _Group] = defaultdict(_Group)
+        self._known: dict[str, Lesson] = {}
+        self._stale: set[str] = set()  # keys whose lesson is not known
+
+    def look(self, rows: Mapping[int, Mapping[str, Any]]) -> None:
+        """Look at the attributes of rows that are new or were written to, by place."""
+        for place, attributes in rows.items():
+            if place in self._rows:
+                key, taught = self._rows.pop(place)
+                self._groups[key].remove(place, taught)
+                self._stale.add(key)
+            if "memory_key" in attributes:
+                key, taught = attributes["memory_key"], _taught(attributes, self._cards)
+                self._rows[place] = (key, taught)
+                self._groups[key].add(place, taught)
+                self._stale.add(key)
+
+    def all(self) -> Mapping[str, Lesson]:
+        """The lesson of each memory key that a row has."""
+        for key in self._stale:
+            if self._groups[key].size:
+                self._known[key] = self._groups[key].lesson()
+            else:
+                self._known.pop(key, None)
+        self._stale.clear()
+        return self._known
+
+
+@dataclass(frozen=True, slots=True)
+class _Taught:
+    """What one row says of its memory key."""
+
+    peak: int
+    too_many: int  # 0 for never
+    is_shrunk: bool
+    is_infeasible: bool
+    rates: tuple[tuple[str, int, float], ...]
+
+
+def _taught(row: Mapping[str, Any], cards: Collection[str]) -> _Taught:
+    def counts(card: str) -> bool:
+        return not cards or card in cards
+
+    progress = {} if row.get("is_shrunk") else row.get("progress", {})
     shares = [
         share
-        for row in rows
         for card, found in row.get("oom_shares", {}).items()
-        if not cards or card in cards
+        if counts(card)
         for share in found
     ]
-    here = [row for row in rows if not cards or row.get("card", "") in cards]
-    return Lesson(
-        peak_bytes=max(
-            (int(row.get("progress", {}).get("peak_bytes", 0)) for row in whole),
-            default=0,
+    is_here = counts(row.get("card", ""))
+    return _Taught(
+        peak=int(progress.get("peak_bytes", 0)),
+        too_many=min(map(packing.per_card, shares), default=0),
+        is_shrunk=is_here and bool(row.get("is_shrunk")),
+        is_infeasible=is_here and bool(row.get("is_infeasible")),
+        rates=tuple(
+            (card, int(count), rate)
+            for card, rates in progress.get("rates", {}).items()
+            if counts(card)
+            for count, rate in rates.items()
         ),
-        too_many=min((packing.per_card(share) for share in shares), default=0),
-        is_shrunk=any(row.get("is_shrunk") for row in here),
-        is_infeasible=any(row.get("is_infeasible") for row in here),
-        rates=_rates(whole, cards),
     )
 
 
-def _rates(rows: list[Mapping[str, Any]], cards: Collection[str]) -> Rates:
-    found: dict[str, dict[int, list[float]]] = {}
-    for row in rows:
-        for card, rates in row.get("progress", {}).get("rates", {}).items():
-            if not cards or card in cards:
-                for count, rate in rates.items():
-                    of_card = found.setdefault(card, {})
-                    of_card.setdefault(int(count), []).append(rate)
-    return {
-        card: {count: tuple(r[-RATES_KEPT:]) for count, r in sorted(rates.items())}
-        for card, rates in found.items()
-    }
+class _Group:
+    """What the rows of one memory key say, each list in order."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[int] = []
+        self._too_many: list[int] = []
+        self._num_shrunk = 0
+        self._num_infeasible = 0
+        self._rates: dict[tuple[str, int], list[tuple[int, float]]] = defaultdict(list)
+
+    def add(self, place: int, taught: _Taught) -> None:
+        """Count a row."""
+        self._count(taught, by=1)
+        bisect.insort(self._peaks, taught.peak)
+        if taught.too_many:
+            bisect.insort(self._too_many, taught.too_many)
+        for card, count, rate in taught.rates:
+            bisect.insort(self._rates[card, count], (place, rate))
+
+    def remove(self, place: int, taught: _Taught) -> None:
+        """Count a row no longer; `taught` as it was added."""
+        self._count(taught, by=-1)
+        _drop(self._peaks, taught.peak)
+        if taught.too_many:
+            _drop(self._too_many, taught.too_many)
+        for card, count, rate in taught.rates:
+            _drop(self._rates[card, count], (place, rate))
+
+    def _count(self, taught: _Taught, *, by: int) -> None:
+        self.size += by
+        self._num_shrunk += by * taught.is_shrunk
+        self._num_infeasible += by * taught.is_infeasible
+
+    def lesson(self) -> Lesson:
+        """All of it as one lesson."""
+        rates: dict[str, dict[int, tuple[float, ...]]] = {}
+        for (card, count), found in sorted(self._rates.items()):
+            if found:
+                newest = tuple(rate for _, rate in found[-RATES_KEPT:])
+                rates.setdefault(card, {})[count] = newest
+        return Lesson(
+            peak_bytes=self._peaks[-1],
+            too_many=self._too_many[0] if self._too_many else 0,
+            is_shrunk=self._num_shrunk > 0,
+            is_infeasible=self._num_infeasible > 0,
+            rates=rates,
+        )
+
+
+def _drop(ordered: list[_Term], term: _Term) -> None:
+    del ordered[bisect.bisect_left(ordered, term)]
 
 
 def is_hopeless(key: str, lessons: Mapping[str, Lesson]) -> bool:

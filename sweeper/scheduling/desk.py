@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.cards import packing
 from sweeper.cards.ladder import Rung
-from sweeper.cards.lessons import Lesson, learn
+from sweeper.cards.lessons import Lesson, Lessons
 from sweeper.definition.experiment import Experiment
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.launch import Launch
@@ -56,7 +56,8 @@ class Desk:
         self._slots: dict[str, tuple[str, Demand]] = {}
         self._limit = experiment.budget.trials
         self._is_exhausted = False
-        self._lessons: dict[str, Lesson] | None = None
+        self._changed = rows.follow()
+        self._lessons = Lessons(launch.accelerators)
         self.assignment = Assignment(experiment, space, launch)
 
     @property
@@ -121,16 +122,13 @@ class Desk:
         self, slot: str, row: FrozenTrial, usage: Mapping[str, float]
     ) -> dict[str, Any]:  # JSON
         """What a row keeps of what its trial's process measured."""
-        kept = self.assignment.progress(
+        return self.assignment.progress(
             row.user_attrs.get("progress", {}),
             usage,
             demand=self.demand(slot),
             card=row.user_attrs.get("card", ""),
             is_full=self.is_full(slot),
         )
-        if kept:
-            self._lessons = None
-        return kept
 
     def known(
         self, row: FrozenTrial, demand: Demand, *, card: str
@@ -158,19 +156,17 @@ class Desk:
         self, row: FrozenTrial, rung: Rung, demand: Demand
     ) -> dict[str, Any]:  # JSON
         """What a row keeps of having run out of memory."""
-        self._lessons = None
         flags = {Rung.SHRINK: "is_shrunk", Rung.INFEASIBLE: "is_infeasible"}
         flag = {flags[rung]: True} if rung in flags else {}
         shares, card = row.user_attrs.get("oom_shares", {}), row.user_attrs["card"]
         of_card = [*shares.get(card, ()), demand.gpus]
         return {"oom_shares": {**shares, card: of_card}, **flag}
 
-    def lessons(self) -> dict[str, Lesson]:
+    def lessons(self) -> Mapping[str, Lesson]:
         """What the rows have taught so far."""
-        if self._lessons is None:
-            rows = (row.user_attrs for row in self._rows.all())
-            self._lessons = learn(rows, cards=self._launch.accelerators)
-        return self._lessons
+        changed = self._changed()
+        self._lessons.look({place: row.user_attrs for place, row in changed.items()})
+        return self._lessons.all()
 
     def _next(self) -> FrozenTrial | None:
         if not self.assignment.is_mixed:
@@ -201,7 +197,6 @@ class Desk:
         stored = [*row.user_attrs.get("failures", ()), asdict(failure)]
         self._rows.note(identity, failures=stored, is_infeasible=True)
         self._rows.move(identity, TrialState.FAIL)
-        self._lessons = None
 
     def _create_ahead(self) -> None:
         """Create the rows that a grid owes soon, so that large shares can go first."""

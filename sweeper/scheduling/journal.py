@@ -62,6 +62,7 @@ class Journal:
         launch = replace(launch, uid=store.uid(self._study))
         self._launch = launch
         self._rows = Rows(self._study)
+        self._changed = self._rows.follow()
         self._scheduler = algorithms.scheduler(experiment)
         self._desk = Desk(
             experiment,
@@ -107,7 +108,7 @@ class Journal:
             slot: who will run it.
             demand: only a trial that asks for exactly this, where given.
         """
-        self._halt.watch_budget(self._rows.changed)
+        self._halt.watch_budget(self._changed)
         return None if self._halt.is_on else self._desk.claim(slot, demand)
 
     def peek(self) -> Demand | None:
@@ -170,7 +171,7 @@ class Journal:
                 self._rows.report(identity, epoch=report.epoch, values=report.values)
         if report.values and self._is_pruned(identity):
             return Decision.STOP
-        self._halt.watch_budget(self._rows.changed)
+        self._halt.watch_budget(self._changed)
         return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
 
     def _is_pruned(self, identity: str) -> bool:

@@ -5,7 +5,7 @@ It decides nothing; `journal` does. Every method is on disk before it returns.
 
 import bisect
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -46,7 +46,7 @@ class Rows:
         self._newest = attributes.newest(found)
         self._places: dict[str, int] = {}  # of ids, in `_newest`
         self._stale: set[int] = set()  # places that were written to since `all`
-        self._news = set(range(len(self._newest)))  # and since `changed`
+        self._news: list[set[int]] = []  # and since each that follows looked
         self._waiting: list[int] = []  # places, in order
         for place, row in enumerate(self._newest):
             self._places[row.user_attrs["id"]] = place
@@ -64,14 +64,25 @@ class Rows:
         self._stale.clear()
         return self._newest
 
-    def changed(self) -> Mapping[int, FrozenTrial]:
-        """The rows that were written to since the last call, by place; at first all.
+    def follow(self) -> Callable[[], Mapping[int, FrozenTrial]]:
+        """What gives the rows that were written to since its last call, by place.
 
-        A trial keeps its place, also where a new row takes that of its old one.
+        Its first call gives all rows. A trial keeps its place, also where a new row
+        takes that of its old one.
         """
-        rows, news = self.all(), sorted(self._news)
-        self._news.clear()
-        return {place: rows[place] for place in news}
+        news = set(range(len(self._newest)))
+        self._news.append(news)
+
+        def changed() -> Mapping[int, FrozenTrial]:
+            rows, places = self.all(), sorted(news)
+            news.clear()
+            return {place: rows[place] for place in places}
+
+        return changed
+
+    def _tell(self, place: int) -> None:
+        for news in self._news:
+            news.add(place)
 
     def waiting(self, *, but: Collection[str]) -> str | None:
         """The first trial that waits, `but` for some; None where none does."""
@@ -141,7 +152,7 @@ class Rows:
     def _written(self, identity: str) -> int:
         """The id of a row that is about to be written to."""
         self._stale.add(self._places[identity])
-        self._news.add(self._places[identity])
+        self._tell(self._places[identity])
         return self._row_id(identity)
 
     def create(self, owed: Owed) -> str:
@@ -165,7 +176,7 @@ class Rows:
         place = len(self._newest)
         self._newest.append(self._storage.get_trial(row_id))
         self._places[owed.id] = place
-        self._news.add(place)
+        self._tell(place)
         self._waiting.append(place)
         return owed.id
 
@@ -174,7 +185,7 @@ class Rows:
         row_id = self._storage.create_new_trial(self._study._study_id, again(row))
         place = self._places[row.user_attrs["id"]]
         self._newest[place] = self._storage.get_trial(row_id)
-        self._news.add(place)
+        self._tell(place)
         bisect.insort(self._waiting, place)
 
     def note(self, identity: str, **attributes: Any) -> None:  # JSON
