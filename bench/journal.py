@@ -31,8 +31,12 @@ def _content(search: str, count: int, limits: Mapping[str, float]) -> str:
     return json.dumps(content)
 
 
-def _drive(journal: Journal, reports: int) -> int:
-    """Claim, start, report and finish all that is owed; how many trials that was."""
+def _drive(journal: Journal, reports: int, usage: Mapping[str, float]) -> int:
+    """Claim, start, report and finish all that is owed; how many trials that was.
+
+    Args:
+        usage: what each report says of the trial's process.
+    """
     done = 0
     while journal.claim("slot") is not None:
         journal.start("slot")
@@ -43,6 +47,7 @@ def _drive(journal: Journal, reports: int) -> int:
                 values=(value,),
                 metrics={"acc": value, "loss": 1 - value},
                 busy_seconds=float(epoch),
+                usage=usage,
             )
             journal.report("slot", report)
         journal.finish("slot")
@@ -64,12 +69,20 @@ def measured(
         count: trials that are measured.
         before: trials with one report each that were there already, of a grid or
             drawn at random; the size of the file says nothing then.
-        limits: on hours and cost, far away; the trials then ask for half a card.
+        limits: on hours and cost, far away; the trials then share cards, and report
+            memory and speed.
     """
     launch = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
+    usage: dict[str, float] = {}
     if limits:
-        half = Demand(cpus=1.0, gpus=0.5, accelerator="T4")
-        launch = replace(launch, demand=half, cards=1)
+        usage = {"peak_bytes": 2e9, "rate": 5.0}
+        launch = replace(
+            launch,
+            demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"),
+            is_auto=True,
+            cards=1,
+            device_bytes=15 * 2**30,
+        )
     sweep = folder / "sweeps" / "bench"
     file = folder / "bench.yaml"
 
@@ -80,10 +93,10 @@ def measured(
 
     if before:
         drawn = "grid" if search == "grid" else "random"
-        assert _drive(opened(drawn, before), reports=1) == before
+        assert _drive(opened(drawn, before), 1, usage) == before
     journal = opened(search, before + count)
     begin = now()
-    assert _drive(journal, REPORTS) == count
+    assert _drive(journal, REPORTS, usage) == count
     spent = since(begin)
     begin = now()
     again = opened(search, before + count)

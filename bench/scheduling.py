@@ -93,14 +93,16 @@ def floor(folder: Path, count: int) -> dict[str, float]:
 
 
 Way = Callable[[Path, int], dict[str, float]]
-GRID, HOURS = "sweeper, grid", "sweeper, grid, limits on hours and cost"
+GRID, HOURS = "sweeper, grid", "sweeper, grid on cards, limits on hours and cost"
 LATE = ", after 9,000 others"
 LIMITS = {"gpu_hours": 1e6, "wall_hours": 1e6, "cost": 1e6}
 WAYS: dict[str, Way] = {
     GRID: followed,
     HOURS: partial(sweeper, search="grid", limits=LIMITS),
     HOURS + LATE: partial(sweeper, search="grid", limits=LIMITS, before=9000),
-    "sweeper, random" + LATE: partial(sweeper, search="random", before=9000),
+    "sweeper, random, after 4,500 others": partial(
+        sweeper, search="random", before=4500
+    ),
     "sweeper, TPE": partial(sweeper, search="tpe"),
     "sweeper, TPE, after 4,500 others": partial(sweeper, search="tpe", before=4500),
     "sweeper run, a process a trial": sweeper_run,
@@ -119,7 +121,7 @@ ONCE = (
     (GRID, 10_000),
     (HOURS, 1000),
     (HOURS + LATE, 1000),
-    ("sweeper, random" + LATE, 1000),
+    ("sweeper, random, after 4,500 others", 500),
     ("sweeper, TPE", 1000),
     ("sweeper, TPE, after 4,500 others", 500),
     ("sweeper run, a process a trial", 100),
@@ -171,7 +173,7 @@ def goals(found: Found) -> list[Goal]:
             limit=1.3,
         ),
         Goal(
-            text="the same with limits on hours and cost, CPU",
+            text="the same of trials on cards, with limits on hours and cost, CPU",
             value=limited,
             limit=1.3,
         ),
