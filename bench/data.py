@@ -87,9 +87,12 @@ def image_folder(folder: Path, *, is_best: bool) -> Iterator[int]:
 
 
 def sweeper(folder: Path) -> Iterator[int]:
-    """Batch sizes of sweeper's data module, as conf/transforms/batched.yaml has it."""
+    """Batch sizes of sweeper's data module in a process as its trainings set it up."""
     from sweeper.vision.batched import BatchedCrop, BatchedFlip, BatchedLight
+    from sweeper.vision.heap import keep_freed_memory
     from sweeper.vision.jersey import JerseyData
+
+    keep_freed_memory()
 
     data = JerseyData(
         root=folder,

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from sweeper.vision.images import normalise_
 
 GREY = torch.tensor([0.2989, 0.587, 0.114])  # torchvision's weights of the channels
-# Of a block that goes through all steps on floats before the next one: it stays in a
+# Of a block that goes through all steps before the next one: as floats it stays in a
 # core's second cache, or each step would wait for memory.
-BLOCK_VALUES = 250_000
+BLOCK_VALUES = 400_000
 
 
 class Batched(nn.Module, ABC):
@@ -65,7 +65,7 @@ class BatchedCrop(Batched):
         if padding < 0:
             raise ValueError(f"BatchedCrop: padding {padding}; must be 0 or more")
         self.padding = padding
-        self.fill = tuple(fill)
+        self.fill = torch.tensor(list(fill), dtype=torch.uint8)
 
     def draw(self, count: int) -> Tensor:
         """First line and column of each crop in the padded image: (B, 2)."""
@@ -76,17 +76,19 @@ class BatchedCrop(Batched):
         pad, device = self.padding, images_BCHW.device
         count, channels, height, width = images_BCHW.shape
         lines, line = height + 2 * pad, width + 2 * pad
-        fill_C11 = images_BCHW.new_tensor(self.fill).view(-1, 1, 1)
-        padded = fill_C11.repeat(count, 1, lines, line)
+        planes = count * channels
+        # All pixels lie in one line, so a crop of a channel, with the ends of its
+        # lines, is one piece of it; the last piece may end `line` pixels after it.
+        pixels = images_BCHW.new_empty(planes * lines * line + line)
+        padded = pixels[:-line].view(count, channels, lines, line)
+        padded.copy_(self.fill.view(-1, 1, 1))
         padded[:, :, pad : pad + height, pad : pad + width] = images_BCHW
-        # All pixels lie in one line; a row of a crop is a window on it.
-        plane_BC1 = torch.arange(0, padded.numel(), lines * line, device=device)
-        row_H = torch.arange(0, height * line, line, device=device)
-        corner_B = drawn[:, 0] * line + drawn[:, 1]
-        corner_B11 = corner_B.to(device).view(-1, 1, 1)
-        starts_BCH = plane_BC1.view(count, channels, 1) + corner_B11 + row_H
-        windows = padded.view(-1).unfold(0, width, 1)
-        return windows.index_select(0, starts_BCH.view(-1)).view(images_BCHW.shape)
+        plane_BC = torch.arange(0, planes * lines * line, lines * line)
+        corner_B1 = (drawn[:, 0] * line + drawn[:, 1]).view(-1, 1)
+        starts_BC = plane_BC.view(count, channels) + corner_B1
+        pieces = pixels.unfold(0, height * line, 1)
+        crops = pieces.index_select(0, starts_BC.view(-1).to(device))
+        return crops.view(count, channels, height, line)[..., :width]
 
 
 class BatchedFlip(Batched):
@@ -106,10 +108,17 @@ class BatchedFlip(Batched):
 
     def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
         """The images, some of them mirrored."""
-        count = len(images_BCHW)
-        both = torch.cat([images_BCHW, images_BCHW.flip(-1)])
-        chosen_B = torch.arange(count) + count * drawn
-        return both.index_select(0, chosen_B.to(both.device))
+        chosen = drawn.nonzero().view(-1).to(images_BCHW.device)
+        out = images_BCHW.clone(memory_format=torch.contiguous_format)
+        _words(out)[chosen] = _words(images_BCHW.index_select(0, chosen).flip(-1))
+        return out
+
+
+def _words(images_BCHW: Tensor) -> Tensor:
+    """The pixels eight at a time where that is possible: they are put together."""
+    flat = images_BCHW.flatten(1)
+    is_even = flat.shape[1] * flat.element_size() % 8 == 0
+    return flat.view(torch.int64) if is_even else flat
 
 
 class BatchedLight(Batched):
@@ -124,22 +133,23 @@ class BatchedLight(Batched):
 
     def __init__(self, brightness: float = 0.0, contrast: float = 0.0) -> None:
         super().__init__()
-        self.brightness = brightness
-        self.contrast = contrast
+        lows = [max(0.0, 1.0 - spread) for spread in (brightness, contrast)]
+        self.low = torch.tensor([*lows, 0.0])
+        self.high = torch.tensor([1.0 + brightness, 1.0 + contrast, 1.0])
 
     def draw(self, count: int) -> Tensor:
-        """Brightness, contrast, and 1 where contrast comes first, else 0: (B, 3).
+        """Brightness, contrast, and what puts contrast first below 0.5: (B, 3).
 
         Contrast comes first for the first images, as many as if each were asked on
         its own. Training images come in random order, so for them it is the same.
         """
-        is_contrast_first_B = torch.arange(count) < (torch.rand(count) < 0.5).sum()
-        factors = _factors(self.brightness, count), _factors(self.contrast, count)
-        return torch.stack([*factors, is_contrast_first_B.float()], 1)
+        drawn = torch.lerp(self.low, self.high, torch.rand(count, 3))
+        drawn[:, 2] = drawn[:, 2].sort().values
+        return drawn
 
     def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
         """As torchvision adjusts whole numbers: cut off, rounded down at each step."""
-        first = int(drawn[:, 2].sum())
+        first = int((drawn[:, 2] < 0.5).sum())
         factors = drawn[:, :2, None].to(images_BCHW.device)
         brightness_B1, contrast_B1 = factors.unbind(1)
         light = images_BCHW.view(len(images_BCHW), 3, -1)
@@ -147,11 +157,6 @@ class BatchedLight(Batched):
         light.flatten(1).mul_(brightness_B1).clamp_max_(255).floor_()
         _contrast_(light[first:], contrast_B1[first:])
         return images_BCHW
-
-
-def _factors(spread: float, count: int) -> Tensor:
-    low = max(0.0, 1.0 - spread)
-    return torch.empty(count).uniform_(low, 1.0 + spread)
 
 
 def _contrast_(light: Tensor, factor_B1: Tensor) -> None:
@@ -167,21 +172,30 @@ def _contrast_(light: Tensor, factor_B1: Tensor) -> None:
 def prepared(images_BCHW: Tensor, augmentations: Sequence[Batched]) -> Tensor:
     """The uint8 images augmented and normalised: what a model takes, float32."""
     device = images_BCHW.device
-    drawn = [a.draw(len(images_BCHW)) for a in augmentations]
-    steps = list(zip(augmentations, drawn, strict=True))
-    while steps and not steps[0][0].needs_floats:
-        augmentation, rows = steps.pop(0)
-        images_BCHW = augmentation.augment(images_BCHW, rows)
     out = torch.empty(images_BCHW.shape, dtype=torch.float32, device=device)
     size = len(out)
     if device.type == "cpu":
         size = BLOCK_VALUES // max(1, out[:1].numel()) or 1
-    for start in range(0, len(out), size):
-        part = slice(start, start + size)
-        target = block = out[part].copy_(images_BCHW[part])
-        for augmentation, rows in steps:
-            block = augmentation.augment(block, rows[part])
-        if block.data_ptr() != target.data_ptr():
-            target.copy_(block)
-        normalise_(target)
+    with torch.inference_mode():  # a tenth less; `out` is an ordinary tensor
+        drawn = [a.draw(len(out)) for a in augmentations]
+        for start in range(0, len(out), size):
+            part = slice(start, start + size)
+            rows = [each[part] for each in drawn]
+            _prepare(out[part], images_BCHW[part], augmentations, rows)
     return out
+
+
+def _prepare(
+    out: Tensor,
+    images_BCHW: Tensor,
+    augmentations: Sequence[Batched],
+    drawn: Sequence[Tensor],
+) -> None:
+    """Fill `out`, which steps on floats use as they go."""
+    for augmentation, rows in zip(augmentations, drawn, strict=True):
+        if augmentation.needs_floats and not images_BCHW.is_floating_point():
+            images_BCHW = out.copy_(images_BCHW)
+        images_BCHW = augmentation.augment(images_BCHW, rows)
+    if images_BCHW.data_ptr() != out.data_ptr():
+        out.copy_(images_BCHW)
+    normalise_(out)

@@ -126,7 +126,7 @@ class CropDataset(Dataset[Item]):
         indices_B = torch.tensor(indices, dtype=torch.long)
         return {
             "images": self._images(indices_B),
-            "labels": self._labels_N[indices_B],
+            "labels": self._labels_N.index_select(0, indices_B),
             "indices": indices_B,
         }
 

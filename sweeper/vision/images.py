@@ -16,8 +16,6 @@ from torch import Tensor
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
-SCALE = 1 / (255 * torch.tensor(STD).view(3, 1, 1))
-SHIFT = (torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
 PAD_COLOUR = (124, 116, 104)  # MEAN in 8 bits: padding is about 0 once normalised
 
 # What Pillow's decoders raise on a broken file; most of them are OSError.
@@ -97,9 +95,11 @@ def normalise(images_BCHW: Tensor) -> Tensor:
 
 
 def normalise_(images_BCHW: Tensor) -> Tensor:
-    """The same on float32 images of 0 to 255, which are overwritten."""
-    scale, shift = SCALE.to(images_BCHW.device), SHIFT.to(images_BCHW.device)
-    return images_BCHW.mul_(scale).sub_(shift)
+    """The same on float32 images of 0 to 255, which are overwritten in one pass."""
+    for channel_BHW, mean, std in zip(images_BCHW.unbind(-3), MEAN, STD, strict=True):
+        shift = torch.tensor(-mean / std, device=images_BCHW.device)
+        torch.add(shift, channel_BHW, alpha=1 / (255 * std), out=channel_BHW)
+    return images_BCHW
 
 
 def denormalise(images_BCHW: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ from lightning.pytorch import (
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
+from sweeper.vision.heap import keep_freed_memory
+
 PACKAGE = Path(__file__).resolve().parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
@@ -47,6 +49,7 @@ IRRELEVANT = (
 
 def train(cfg: DictConfig) -> None:
     """Fit the model of a composed config, then test its best epoch if `cfg.test`."""
+    keep_freed_memory()
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(LightningDataModule, make(cfg.data))
     data.prepare_data()
