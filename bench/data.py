@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import reasons
 from bench.page import Goal, Section, table
 
 NUM_IMAGES, SIZE, CLASSES = 2000, 64, 10
@@ -203,6 +204,7 @@ def section(rounds: int) -> Section:
         text=f"images a second of {most} trials beside ImageFolder's",
         value=statistics.median(mine / theirs for mine, theirs in pairs),
         limit=20,
+        reason=reasons.DATA,
         is_floor=True,
     )
     head = ["images a second in sum", *(f"{trials} trials" for trials in TRIALS)]

@@ -24,3 +24,10 @@ FIRST_LINE = (
     "imports: of 0.7 s to the first line 0.5 are Hydra, Optuna, pydantic and rich, the "
     "rest composes the first configs (`python -X importtime`)"
 )
+DATA = (
+    "passes over floats. A float image of 64 px is 49 kB, more than a core's first "
+    "cache; mean, two steps of light with cut and rounding as torchvision has them, "
+    "and scaling are a dozen passes of 1.2 us each, half of an image's time. torch has "
+    "no kernel that does several at once without a compiler on the machine (a sample "
+    "of each step within `sweeper.vision.batched.prepared`)."
+)

@@ -53,12 +53,12 @@ def decoded(
     """
     shape = (len(rows), 3, image_size, image_size)
     size = len(rows) * 3 * image_size**2
-    total = shutil.disk_usage(folder).total
-    if size > disk_share * total:
+    limit = int(disk_share * shutil.disk_usage(folder).total)
+    if size > limit:
         log.warning(
-            "%s: %d images of %d px take %.1f GiB decoded, over %.0f %% of the disk; "
-            "they are read one by one",
-            *(folder, len(rows), image_size, size / 2**30, disk_share * 100),
+            "%s: %d images of %d px take %.1f GiB decoded, over the limit of %.1f GiB "
+            "(data.map_disk_share=%g of the disk); images are read one by one",
+            *(folder, len(rows), image_size, size / 2**30, limit / 2**30, disk_share),
         )
         return None
     name = _digest(GEOMETRY, str(image_size), *(str(row.image) for row in rows))
@@ -107,11 +107,14 @@ def _build(pixels: Path, rows: Sequence[Row], *, image_size: int) -> None:
 def _replace(path: Path, parts: Iterator[bytes] | Sequence[bytes]) -> None:
     """Replace a file, whole or not at all; its lock is held, so its name is free."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # of a full disk or a broken image
 
 
 def _stat(row: Row) -> str:

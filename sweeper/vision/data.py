@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from sweeper.vision import annotations, losses
 from sweeper.vision.annotations import Row
-from sweeper.vision.dataset import CropDataset, Images, as_is, cached
+from sweeper.vision.batched import prepared
+from sweeper.vision.dataset import Batch, CropDataset, Images, as_is, cached
 from sweeper.vision.images import DataError
 from sweeper.vision.settings import DataConfig, make_config
 
@@ -123,6 +124,8 @@ class ImageData(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[object]:
         """Shuffled, or drawn by class where `weighted_sampler` is on."""
         dataset = self.dataset("train")
+        if self._augments_on_device(dataset):
+            dataset = dataset.unprepared()
         sampler = None
         if self.config.weighted_sampler:
             sampler = WeightedRandomSampler(self.sample_weights, len(dataset))
@@ -134,6 +137,24 @@ class ImageData(LightningDataModule, ABC):
             sampler=sampler,
             drop_last=is_single_left and self.config.batch_size > 1,
         )
+
+    def _augments_on_device(self, dataset: CropDataset) -> bool:
+        place = self.config.augment_on
+        if place == "device" and dataset.batched is None:
+            raise DataError(
+                "data.augment_on: 'device': only recipes of sweeper.vision.batched "
+                "modules run there; set auto, or transforms=batched"
+            )
+        if place == "auto" and dataset.batched and self.trainer is not None:
+            return bool(self.trainer.strategy.root_device.type == "cuda")
+        return place == "device"
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Prepare the training images that the loader left as they are."""
+        if batch["images"].dtype != torch.uint8:
+            return batch
+        steps = self.dataset("train").batched or ()
+        return {**batch, "images": prepared(batch["images"], steps)}
 
     def val_dataloader(self) -> DataLoader[object]:
         """The valid split in order."""

@@ -21,6 +21,7 @@ class JerseyData(ImageData):
 
     config_class: ClassVar[type[DataConfig]] = JerseyConfig
     config: JerseyConfig
+    _is_mapped = True
 
     @property
     def root(self) -> Path:
@@ -34,10 +35,14 @@ class JerseyData(ImageData):
     def images(self, split: Split, rows: tuple[Row, ...]) -> Images | Tensor:
         """Files that are read each time, or were decoded once for all trainings."""
         size = self.config.image_size
-        if self.config.cache_images == "map":
-            mapped = cache.decoded(rows, image_size=size, folder=self.root)
+        if self.config.cache_images == "map" and self._is_mapped:
+            share = self.config.map_disk_share
+            mapped = cache.decoded(
+                rows, image_size=size, folder=self.root, disk_share=share
+            )
             if mapped is not None:
                 return mapped
+            self._is_mapped = False  # the other splits neither, without a message each
         return ImageFiles(rows, image_size=size)
 
 

@@ -30,7 +30,11 @@ class DataConfig(BaseModel):
         weighted_sampler: draw every class equally often, with replacement.
         cache_images: true: decode every image once and keep it, 3 * image_size^2 bytes
             each; "map": in a file beside the data that all trainings of a node share.
+        map_disk_share: of the data's whole disk; a split whose file would be larger is
+            read image by image, and so are those after it.
         augmentations: modules on uint8 images (3, H, W), for the train split only.
+        augment_on: where recipes of `batched` modules alone are computed: "loader", or
+            "device", on batches that are there; "auto": on the device if it is a GPU.
     """
 
     model_config = ConfigDict(
@@ -44,6 +48,8 @@ class DataConfig(BaseModel):
     persistent_workers: StrictBool = False
     weighted_sampler: StrictBool = False
     cache_images: StrictBool | Literal["map"] = False
+    map_disk_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    augment_on: Literal["auto", "loader", "device"] = "auto"
     augmentations: tuple[nn.Module, ...] = ()
 
 

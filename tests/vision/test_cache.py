@@ -1,5 +1,6 @@
 """Images decoded once are the images, whoever builds, dies or changes a file."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from sweeper.vision import cache
 from sweeper.vision.annotations import Row
+from sweeper.vision.batched import BatchedCrop, BatchedFlip, BatchedLight
 from sweeper.vision.dataset import ImageFiles
+from sweeper.vision.images import DataError
 from tests.vision.test_data import make_data
 
 SIZE = 16
@@ -90,6 +94,57 @@ def test_data_that_is_too_big_is_read_one_by_one(
     assert not (tmp_path / cache.FOLDER).exists()
 
 
+def test_a_data_set_that_is_too_big_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make_data(tmp_path, cache_images="map", map_disk_share=1e-12)
+    data.setup("fit")
+    data.setup("test")
+    assert isinstance(data.dataset("test").images, ImageFiles)
+    said = [r.message for r in caplog.records if "one by one" in r.message]
+    assert len(said) == 1
+    assert "data.map_disk_share=1e-12 of the disk" in said[0]
+
+
+def test_an_image_that_cannot_be_read_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    rows = _rows(tmp_path)
+    rows[3].image.write_bytes(b"none")
+    with pytest.raises(DataError, match=r"3\.png:1: image"):
+        _decoded(rows, tmp_path)
+    assert [p.suffix for p in (tmp_path / cache.FOLDER).iterdir()] == [".lock"]
+
+
+def test_a_bar_shows_how_far_the_only_build_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for is_built, rows in ((True, _rows(tmp_path)), (False, _rows(tmp_path))):
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        _decoded(rows, tmp_path)
+        assert ("decoding" in terminal.getvalue()) is is_built
+
+
+def test_another_size_is_another_file(tmp_path: Path) -> None:
+    rows = _rows(tmp_path)
+    _decoded(rows, tmp_path)
+    other = cache.decoded(rows, image_size=8, folder=tmp_path)
+    assert other is not None
+    assert other.shape == (6, 3, 8, 8)
+    assert torch.equal(_decoded(rows, tmp_path), _plain(rows))
+
+
+def test_pixels_are_pages_of_the_file_that_all_processes_share(tmp_path: Path) -> None:
+    found = _decoded(_rows(tmp_path), tmp_path)
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    mapped = [line for line in lines if line.endswith(".u8")]
+    starts = [int(line.split("-")[0], 16) for line in mapped]
+    assert found.data_ptr() in starts
+
+
 def _build_slowly(folder: Path) -> None:
     plain = ImageFiles.__getitem__
 
@@ -130,9 +185,20 @@ def test_two_builders_at_once_build_one_file(tmp_path: Path) -> None:
     assert torch.equal(_decoded(rows, tmp_path), _plain(rows))
 
 
-def test_a_training_on_mapped_images_sees_the_same_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        [],
+        [v2.RandomResizedCrop(8, antialias=True), v2.RandomHorizontalFlip()],
+        [BatchedCrop(2), BatchedFlip(), BatchedLight(0.2, 0.2)],
+    ],
+    ids=["none", "one by one", "batched"],
+)
+def test_a_training_on_mapped_images_sees_the_same_batches(
+    tmp_path: Path, recipe: list[torch.nn.Module]
+) -> None:
     def batches(*, cached: object) -> list[torch.Tensor]:
-        data = make_data(tmp_path, cache_images=cached)
+        data = make_data(tmp_path, cache_images=cached, augmentations=recipe)
         data.setup("fit")
         torch.manual_seed(1)
         return [batch["images"] for batch in data.train_dataloader()]

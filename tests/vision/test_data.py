@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from omegaconf import OmegaConf
 from PIL import Image
 from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from sweeper.vision.batched import BatchedCrop, BatchedFlip, BatchedLight
 from sweeper.vision.digits import DigitsData
 from sweeper.vision.images import DataError
 from sweeper.vision.jersey import JerseyData, SyntheticJerseyData
 from sweeper.vision.settings import DigitsConfig, JerseyConfig
+from sweeper.vision.train import without_irrelevant_warnings
 
 COUNTS = {"7": 6, "10": 2, "00": 1}
 
@@ -124,6 +128,66 @@ def test_metadata_and_places_stay_with_the_rows(tmp_path):
     assert row.metadata["font"].startswith("DejaVu")
     assert row.place.endswith("test/annotations.jsonl:2")
     assert data.dataset("test").size(1) == (32, 32)
+
+
+def test_a_batch_is_augmented_on_the_device_as_in_the_loader(tmp_path):
+    recipe = [BatchedCrop(2), BatchedFlip(), BatchedLight(0.3, 0.3)]
+    here = make_data(tmp_path, augmentations=recipe, augment_on="loader")
+    there = make_data(tmp_path, augmentations=recipe, augment_on="device")
+    for data in (here, there):
+        data.setup("fit")
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        expected = list(here.train_dataloader())
+        torch.manual_seed(seed)
+        for plain, sent in zip(expected, there.train_dataloader(), strict=True):
+            assert sent["images"].dtype == torch.uint8
+            found = there.on_after_batch_transfer(sent, 0)
+            assert torch.equal(found["images"], plain["images"])
+            assert torch.equal(found["indices"], plain["indices"])
+
+
+def test_a_training_that_augments_on_its_device_sees_the_same_batches(tmp_path):
+    def seen(place):
+        batches = []
+
+        class Model(BoringModel):
+            def __init__(self):
+                super().__init__()
+                self.layer = torch.nn.Linear(3 * 8 * 8, 2)
+
+            def training_step(self, batch, batch_idx):
+                batches.append(batch["images"])
+                return self.step(batch["images"].flatten(1))
+
+            def validation_step(self, batch, batch_idx):
+                assert batch["images"].dtype == torch.float32
+
+        recipe = [BatchedCrop(2), BatchedLight(0.3, 0.3)]
+        data = make_data(tmp_path, augmentations=recipe, augment_on=place)
+        torch.manual_seed(0)
+        trainer = Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        with without_irrelevant_warnings():
+            trainer.fit(Model(), datamodule=data)
+        return batches
+
+    here, there = seen("auto"), seen("device")
+    assert len(here) == len(there) == 2
+    assert all(map(torch.equal, here, there))
+
+
+def test_a_recipe_of_single_images_cannot_run_on_the_device(tmp_path):
+    data = make_data(tmp_path, augmentations=[v2.RandomErasing()], augment_on="device")
+    with pytest.raises(DataError, match=r"data\.augment_on: 'device': only recipes"):
+        data.train_dataloader()
 
 
 def test_an_unreadable_image_is_named_with_its_row(tmp_path):
