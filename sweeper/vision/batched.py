@@ -75,18 +75,16 @@ class BatchedCrop(Batched):
         """The images, each moved on its own."""
         pad, device = self.padding, images_BCHW.device
         count, channels, height, width = images_BCHW.shape
-        lines, line = height + 2 * pad, width + 2 * pad
-        planes = count * channels
+        lines, line = height + 2 * pad + 1, width + 2 * pad
         # All pixels lie in one line, so a crop of a channel, with the ends of its
-        # lines, is one piece of it; the last piece may end `line` pixels after it.
-        pixels = images_BCHW.new_empty(planes * lines * line + line)
-        padded = pixels[:-line].view(count, channels, lines, line)
+        # lines, is one piece of it. The last line is there for the last piece's end.
+        padded = images_BCHW.new_empty(count, channels, lines, line)
         padded.copy_(self.fill.view(-1, 1, 1))
         padded[:, :, pad : pad + height, pad : pad + width] = images_BCHW
-        plane_BC = torch.arange(0, planes * lines * line, lines * line)
+        plane_BC = torch.arange(0, padded.numel(), lines * line)
         corner_B1 = (drawn[:, 0] * line + drawn[:, 1]).view(-1, 1)
         starts_BC = plane_BC.view(count, channels) + corner_B1
-        pieces = pixels.unfold(0, height * line, 1)
+        pieces = padded.view(-1).unfold(0, height * line, 1)
         crops = pieces.index_select(0, starts_BC.view(-1).to(device))
         return crops.view(count, channels, height, line)[..., :width]
 

@@ -16,6 +16,8 @@ from torch import Tensor
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
+SCALE = tuple(1 / (255 * std) for std in STD)
+SHIFT = tuple(torch.tensor(-mean / std) for mean, std in zip(MEAN, STD, strict=True))
 PAD_COLOUR = (124, 116, 104)  # MEAN in 8 bits: padding is about 0 once normalised
 
 # What Pillow's decoders raise on a broken file; most of them are OSError.
@@ -96,9 +98,10 @@ def normalise(images_BCHW: Tensor) -> Tensor:
 
 def normalise_(images_BCHW: Tensor) -> Tensor:
     """The same on float32 images of 0 to 255, which are overwritten in one pass."""
-    for channel_BHW, mean, std in zip(images_BCHW.unbind(-3), MEAN, STD, strict=True):
-        shift = torch.tensor(-mean / std, device=images_BCHW.device)
-        torch.add(shift, channel_BHW, alpha=1 / (255 * std), out=channel_BHW)
+    for channel_BHW, scale, shift in zip(
+        images_BCHW.unbind(-3), SCALE, SHIFT, strict=True
+    ):
+        torch.add(shift, channel_BHW, alpha=scale, out=channel_BHW)
     return images_BCHW
 
 
