@@ -23,7 +23,7 @@ from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan, preflight
 from sweeper.project import targets
 from sweeper.reports import Report
-from sweeper.running import cluster, driver
+from sweeper.running import ahead, cluster, driver
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
@@ -116,9 +116,12 @@ def _held(folder: Path) -> object:
     made = _plan(SPACE + OBJECTIVE + "name: lr_sweep\n")(folder)
     assert isinstance(made, plan.Plan)
     SweepPaths(made.folder).folder.mkdir(parents=True)
-    with locks.hold(SweepPaths(made.folder).lock):
+    with locks.hold(SweepPaths(made.folder).lock), ahead.started() as started:
         return driver.drive(
-            made, cluster=driver.ClusterOptions(), display=live.Silence()
+            made,
+            ahead=started,
+            cluster=driver.ClusterOptions(),
+            display=live.Silence(),
         )
 
 

@@ -30,10 +30,8 @@ NO_RETRY = {"oom": 0, "lost": 0}
 def address() -> Iterator[Path]:
     """Socket of a template that lives as long as this module's tests."""
     scratch = Path(tempfile.mkdtemp(prefix="slot-"))
-    process = template.launch(scratch / "template", project=LOOP, target="loop:train")
-    while not (scratch / "template").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    process = template.launch(scratch / "template")
+    template.order(scratch / "template", project=LOOP, target="loop:train")
     yield scratch / "template"
     assert process.stdin is not None
     process.stdin.close()

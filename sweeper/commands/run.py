@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.running.ahead import Ahead
 
 EXAMPLE = "sweeper run experiments/lr_sweep.yaml budget.trials=4"
 
@@ -33,6 +37,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, drive, and print the leaderboard."""
+    from sweeper.running import ahead
+
+    with ahead.started() as started:
+        return _run(args, started)
+
+
+def _run(args: argparse.Namespace, ahead: "Ahead") -> int:
     from rich.console import Console
 
     from sweeper.planning import plan as planning
@@ -53,10 +64,11 @@ def run(args: argparse.Namespace) -> int:
         address=args.address, cpus=args.num_cpus, gpus=args.num_gpus, card=args.card
     )
     total = plan.num_trials or 0
+    ahead.prepare(plan.experiment)
     with live.display(
         console, quiet=args.quiet, is_json=args.json, total=total
     ) as display:
-        sweep, stop = session.run(plan, cluster=options, display=display)
+        sweep, stop = session.run(plan, ahead=ahead, cluster=options, display=display)
     console.print(live.leaderboard_view(sweep))
     resume = closing.resume_command(args.file, overrides, sweeps=args.sweeps)
     console.print(closing.closing(sweep, stop, resume=resume), markup=False)

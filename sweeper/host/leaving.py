@@ -34,7 +34,9 @@ def close_files() -> None:
     """
     kept = _standard()
     # By type, not by isinstance: that would run code of proxies and lazy modules.
-    found = [o for o in gc.get_objects() if issubclass(type(o), io.IOBase)]
+    objects = gc.get_objects()
+    types = {t for t in set(map(type, objects)) if issubclass(t, io.IOBase)}
+    found = [o for o in objects if type(o) in types]
     files = [file for file in found if id(file) not in kept]
     for file in sorted(files, key=_depth):
         if not file.closed:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 MARK = "SWEEPER_SCRATCH"
 PREFIX = "sweeper-"
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.01
 
 
 def scratch_folder(pid: int) -> Path:

@@ -28,8 +28,6 @@ from sweeper.trial import (
     trial_id,
 )
 
-START_SECONDS = 60.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -100,7 +98,9 @@ def run(
         "alone",
         journal,
         demand=Demand(cpus=1.0),
-        connect=functools.partial(template.await_start, address, START_SECONDS),
+        connect=functools.partial(
+            template.await_start, address, template.START_SECONDS
+        ),
         env=env,
     )
     return journal.ended

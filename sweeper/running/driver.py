@@ -9,19 +9,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
 from sweeper.callbacks import wandb
 from sweeper.definition.experiment import Experiment, changes
-from sweeper.errors import ExperimentChangedError, LockedError
+from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
 from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import preflight
 from sweeper.planning.plan import Plan
-from sweeper.processes import template
+from sweeper.running.ahead import Ahead
 from sweeper.running.diary import Diary
 from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
@@ -30,9 +29,13 @@ from sweeper.storage import export, retention, store
 from sweeper.trial import Sweep
 from sweeper.views.live import Display
 
+if TYPE_CHECKING:
+    from sweeper.running.remote import RemoteJournal
+
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+LEAVE_SECONDS = 10.0
 T = TypeVar("T")
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -54,8 +57,13 @@ class ClusterOptions:
     card: str = ""
 
 
-def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
+def drive(
+    plan: Plan, *, ahead: Ahead, cluster: ClusterOptions, display: Display
+) -> Stop:
     """Run every trial that the sweep still owes; why it ended.
+
+    Args:
+        ahead: prepared for the plan's experiment.
 
     Raises:
         LockedError: another driver holds the sweep.
@@ -75,12 +83,7 @@ def drive(plan: Plan, *, cluster: ClusterOptions, display: Display) -> Stop:
                 f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
             )
         admit(plan.experiment, paths)
-        address = stack.enter_context(
-            template.running(
-                project=plan.experiment.project, target=plan.experiment.target
-            )
-        )
-        return _drive_locked(plan, cluster, display, address)
+        return _drive_locked(plan, cluster, display, ahead)
 
 
 def admit(experiment: Experiment, paths: SweepPaths) -> None:
@@ -105,9 +108,9 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
 
 
 def _drive_locked(
-    plan: Plan, options: ClusterOptions, display: Display, address: Path
+    plan: Plan, options: ClusterOptions, display: Display, ahead: Ahead
 ) -> Stop:
-    from sweeper.running import ray_node
+    from sweeper.running import journal_actor, placement, ray_node
 
     thread = ThreadPoolExecutor(max_workers=2)  # never waited for: see Ctrl-C
     with _Signals() as signals:
@@ -116,19 +119,13 @@ def _drive_locked(
             options.address,
             options.cpus,
             options.gpus,
-            scratch=address.parent,
+            scratch=ahead.template.parent,
             card=options.card,
         )
-        looked = thread.submit(preflight.before_run, plan, address)
+        looked = thread.submit(preflight.before_run, plan, ahead.template)
         try:
-            # Beside Ray's start: it takes as long.
-            from sweeper.running import journal_actor, placement
-
             _await(started, check=ray_node.check)
             signals.renew()
-            if not _is_ready(looked, plan, signals):
-                return Stop(reason=StopReason.INTERRUPTED)
-            preflight.admit(plan, looked.result(), say=display.event)
             opened = thread.submit(
                 journal_actor.open_journal,
                 plan,
@@ -136,12 +133,18 @@ def _drive_locked(
                 say=display.event,
             )
             journal = _await(opened, check=ray_node.check)
+            # Slots start meanwhile, and wait: it takes them as long.
             fit = thread.submit(
                 placement.fit,
                 journal,
                 experiment=plan.experiment,
-                address=address,
+                address=ahead.template,
             )
+            try:
+                _admit(plan, looked, journal, signals=signals, say=display.event)
+            except SweeperError:
+                wait([fit], timeout=LEAVE_SECONDS)
+                raise
             _watch(
                 plan,
                 display,
@@ -151,8 +154,12 @@ def _drive_locked(
                 check=ray_node.check,
             )
             stop = journal.stopped_by()
+            # While Ray stops, which is mostly waiting.
+            sweep = store.load_sweep(plan.folder)
+            written = thread.submit(write_leaderboard, sweep)
         finally:
             ray_node.stop()
+    written.result()
     if stop.reason is StopReason.ERROR:
         raise halt.located(plan.experiment, stop.message)
     return stop
@@ -163,6 +170,30 @@ def _await(future: "Future[T]", *, check: Callable[[], None]) -> T:
     while not wait([future], timeout=POLL_SECONDS).done:
         check()
     return future.result()
+
+
+def _admit(
+    plan: Plan,
+    looked: "Future[list[preflight.Finding]]",
+    journal: "RemoteJournal",
+    *,
+    signals: "_Signals",
+    say: Callable[[str], None],
+) -> None:
+    """Let the slots go on, once the preflight has found nothing that speaks against it.
+
+    Raises:
+        SweeperError: it has; the slots leave.
+    """
+    is_fine = False
+    try:
+        if _is_ready(looked, plan, signals):
+            preflight.admit(plan, looked.result(), say=say)
+            is_fine = True
+    finally:
+        if not is_fine:
+            journal.drain()
+        journal.open(is_fine)
 
 
 def _is_ready(

@@ -24,7 +24,11 @@ JOURNAL_WAIT_SECONDS = 30.0
 
 
 class _JournalActor(Journal):
-    """The journal in one process of the head node, under its own lock."""
+    """The journal in one process of the head node, under its own lock.
+
+    Slots start before it is known whether any trial may: that takes as long. They
+    reserve a trial each and wait here.
+    """
 
     def __init__(
         self, experiment: Experiment, space: Space, folder: Path, launch: Launch
@@ -36,6 +40,15 @@ class _JournalActor(Journal):
         if other is not None:
             raise JournalError(f"{path}: process {other.pid} still writes the journal")
         super().__init__(experiment, space, folder, launch)
+        self._may_start: bool | None = None
+
+    def open(self, may_start: bool) -> None:
+        """Let the slots start what they reserved, or have them leave."""
+        self._may_start = may_start
+
+    def may_start(self) -> bool | None:
+        """Whether slots may start trials; None as long as nobody knows."""
+        return self._may_start
 
     def start(self, slot: str, card: str = "") -> TrialSpec:
         self._check_driver()

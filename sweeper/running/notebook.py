@@ -128,15 +128,22 @@ def run(
     Raises:
         SweeperError: what the message says, and how to mend it.
     """
-    from sweeper.planning import plan as planning
-    from sweeper.running import driver, session
+    from sweeper.running import ahead
 
-    plan = planning.make_plan(Path(file), overrides, sweeps=Path(sweeps))
-    # in a notebook, too, one plain line an event: a cell keeps what it printed
-    console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
-    with live.display(console, quiet=quiet, total=plan.num_trials or 0) as display:
+    with ahead.started() as started:
+        from sweeper.planning import plan as planning
+        from sweeper.running import driver, session
+
+        plan = planning.make_plan(Path(file), overrides, sweeps=Path(sweeps))
+        started.prepare(plan.experiment)
+        # in a notebook, too, one plain line an event: a cell keeps what it printed
+        console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
+        total = plan.num_trials or 0
         options = driver.ClusterOptions(address=address)
-        sweep, _ = session.run(plan, cluster=options, display=display)
+        with live.display(console, quiet=quiet, total=total) as display:
+            sweep, _ = session.run(
+                plan, ahead=started, cluster=options, display=display
+            )
     return SweepView(sweep)
 
 

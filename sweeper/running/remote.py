@@ -3,6 +3,7 @@
 It imports nothing that writes a journal: a slot's process starts with each sweep.
 """
 
+import time
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from sweeper.running.ray_node import NAMESPACE
 from sweeper.stop import Stop
 from sweeper.trial import Decision, Demand, Failure, State, TrialSpec
 
+POLL_SECONDS = 0.05
 DIED = "the journal's process died"
 
 
@@ -33,6 +35,16 @@ class RemoteJournal:
             return ray.get(getattr(self._handle, method).remote(*args))
         except ray.exceptions.RayActorError as error:
             raise ClusterLostError(DIED) from error
+
+    def open(self, may_start: bool) -> None:
+        """Let the slots start what they reserved, or have them leave."""
+        self._call("open", may_start)
+
+    def await_start(self) -> bool:
+        """Wait until it is known whether trials may start; whether they may."""
+        while (answer := self._call("may_start")) is None:
+            time.sleep(POLL_SECONDS)
+        return bool(answer)
 
     def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
         """Reserve the next trial."""

@@ -7,7 +7,6 @@ import functools
 import os
 import socket
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from sweeper.running.remote import RemoteJournal
 from sweeper.trial import Demand
 
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
-POLL_SECONDS = 0.05
 
 
 def demand(config: Mapping[str, object]) -> Demand:
@@ -49,6 +47,9 @@ def run(
 ) -> None:
     """The body of one slot, in a Ray worker."""
     journal = RemoteJournal.find(sweep)
+    if not journal.await_start():
+        journal.pause(str(config["slot"]))
+        return
     env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
     asked = demand(config)
     slot.run(
@@ -73,7 +74,6 @@ def _connect(address: Path, project: Path, target: str) -> socket.socket:
 def _own_template(project: Path, target: str) -> Path:
     """A template of this worker's own; it ends with the worker."""
     address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
-    process = template.launch(address, project=project, target=target)
-    while not address.exists() and process.poll() is None:
-        time.sleep(POLL_SECONDS)
+    template.launch(address)
+    template.order(address, project=project, target=target)
     return address

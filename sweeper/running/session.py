@@ -2,6 +2,7 @@
 
 from sweeper.planning.plan import Plan
 from sweeper.running import driver
+from sweeper.running.ahead import Ahead
 from sweeper.stop import Stop
 from sweeper.storage import store
 from sweeper.trial import Sweep
@@ -10,15 +11,17 @@ from sweeper.views.live import Display
 
 
 def run(
-    plan: Plan, *, cluster: driver.ClusterOptions, display: Display
+    plan: Plan, *, ahead: Ahead, cluster: driver.ClusterOptions, display: Display
 ) -> tuple[Sweep, Stop]:
-    """Drive the sweep, then write its tables, its report and its W&B run.
+    """Drive the sweep, then write its W&B run.
+
+    Args:
+        ahead: prepared for the plan's experiment.
 
     Raises:
         SweeperError: what `driver.drive` raises.
     """
-    stop = driver.drive(plan, cluster=cluster, display=display)
+    stop = driver.drive(plan, ahead=ahead, cluster=cluster, display=display)
     sweep = store.load_sweep(plan.folder)
-    driver.write_leaderboard(sweep)
     sweep_run.record(sweep, stop)
     return sweep, stop

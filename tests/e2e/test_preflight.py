@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.host.paths import SweepPaths
+from sweeper.storage import store
 from tests.e2e.harness import driver, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -57,7 +58,8 @@ def test_data_that_is_missing_stops_the_sweep_before_a_trial_is_spent(
     assert "FileNotFoundError: no images in there" in told
     assert "met by one batch of: data=there" in told
     assert "fit.py" in paths.preflight_errors.read_text()
-    assert not paths.journal.exists()
+    assert not any(trial.attempts for trial in store.load_sweep(paths.folder).trials)
+    assert not (paths.folder / "trials").exists()
 
     (project / "there").touch()
     with driver(*run, output=tmp_path / "out2") as second:

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -154,6 +156,19 @@ def test_killed_parts_are_replaced_while_the_driver_goes_on(
         assert first.wait() == 0, first.output.read_text()
         first.assert_gone()
     _assert_whole(sweeps, epochs=8)
+
+
+def test_what_python_reads_as_it_starts_may_stand_under_env(
+    write,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    path = write(epochs=1, behaviour="hash")
+    path.write_text(path.read_text() + "env: {PYTHONHASHSEED: 7}\n")
+    done = sweeper("run", path, "budget.trials=1", "--sweeps", tmp_path)
+    (found,) = {f.read_text() for f in (tmp_path / "loop" / "trials").glob("*/hash")}
+    env = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", "print(hash('a'), end='')"]
+    assert found == subprocess.check_output(command, text=True, env=env), done.stderr
 
 
 def test_a_budget_that_is_reached_pauses_and_a_higher_one_goes_on(

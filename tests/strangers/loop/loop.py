@@ -51,6 +51,8 @@ def _misbehave(behaviour: str, epoch: int) -> None:
     if behaviour == "hang" and epoch == 1:
         while True:
             time.sleep(60)
+    if behaviour == "hash":
+        (sweeper.trial_dir() / "hash").write_text(str(hash("a")))
     if behaviour == "exit":
         sys.exit(7)
     if behaviour in ("segfault", "kill"):

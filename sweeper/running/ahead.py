@@ -1,0 +1,47 @@
+"""What a run starts before it knows its plan: the template's imports take longest."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from sweeper.processes import template
+
+if TYPE_CHECKING:
+    from sweeper.definition.experiment import Experiment
+
+
+class Ahead:
+    """What has been started.
+
+    Attributes:
+        template: socket of the template of this node.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._template = stack.enter_context(ExitStack())
+        self.template = self._template.enter_context(template.launched())
+
+    def prepare(self, experiment: "Experiment") -> None:
+        """Tell the template what its trials are of, and import what runs a sweep."""
+        from sweeper.callbacks import wandb
+
+        if experiment.env:  # some are read by libraries as they load
+            self._template.close()
+            self.template = self._template.enter_context(template.launched())
+        has_runs = wandb.mode(experiment.wandb.mode) != "none"
+        template.order(
+            self.template,
+            project=experiment.project,
+            target=experiment.target,
+            modules=["wandb"] if has_runs else [],
+        )
+        # Ray and Tune, before anything is shown that would stand still meanwhile.
+        from sweeper.running import journal_actor, placement  # noqa: F401
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Ahead]:
+    """Everything is ended with the block, or with this process."""
+    with ExitStack() as stack:
+        yield Ahead(stack)
