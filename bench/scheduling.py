@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import reasons
 from bench.clocks import REPORTS, now, row, since
 from bench.page import MIB, Goal, Section, table
 from bench.whole import ray_tune, sweeper_run
@@ -182,6 +183,7 @@ def goals(found: Found) -> list[Goal]:
             value=median(found, mine, 10_000, "resume_seconds"),
             limit=3,
             unit="s",
+            reason=reasons.RESUME,
         ),
         Goal(
             text="memory of the journal's process at 10,000 trials",

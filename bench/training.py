@@ -11,6 +11,7 @@ import tempfile
 import time
 from typing import Any
 
+from bench import reasons
 from bench.page import ROOT, Goal, Section, table
 
 SIZE, BATCH, CLASSES = 64, 64, 42
@@ -182,6 +183,7 @@ def section(rounds: int) -> Section:
             value=gain,
             limit=1.5,
             is_floor=True,
+            reason=reasons.TRAINING,
         ),
         Goal(
             text=f"checkpoint, of an epoch of {EPOCH_IMAGES} images",
