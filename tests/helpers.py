@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import yaml
+from hypothesis import HealthCheck, settings
 
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
@@ -13,6 +14,12 @@ from sweeper.trial import Demand
 
 STORAGE: str | None = None  # of experiments that do not name one
 LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
+
+
+# Of tests that make a folder anew for each example, and write to its disk.
+IN_FOLDERS = settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def make_experiment(folder: Path, **keys: object) -> Experiment:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
@@ -20,7 +20,7 @@ from sweeper.search_space import space
 from sweeper.storage import attributes, records
 from sweeper.storage.rows import Rows
 from sweeper.trial import Failure, FailureKind
-from tests.helpers import make_experiment, open_journal
+from tests.helpers import IN_FOLDERS, make_experiment, open_journal
 
 LOST = Failure(kind=FailureKind.LOST, message="gone")
 SPACES: Mapping[str, Mapping[str, object]] = {
@@ -131,11 +131,7 @@ def _name(owed: agenda.Owed | agenda.Again | agenda.Wait | None) -> str:
 
 @pytest.mark.parametrize("name", SPACES)
 @given(steps=STEPS, values=st.lists(st.floats(0, 1), min_size=30, max_size=30))
-@settings(
-    max_examples=8,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(IN_FOLDERS, max_examples=8)
 def test_row_by_row_is_as_all_at_once(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,7 +16,7 @@ from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.storage.attributes import gpu_seconds
 from sweeper.trial import Decision, Failure, FailureKind
-from tests.helpers import make_experiment
+from tests.helpers import IN_FOLDERS, make_experiment
 from tests.test_budget import HALF
 
 KINDS = ("claim", "claim", "report", "finish", "finish", "fail", "again", "restart")
@@ -113,11 +113,7 @@ class _Random:
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 @given(steps=st.lists(STEP, min_size=30, max_size=60), every=st.integers(1, 4))
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(IN_FOLDERS, max_examples=25)
 def test_row_by_row_is_as_all_at_once(
     tmp_path_factory: pytest.TempPathFactory,
     mode: str,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
@@ -14,7 +14,7 @@ from sweeper.reports import Report
 from sweeper.storage import attributes, records
 from sweeper.storage.replay import STATES, Replay
 from sweeper.trial import Failure, FailureKind
-from tests.helpers import open_journal
+from tests.helpers import IN_FOLDERS, open_journal
 
 LOST = Failure(kind=FailureKind.LOST, message="gone")
 NAN = Failure(kind=FailureKind.NAN, message="nan")
@@ -81,11 +81,7 @@ class _Random:
 
 
 @given(steps=st.lists(STEP, min_size=10, max_size=40), every=st.integers(1, 9))
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(IN_FOLDERS, max_examples=25)
 def test_rows_are_those_that_optuna_reads(
     tmp_path_factory: pytest.TempPathFactory,
     steps: Sequence[tuple[str, float]],

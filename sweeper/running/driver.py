@@ -59,11 +59,14 @@ class ClusterOptions:
 
 def drive(
     plan: Plan, *, ahead: Ahead, cluster: ClusterOptions, display: Display
-) -> Stop:
-    """Run every trial that the sweep still owes; why it ended.
+) -> tuple[Sweep, Stop]:
+    """Run every trial that the sweep still owes, and write its tables and its report.
 
     Args:
         ahead: prepared for the plan's experiment.
+
+    Returns:
+        The sweep as it ended, and why.
 
     Raises:
         LockedError: another driver holds the sweep.
@@ -109,7 +112,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> None:
 
 def _drive_locked(
     plan: Plan, options: ClusterOptions, display: Display, ahead: Ahead
-) -> Stop:
+) -> tuple[Sweep, Stop]:
     from sweeper.running import journal_actor, placement, ray_node
 
     thread = ThreadPoolExecutor(max_workers=2)  # never waited for: see Ctrl-C
@@ -154,15 +157,15 @@ def _drive_locked(
                 check=ray_node.check,
             )
             stop = journal.stopped_by()
-            # While Ray stops, which is mostly waiting.
+            if stop.reason is StopReason.ERROR:
+                raise halt.located(plan.experiment, stop.message)
             sweep = store.load_sweep(plan.folder)
+            # While Ray stops, which is mostly waiting.
             written = thread.submit(write_leaderboard, sweep)
         finally:
             ray_node.stop()
     written.result()
-    if stop.reason is StopReason.ERROR:
-        raise halt.located(plan.experiment, stop.message)
-    return stop
+    return sweep, stop
 
 
 def _await(future: "Future[T]", *, check: Callable[[], None]) -> T:

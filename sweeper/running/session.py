@@ -4,7 +4,6 @@ from sweeper.planning.plan import Plan
 from sweeper.running import driver
 from sweeper.running.ahead import Ahead
 from sweeper.stop import Stop
-from sweeper.storage import store
 from sweeper.trial import Sweep
 from sweeper.views import sweep_run
 from sweeper.views.live import Display
@@ -21,7 +20,6 @@ def run(
     Raises:
         SweeperError: what `driver.drive` raises.
     """
-    stop = driver.drive(plan, ahead=ahead, cluster=cluster, display=display)
-    sweep = store.load_sweep(plan.folder)
+    sweep, stop = driver.drive(plan, ahead=ahead, cluster=cluster, display=display)
     sweep_run.record(sweep, stop)
     return sweep, stop

@@ -6,10 +6,10 @@ It knows Optuna's format of a record and no more, and needs nothing of Optuna.
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-CREATE_TRIAL = 4  # Optuna's code of the operation
 # What Optuna and `replay` raise on a record that is no record, or not of this journal.
 UNREADABLE = (
     ArithmeticError,
@@ -21,6 +21,22 @@ UNREADABLE = (
     TypeError,
     ValueError,
 )
+
+
+class Operation(IntEnum):
+    """Optuna's codes of what a record does."""
+
+    CREATE_STUDY = 0
+    DELETE_STUDY = 1
+    SET_STUDY_USER_ATTR = 2
+    SET_STUDY_SYSTEM_ATTR = 3
+    CREATE_TRIAL = 4
+    SET_TRIAL_PARAM = 5
+    SET_TRIAL_STATE_VALUES = 6
+    SET_TRIAL_INTERMEDIATE_VALUE = 7
+    SET_TRIAL_USER_ATTR = 8
+    SET_TRIAL_SYSTEM_ATTR = 9
+    DISCARD_TRIALS = 10
 
 
 class Lines:
@@ -72,7 +88,7 @@ class Lines:
         number = self.num_records + 1
         if record.get("line", number) != number:
             raise ValueError(f"it was written as line {record['line']}")
-        if record["op_code"] == CREATE_TRIAL:
+        if record["op_code"] == Operation.CREATE_TRIAL:
             self._num_trials += 1
         elif not 0 <= int(record.get("trial_id", 0)) < max(1, self._num_trials):
             raise ValueError(f"no record has made trial {record['trial_id']}")

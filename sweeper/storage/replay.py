@@ -8,30 +8,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sweeper.storage.lines import UNREADABLE, Lines
+from sweeper.storage.lines import UNREADABLE, Lines, Operation
 from sweeper.trial import State
 
 _Record: TypeAlias = Mapping[str, Any]  # JSON
-
-
-class Operation(IntEnum):
-    """Optuna's codes of what a record does."""
-
-    CREATE_STUDY = 0
-    DELETE_STUDY = 1
-    SET_STUDY_USER_ATTR = 2
-    SET_STUDY_SYSTEM_ATTR = 3
-    CREATE_TRIAL = 4
-    SET_TRIAL_PARAM = 5
-    SET_TRIAL_STATE_VALUES = 6
-    SET_TRIAL_INTERMEDIATE_VALUE = 7
-    SET_TRIAL_USER_ATTR = 8
-    SET_TRIAL_SYSTEM_ATTR = 9
-    DISCARD_TRIALS = 10
 
 
 # Optuna's codes of states.
