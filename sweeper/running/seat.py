@@ -6,6 +6,7 @@ It imports neither Tune nor what drives a sweep.
 import functools
 import os
 import socket
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,13 +68,14 @@ def _connect(address: Path, project: Path, target: str) -> socket.socket:
     try:
         return template.connect(address)
     except OSError:
-        return template.connect(_own_template(project, target))
+        own, _ = _own_template(project, target)
+        return template.connect(own)
 
 
 @functools.cache
-def _own_template(project: Path, target: str) -> Path:
-    """A template of this worker's own; it ends with the worker."""
+def _own_template(project: Path, target: str) -> tuple[Path, "subprocess.Popen[bytes]"]:
+    """A template of this worker's own; it ends with the process's input, so with us."""
     address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
-    template.launch(address)
+    process = template.launch(address)
     template.order(address, project=project, target=target)
-    return address
+    return address, process
