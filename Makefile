@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 HERE := experiments/lr_sweep.yaml
 
-.PHONY: venv demo bench check test lint types browser clean
+.PHONY: venv demo bench check test long lint types browser clean
 
 venv: $(STAMP)
 
@@ -34,7 +34,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 check: lint types
-	$(BIN)/python -m pytest -q -m "not slow and not e2e"
+	$(BIN)/python -m pytest -q -m "not slow and not e2e and not long"
 
 # The tests of the report drive a real browser; tests/browser.py finds it.
 browser:
@@ -49,11 +49,15 @@ browser:
 # Whole sweeps in processes of their own mostly wait: the other tests run beside them.
 LOG := .tests.log
 test: $(STAMP) browser
-	@$(BIN)/python -m pytest -q -m "not e2e" --durations=10 > $(LOG) 2>&1 & rest=$$!; \
+	@$(BIN)/python -m pytest -q -m "not e2e and not long" --durations=10 > $(LOG) 2>&1 & rest=$$!; \
 	trap 'kill $$rest 2>/dev/null' INT TERM; \
-	$(BIN)/python -m pytest -q -m e2e --durations=10; e2e=$$?; \
+	$(BIN)/python -m pytest -q -m "e2e and not long" --durations=10; e2e=$$?; \
 	wait $$rest; rest=$$?; cat $(LOG); \
 	exit $$((rest > e2e ? rest : e2e))
+
+# What takes too long for every change: run before a release.
+long: $(STAMP)
+	$(BIN)/python -m pytest -q -m long --durations=10
 
 clean:
 	rm -rf .venv sweeps data
