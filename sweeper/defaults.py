@@ -5,3 +5,4 @@ PREDICTOR = "sweeper.vision.predict:predict"
 CONFIG = "conf/train.yaml"
 METRIC = "val/acc_top1"
 SEED = 42
+WANDB_PROJECT = "sweeper"  # where neither the file nor the project names one

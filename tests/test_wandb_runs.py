@@ -146,7 +146,7 @@ def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
     )
     done = attempt(online, "--stop-at", "2", WANDB_BASE_URL="http://127.0.0.1:9")
     assert "finished" in done.stdout, done.stdout + done.stderr
-    assert done.stderr.count("going on offline") == 1, done.stderr
+    assert (done.stdout + done.stderr).count("W&B: offline, since") == 1, done.stdout
     (fragment,) = fragments.find(Path(spec.folder))
     assert fragment.file.parent.name.startswith("offline-run-")
     found = inspect(fragment)

@@ -1,8 +1,8 @@
 """The W&B run of a trial: one run over all attempts, in the group of its sweep.
 
-The run is opened before the target is called, so a project's own `WandbLogger` or
-`wandb.init` joins it, whatever project or group that asks for. It never stops a
-training: without a server the trial goes on offline.
+A project's own `WandbLogger` or `wandb.init` opens it, in the W&B project that it asks
+for unless the experiment file names one; group, job type and id are sweeper's. It never
+stops a training: without a server the trial's run is offline.
 """
 
 import logging
@@ -10,13 +10,15 @@ import os
 import socket
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sweeper import defaults
 from sweeper.callbacks.wandb_run import TrialRun
 from sweeper.host import fragments, metrics_file, redaction, strays
+from sweeper.host.fragments import Fragment
 from sweeper.trial import TrialSpec, point_id
 
 log = logging.getLogger(__name__)
@@ -67,35 +69,83 @@ def unreachable() -> str:
 
 
 def start(spec: TrialSpec) -> TrialRun | None:
-    """Open the trial's run; None where the experiment wants none."""
+    """Return the trial's run, to be opened when it is needed; None for `wandb: none`.
+
+    From here on `wandb.init` and `wandb.log` of this process lead to that run.
+    """
     chosen = str(spec.wandb["mode"])
     if chosen == "none":
         os.environ["WANDB_MODE"] = "disabled"
         return None
+    import wandb  # noqa: F401  # the run looks it up among the imported modules
+
     os.environ.update(environment(spec))
     warnings.filterwarnings("ignore", message="There is a wandb run already in")
+    folder = Path(spec.folder)
+    return TrialRun(
+        spec,
+        lambda asked: _open(spec, asked),
+        reported=metrics_file.epochs(folder / "metrics.jsonl"),
+    )
+
+
+def _open(
+    spec: TrialSpec, asked: Mapping[str, Any]
+) -> tuple[Any, list[Mapping[str, object]]]:
+    """Open the trial's run; return it with the rows of its earlier fragments.
+
+    Args:
+        asked: what the project passed to `wandb.init`; {} if it did not call it.
+    """
     folder = Path(spec.folder)
     if (folder / "wandb").exists():
         strays.await_wandb(folder, wait_seconds=FLUSH_SECONDS)
     earlier = fragments.find(folder)
-    opened = TrialRun(
-        spec,
-        open_run(
-            folder,
-            chosen,
-            id=str(spec.wandb["id"]),
-            project=str(spec.wandb["project"]),
-            entity=str(spec.wandb["entity"]) or None,
-            group=str(spec.wandb["group"]),
-            job_type="trial",
-            name=str(spec.wandb["name"]),
-            notes=str(spec.wandb["notes"]) or None,
-            tags=list(spec.wandb["tags"]) or None,
-        ),
-        earlier=[row for fragment in earlier for row in fragment.rows],
-        reported=metrics_file.epochs(folder / "metrics.jsonl"),
+    is_offline = "offline" in (spec.wandb["mode"], asked.get("mode"))
+    project, entity = destination(spec.wandb, asked, earlier)
+    run = open_run(
+        folder,
+        "offline" if is_offline else "online",
+        id=str(spec.wandb["id"]),
+        project=project,
+        entity=entity or None,
+        group=str(spec.wandb["group"]),
+        job_type="trial",
+        name=str(spec.wandb["name"]),
+        notes=str(spec.wandb["notes"]) or asked.get("notes") or None,
+        tags=[*dict.fromkeys((*spec.wandb["tags"], *(asked.get("tags") or ())))],
     )
-    return opened
+    return run, [row for fragment in earlier for row in fragment.rows]
+
+
+def destination(
+    settings: Mapping[str, object],
+    asked: Mapping[str, Any],
+    earlier: Sequence[Fragment],
+) -> tuple[str, str]:
+    """Return the W&B project and entity of a run; the entity is "" for the default.
+
+    Args:
+        settings: `project` and `entity` of the experiment file, which go first.
+        asked: those that the project passed to `wandb.init`, which come second.
+        earlier: fragments of the run, or of others of its sweep, in its project.
+    """
+
+    def first(name: str, variable: str) -> str:
+        known = (str(fragment.run.get(name) or "") for fragment in earlier)
+        stored = next(filter(None, known), "")
+        return str(
+            settings[name]
+            or asked.get(name)
+            or stored
+            or os.environ.get(variable)
+            or ""
+        )
+
+    return (
+        first("project", "WANDB_PROJECT") or defaults.WANDB_PROJECT,
+        first("entity", "WANDB_ENTITY"),
+    )
 
 
 def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Run
@@ -112,11 +162,9 @@ def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Ru
         os.environ["WANDB_MODE"] = mode
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # tables, not uploaded yet
         settings = wandb.Settings(
-            console="off",
             init_timeout=INIT_SECONDS,
             silent=True,
             x_transaction_log_flush_interval=1,  # what a kill takes at most
-            x_disable_stats=True,
             x_graphql_retry_max=RETRIES,
             x_file_stream_retry_max=RETRIES,
             x_file_transfer_retry_max=RETRIES,
@@ -135,15 +183,16 @@ def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Ru
         except (wandb.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
             wandb.teardown()  # it holds the run's id
-    log.warning("W&B: going on offline: %s; `sweeper sync` uploads it later", reason)
+    log.warning("W&B: offline, since %s; `sweeper sync` uploads the run later", reason)
     return init("offline")
 
 
 def environment(spec: TrialSpec) -> dict[str, str]:
     """The variables from which W&B in a process of the project's own takes the run."""
-    tags = ",".join(spec.wandb["tags"])
     return {
-        **({"WANDB_TAGS": tags} if tags else {}),  # W&B refuses an empty one
+        **_named("WANDB_TAGS", ",".join(spec.wandb["tags"])),
+        **_named("WANDB_PROJECT", spec.wandb["project"]),
+        **_named("WANDB_ENTITY", spec.wandb["entity"]),
         "WANDB_RUN_ID": str(spec.wandb["id"]),
         "WANDB_RUN_GROUP": str(spec.wandb["group"]),
         "WANDB_JOB_TYPE": "trial",
@@ -153,6 +202,11 @@ def environment(spec: TrialSpec) -> dict[str, str]:
         "WANDB_RESUME": "allow",
         "WANDB_SILENT": "true",
     }
+
+
+def _named(variable: str, value: object) -> dict[str, str]:
+    """Return a variable with its value; nothing for "", which W&B may refuse."""
+    return {variable: str(value)} if value else {}
 
 
 def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, object]:

@@ -8,39 +8,46 @@ from collections.abc import Iterable, Iterator, Mapping
 
 STEP = "_step"
 GLOBAL_STEP = "trainer/global_step"  # as Lightning's WandbLogger calls it
+PART = "sweeper/part"  # of a target's second and later runs or fits: 1, 2, ...
 AXES = (GLOBAL_STEP, "global_step", "epoch", "step")  # what a row may be placed by
 
 
 class Rows:
-    """The rows that a run holds: for each key and axis the furthest place.
+    """The rows that a run holds: for each part, axis and key the furthest place.
 
     Args:
         rows: history of all earlier fragments.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, object]] = ()) -> None:
-        self._furthest: dict[tuple[str, str], float] = {}
+        self._furthest: dict[tuple[object, str, str], float] = {}
         for row in rows:
             self.add(row)
 
     def add(self, row: Mapping[str, object]) -> None:
         """Count a row as held."""
+        part = row.get(PART, 0)
         for axis in (*AXES, STEP):
             place = row.get(axis)
             if isinstance(place, int | float):
                 for key in _with_parents(row):
-                    before = self._furthest.get((axis, key), place)
-                    self._furthest[axis, key] = max(before, place)
+                    before = self._furthest.get((part, axis, key), place)
+                    self._furthest[part, axis, key] = max(before, place)
 
     @property
     def next_step(self) -> int:
         """The first `_step` that no row has."""
-        return int(self._furthest.get((STEP, STEP), -1)) + 1
+        steps = [
+            place
+            for (_, axis, key), place in self._furthest.items()
+            if axis == key == STEP
+        ]
+        return int(max(steps, default=-1)) + 1
 
     @property
     def keys(self) -> frozenset[str]:
         """Every key that some row has."""
-        return frozenset(key for _, key in self._furthest)
+        return frozenset(key for *_, key in self._furthest)
 
     def new(
         self, row: Mapping[str, object], *, step: int | None = None
@@ -61,12 +68,13 @@ class Rows:
         place = step if axis == STEP else row[axis]
         if not isinstance(place, int | float):
             return dict(row)
+        part, labels = row.get(PART, 0), (*AXES, PART)
         fresh = {
             key: value
             for key, value in row.items()
-            if key in AXES or self._furthest.get((axis, key), -1) < place
+            if key in labels or self._furthest.get((part, axis, key), -1) < place
         }
-        return fresh if any(key not in AXES for key in fresh) else {}
+        return fresh if any(key not in labels for key in fresh) else {}
 
 
 def _with_parents(row: Mapping[str, object]) -> Iterator[str]:

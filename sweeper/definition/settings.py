@@ -144,10 +144,13 @@ def short_wandb(value: object) -> object:
 
 
 class WandbSettings(Frozen):
-    """The W&B runs of a sweep; `mode: none` makes none."""
+    """The W&B runs of a sweep; `mode: none` makes none.
+
+    `project` and `entity`: "" takes those that the project's own logger asks for.
+    """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
-    project: str = "sweeper"
+    project: str = ""
     entity: str = ""
     tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
     sweep_page: bool = False  # attach the runs to a native Sweep page, online only

@@ -4,15 +4,18 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import torch
+
 from sweeper import defaults
 from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError
-from sweeper.host import metrics_file
+from sweeper.host import metrics_file, process_state
 from sweeper.host.paths import TrialPaths, project_root
 from sweeper.processes import worker
 from sweeper.reports import Report
@@ -79,7 +82,7 @@ def make_spec(
         wandb={
             "id": _run_id(folder, identity),
             "mode": wandb.mode(wandb_mode),
-            "project": "sweeper",
+            "project": "",
             "entity": "",
             "group": SWEEP,
             "name": " ".join(overrides) or identity,
@@ -98,19 +101,23 @@ def _run_id(paths: TrialPaths, identity: str) -> str:
 
 
 def train(spec: TrialSpec) -> int:
-    """Train or go on training; 0 at the end, 130 after a pause, 3 on a failure.
+    """Train or resume; return 0 at the end, 130 after a pause, 3 after a failure.
+
+    The process is left as it was: a notebook may train, or run a sweep, once more.
 
     Raises:
         SweeperError: the config, the target or the objective is wrong.
     """
     paths = TrialPaths(Path(spec.folder))
     print(f"{'resume' if paths.last.exists() else 'train'} {spec.id} in {paths.folder}")
-    channel = TerminalChannel()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, channel.on_signal)
-    before = Path.cwd()
-    outcome = worker.run_trial(spec, channel)
-    os.chdir(before)
+    with process_state.restored():
+        channel = TerminalChannel()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, channel.on_signal)
+        threads = torch.get_num_threads()
+        outcome = worker.run_trial(spec, channel)
+        torch.set_num_threads(threads)
     best = metrics_file.best(paths.metrics, metric=spec.metric, mode=spec.mode)
     if best is not None:
         print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")

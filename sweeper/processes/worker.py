@@ -220,6 +220,8 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
 def _call_target(trial: ActiveTrial) -> None:
     spec = trial.spec
     is_program = sources.is_program(spec.target)
+    if not is_program:
+        trial.run = wandb.start(spec)  # before the target may import wandb's names
     target = None if is_program else targets.load(spec.target)
     config = compose_trial(
         Path(spec.config),
@@ -233,14 +235,15 @@ def _call_target(trial: ActiveTrial) -> None:
     if target is not None:
         if spec.max_batches:
             one_batch.use_cpu()
-        _open_run(trial, resolved)
+        _describe(trial, resolved)
         _become_job()
         target(config)
         return
     try:
         program.run(trial)  # opens the run in its own process, if at all
     finally:
-        _open_run(trial, resolved)
+        trial.run = wandb.start(spec)
+        _describe(trial, resolved)
 
 
 def _become_job() -> None:
@@ -251,8 +254,7 @@ def _become_job() -> None:
         os.chdir(hydra.runtime.output_dir)
 
 
-def _open_run(trial: ActiveTrial, config: Mapping[str, object]) -> None:
-    trial.run = wandb.start(trial.spec)
+def _describe(trial: ActiveTrial, config: Mapping[str, object]) -> None:
     if trial.run is not None:
         trial.run.describe(wandb.description(trial.spec, config))
 

@@ -13,6 +13,7 @@ from typing import Any
 from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
 from sweeper.host import fragments
+from sweeper.host.process_state import restore_environment
 from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
 from sweeper.statistics import leaderboard
@@ -34,14 +35,16 @@ def record(sweep: Sweep, stop: Stop) -> None:
     import wandb as client
 
     before = dict(os.environ)
+    had_run = client.run is not None  # of a notebook
     earlier = fragments.find(sweep.folder)
+    project, entity = _destination(sweep)
     try:
         run = wandb.open_run(
             sweep.folder,
             mode,
             id=run_id("sweep", sweep.uid),
-            project=settings.project,
-            entity=settings.entity or None,
+            project=project,
+            entity=entity or None,
             group=sweep.experiment.name,
             job_type=JOB_TYPE,
             name=sweep.experiment.name,
@@ -55,12 +58,25 @@ def record(sweep: Sweep, stop: Stop) -> None:
         run.summary.update(summary(sweep, stop))
         run.finish(exit_code=0)
         if settings.sweep_page and mode == "online":
-            _attach(sweep, client)
+            _attach(sweep, client, project=project, entity=entity)
     except (client.Error, OSError, ValueError) as error:
         log.warning("W&B: no run of the sweep: %s", str(error).splitlines()[0])
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        if not had_run:
+            # W&B's process would outlive the driver and be killed with a traceback.
+            client.teardown()
+        restore_environment(before)
+
+
+def _destination(sweep: Sweep) -> tuple[str, str]:
+    """Return the W&B project and entity of the trials' runs, which the sweep's joins.
+
+    One trial tells for all: they share the project's code.
+    """
+    folders = (sweep.paths.trial(trial.id).folder for trial in sweep.trials)
+    found = (fragments.find(folder) for folder in folders)
+    settings = sweep.experiment.wandb.model_dump()
+    return wandb.destination(settings, {}, next(filter(None, found), []))
 
 
 def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
@@ -114,7 +130,7 @@ def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
     }
 
 
-def _attach(sweep: Sweep, client: Any) -> None:
+def _attach(sweep: Sweep, client: Any, *, project: str, entity: str) -> None:
     """Show the trials' runs on a native Sweep page too; made once for each sweep.
 
     No agent runs them: a run under one cannot be resumed.
@@ -135,8 +151,8 @@ def _attach(sweep: Sweep, client: Any) -> None:
             "metric": {"name": objective.metric, "goal": goal},
             "parameters": parameters,
         },
-        entity=sweep.experiment.wandb.entity or None,
-        project=sweep.experiment.wandb.project,
+        entity=entity or None,
+        project=project,
         prior_runs=[run_id(trial.id, sweep.uid) for trial in sweep.trials],
     )
     marker.write_text(f"{identity}\n", encoding="utf-8")
