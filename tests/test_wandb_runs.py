@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"
 PARAMS = {"optim": "momentum", "optim.lr": 0.05}
 KEY = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "a-token-that-nobody-may-read"  # noqa: S105
+TOKEN = "ft_16C7e42F292c6912E7710c838347"  # noqa: S105
 
 
 @pytest.fixture

@@ -212,6 +212,8 @@ def _named(variable: str, value: object) -> dict[str, str]:
 def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, object]:
     """The run's config: nested, with the swept keys flat, and where it came from.
 
+    A key of the project's own is never overwritten.
+
     A swept group hides the nested config of its name, whose keys become dotted.
 
     Args:
@@ -226,11 +228,11 @@ def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, obje
     project = Path(spec.project)
     described = redaction.redacted(
         {
-            **nested,
-            **swept(spec),
             "sweep": spec.sweep,
             "git_commit": git(project, "rev-parse", "HEAD"),
             "git_dirty": bool(git(project, "status", "--porcelain")),
+            **nested,
+            **swept(spec),
         },
         hidden(),
     )
@@ -241,16 +243,17 @@ def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, obje
 def swept(spec: TrialSpec) -> dict[str, object]:
     """What tells this trial from the others, flat: for tables and parallel plots."""
     return {
-        **spec.params,
         "seed": spec.seed,
         "point": point_id(spec.params, spec.lineage),
+        **spec.params,
     }
 
 
 def hidden() -> dict[str, str]:
     """Texts that a config must not carry away, with what stands for them."""
     found = dict.fromkeys(redaction.secrets(os.environ), redaction.HIDDEN)
-    return {**found, str(Path.home()): "~"}
+    home = str(Path.home())
+    return found if home == "/" else {**found, home: "~"}
 
 
 def git(project: Path, *arguments: str) -> str:

@@ -259,7 +259,7 @@ class TrialRun:
             self._log_epoch(epoch, self._waiting.pop(epoch))
 
     def _log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        row: dict[str, object] = {"epoch": epoch, **metrics}
+        row: dict[str, object] = {**metrics, "epoch": epoch}
         if self._part:
             row[PART] = self._part
         metric = self._spec.metric

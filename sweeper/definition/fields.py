@@ -69,10 +69,10 @@ def _check_gpus(gpus: float | str) -> float | str:
 
 
 def _check_env(env: Mapping[str, str]) -> Mapping[str, str]:
-    for name in env:
+    for name, value in env.items():
         if not _ENV_NAME.fullmatch(name):
             raise ValueError(f"names of variables and their values; {name!r} is none")
-        if is_secret(name):
+        if is_secret(name, value):
             raise ValueError(
                 f"no secret such as {name!r}, which would be written to the sweep's "
                 "folder (export it in the shell that runs sweeper)"

@@ -13,7 +13,7 @@ from sweeper.host import disk
 
 def append(path: Path, epoch: int, metrics: Mapping[str, float]) -> None:
     """Append the line of one epoch, whole or not at all."""
-    disk.append(path, (json.dumps({"epoch": epoch, **metrics}) + "\n").encode())
+    disk.append(path, (json.dumps({**metrics, "epoch": epoch}) + "\n").encode())
 
 
 def epochs(path: Path) -> dict[int, dict[str, float]]:

@@ -1,40 +1,56 @@
-"""What must not leave a process: secrets of its environment, the home folder; pure."""
+"""Secrets of the environment and the home folder, kept out of files and W&B; pure."""
 
 import re
 from collections.abc import Mapping
 
 HIDDEN = "***"
 MIN_LENGTH = 8  # a shorter value would hide words that mean something else
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(PASSWORD|PASSWD|SECRET|"
+    r"(API|ACCESS|SECRET|PRIVATE|AUTH|REFRESH|BEARER)_?(KEY|TOKEN))$",
+    re.IGNORECASE,
+)
+# A secret only with a value that looks like one: SORT_KEY=accuracy, PAD_TOKEN=<pad>
+# and a path to a file of credentials are not.
+_PERHAPS = re.compile(r"(KEY|TOKEN|CREDENTIALS?)$", re.IGNORECASE)
+_RANDOM = re.compile(r"(?=(.*\d){4})(?=.*[A-Za-z])[A-Za-z0-9+=_.~-]{16,}")
 
 
 def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Values of the variables whose names say that they are secret.
+    """Return the values of the variables that hold secrets.
 
-    >>> secrets({"WANDB_API_KEY": "0123456789", "HOME": "/home/me", "KEY": "short"})
+    >>> secrets({"WANDB_API_KEY": "0123456789", "HOME": "/home/me", "API_KEY": "short"})
     ('0123456789',)
     """
     return tuple(
         value
         for name, value in environment.items()
-        if is_secret(name) and len(value) >= MIN_LENGTH
+        if len(value) >= MIN_LENGTH and is_secret(name, value)
     )
 
 
-def is_secret(name: str) -> bool:
-    """Whether a variable or key of that name holds a secret.
+def is_secret(name: str, value: str) -> bool:
+    """Tell whether a variable holds a secret, by its name, else by name and value.
 
-    >>> is_secret("WANDB_API_KEY"), is_secret("aws.secret"), is_secret("keyboard")
-    (True, True, False)
+    >>> is_secret("WANDB_API_KEY", "x"), is_secret("SORT_KEY", "accuracy")
+    (True, False)
+    >>> is_secret("HF_TOKEN", "hf_a1B2c3D4e5F6g7H8")
+    True
     """
-    return bool(_SECRET.search(name))
+    is_random = _RANDOM.fullmatch(value) is not None
+    return bool(_SECRET.search(name) or (_PERHAPS.search(name) and is_random))
 
 
 def redacted(node: object, hidden: Mapping[str, str]) -> object:
-    """The same tree with each text of `hidden` replaced, longest first.
+    """Return the same tree with each text of `hidden` replaced, longest first.
+
+    A word within a longer one stays as it is: only random texts are never there by
+    chance.
 
     >>> redacted({"url": ["x:0123456789"]}, {"0123456789": "***"})
     {'url': ['x:***']}
+    >>> redacted("/home/me/data /home/me2", {"/home/me": "~"})
+    '~/data /home/me2'
     """
     if isinstance(node, Mapping):
         return {key: redacted(child, hidden) for key, child in node.items()}
@@ -42,5 +58,7 @@ def redacted(node: object, hidden: Mapping[str, str]) -> object:
         return [redacted(child, hidden) for child in node]
     if isinstance(node, str):
         for text in sorted(hidden, key=len, reverse=True):
-            node = node.replace(text, hidden[text])
+            edge = "" if _RANDOM.fullmatch(text) else r"\b"
+            start, end = (edge if c.isalnum() else "" for c in (text[0], text[-1]))
+            node = re.sub(f"{start}{re.escape(text)}{end}", hidden[text], node)
     return node

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from sweeper.html_report.figures import cost_seconds
-from sweeper.statistics.leaderboard import Row, labels, varied
+from sweeper.statistics.leaderboard import Row, columns, labels, varied
 from sweeper.storage.export import (
     delta_text,
     score_text,
@@ -39,9 +39,11 @@ def board(sweep: Sweep, rows: Sequence[Row]) -> str:
     heads += [(objective.metric, "number") for objective in others]
     heads += [("Pareto" if others else "against the best", "auto")]
     heads += [("delta", "number")] if sweep.experiment.baseline else []
-    heads += [(label, "auto") for label in labels(names)]
-    heads += [("best epoch", "number"), ("epochs", "number"), ("time", "number")]
-    heads += [("state", "auto"), ("trial", "auto")]
+    after = [("best epoch", "number"), ("epochs", "number"), ("time", "number")]
+    after += [("state", "auto"), ("trial", "auto")]
+    taken = [name for name, _ in (*heads, *after)]
+    heads += [(label, "auto") for label in columns(labels(names), others=taken)]
+    heads += after
     head = "".join(
         f'<th scope="col" data-kind="{kind}"><button type="button">{text(name)}'
         "</button></th>"

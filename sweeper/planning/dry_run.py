@@ -106,7 +106,7 @@ def preview(
         forecast=estimate.forecast(
             keys,
             predictions=predictions,
-            measured=_measured(plan),
+            measured=_measured(plan, busy=given.busy),
             card=card,
             nodes=nodes,
             given=_given(plan, given, card, most=_spread(points, nodes)),
@@ -198,8 +198,13 @@ def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
     return len(unique) - len(seen)
 
 
-def _measured(plan: Plan) -> dict[str, float]:
-    """Seconds of an epoch by memory key, of the sweep's trials that have run."""
+def _measured(plan: Plan, *, busy: float) -> dict[str, float]:
+    """Return seconds of an epoch by memory key, as if each trial had had a whole card.
+
+    Args:
+        busy: share of a card's time that one trial alone keeps it busy; a trial that
+            had neighbours was slower by as much as they were busy.
+    """
     if not SweepPaths(plan.folder).journal.exists():
         return {}
     sweep = store.Reader(plan.experiment, plan.folder).sweep()
@@ -207,7 +212,10 @@ def _measured(plan: Plan) -> dict[str, float]:
     for trial in sweep.trials:
         if trial.values and trial.busy_seconds:
             key = kinds.memory_key(trial.params, space=plan.space)
-            found[key].append(seconds_per_epoch(trial))
+            gpus = trial.demand.gpus
+            neighbours = packing.per_card(gpus) if 0 < gpus < 1 else 1
+            slower = max(1.0, neighbours * busy)
+            found[key].append(seconds_per_epoch(trial) / slower)
     return {key: sum(times) / len(times) for key, times in found.items()}
 
 

@@ -75,7 +75,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The whole sweep, if every trial runs to its end."""
+    """The whole sweep, if every trial runs to its end.
+
+    `disk_bytes` is None if the size of a checkpoint is not known.
+    """
 
     lines: tuple[Line, ...]
     slices: tuple[Slice, ...]
@@ -83,7 +86,7 @@ class Forecast:
     wall_seconds: float
     bound_seconds: float
     cost: float
-    disk_bytes: int
+    disk_bytes: int | None
 
 
 def forecast(
@@ -100,7 +103,8 @@ def forecast(
     Args:
         keys: the memory key of each trial.
         predictions: by key; a key without one has a whole card.
-        measured: seconds of an epoch by key, from trials that have run.
+        measured: seconds of an epoch of a trial alone on a card, by key, from trials
+            that have run.
         card: type of the cards, None for CPUs.
     """
     counts = Counter(keys)
@@ -131,7 +135,7 @@ def forecast(
         wall_seconds=schedule.makespan(slices),
         bound_seconds=schedule.lower_bound(tasks, nodes),
         cost=hours * given.price,
-        disk_bytes=sum(line.trials * _disk(line.prediction) for line in lines),
+        disk_bytes=_disk(lines),
     )
 
 
@@ -150,7 +154,7 @@ def _line(
     steps = _steps(prediction, given)
     slower = max(1.0, per_card * given.busy)
     if measured:
-        alone, source = measured / slower, "measured"
+        alone, source = measured, "measured"
     else:
         step, source = _step_seconds(prediction, card, given)
         alone = step * steps
@@ -217,5 +221,10 @@ def _step_seconds(
     return prediction.flops / (peak * 1e12 * UTILISATION), "from FLOPs"
 
 
-def _disk(prediction: Prediction) -> int:
-    return CHECKPOINTS * prediction.state_bytes + FILE_BYTES
+def _disk(lines: Sequence[Line]) -> int | None:
+    if not all(line.prediction.state_bytes for line in lines):
+        return None
+    return sum(
+        line.trials * (CHECKPOINTS * line.prediction.state_bytes + FILE_BYTES)
+        for line in lines
+    )

@@ -143,7 +143,11 @@ def _totals(preview: Preview) -> list[str]:
         )
     if forecast.cost:
         lines.append(f"cost: {forecast.cost:.2f} at the file's price")
-    lines.append(f"disk: {forecast.disk_bytes / GIB:.2f} GiB of checkpoints and logs")
+    lines.append(
+        "disk: unknown, since the size of a checkpoint is not predicted"
+        if forecast.disk_bytes is None
+        else f"disk: {forecast.disk_bytes / GIB:.2f} GiB of checkpoints and logs"
+    )
     limits = experiment.budget.model_dump(exclude_none=True)
     if limits:
         lines.append("budget: " + ", ".join(f"{k} {v:g}" for k, v in limits.items()))

@@ -22,7 +22,6 @@ from sweeper.planning.batches import Ended
 from sweeper.planning.plan import Plan
 from sweeper.project import check, code
 from sweeper.scheduling import halt
-from sweeper.search_space.space import VARIANT
 from sweeper.trial import Params, canonical
 
 GIB = 2**30
@@ -74,12 +73,12 @@ def before_run(plan: Plan, address: Path) -> list[Finding]:
     kept = SweepPaths(plan.folder).preflight
     stamp = _stamp(plan)
     fine = _read(kept, stamp)
-    owed = [p for p in choices(plan) if _name(plan, p) not in fine]
+    owed = [p for p in choices(plan) if choice_key(plan, p) not in fine]
     deadline = time.monotonic() + TOTAL_SECONDS
     for params, finding in _batches(plan, owed, address, deadline=deadline):
         found.append(finding)
         if finding.is_fine:
-            fine.append(_name(plan, params))
+            fine.append(choice_key(plan, params))
             text = json.dumps({"stamp": stamp, "fine": fine}, indent=1)
             write_text(kept, text + "\n")
     return found
@@ -206,9 +205,19 @@ def _bad(plan: Plan, params: Params, ended: Ended) -> Finding:
 
 def _name(plan: Plan, params: Params) -> str:
     """The choice of groups of a point, in words."""
-    chosen = {p.name for p in plan.space.parameters if p.is_group or p.name == VARIANT}
-    names = [f"{k}={v}" for k, v in params.items() if k in chosen]
+    names = [f"{k}={v}" for k, v in _choice(plan, params).items()]
     return " ".join(names) or "one batch"
+
+
+def _choice(plan: Plan, params: Params) -> Params:
+    """Return the values that decide which keys the config has."""
+    shaping = {p.name for p in plan.space.parameters if p.shapes_config}
+    return {name: value for name, value in params.items() if name in shaping}
+
+
+def choice_key(plan: Plan, params: Params) -> str:
+    """Return what tells a tried point from the others, over starts."""
+    return canonical([_choice(plan, params), sorted(params)])
 
 
 def _stamp(plan: Plan) -> str:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -159,7 +159,8 @@ def _drive_locked(
             stop = journal.stopped_by()
             if stop.reason is StopReason.ERROR:
                 raise halt.located(plan.experiment, stop.message)
-            sweep = store.load_sweep(plan.folder)
+            # This process still holds the lock, but nothing runs any more.
+            sweep = replace(store.load_sweep(plan.folder), is_running=False)
             # While Ray stops, which is mostly waiting.
             written = thread.submit(write_leaderboard, sweep)
         finally:

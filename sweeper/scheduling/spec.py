@@ -158,11 +158,21 @@ def stored_command(path: Path) -> str:
     return "" if found is None else command(found)
 
 
+def last_of_each_key(overrides: Sequence[str]) -> list[str]:
+    """Leave out overrides that a later one of the same key replaces.
+
+    >>> last_of_each_key(["lr=1", "+a=1", "lr=2", "~b", "lr=3"])
+    ['+a=1', '~b', 'lr=3']
+    """
+    keys = [word.partition("=")[0] for word in overrides]
+    return [word for i, word in enumerate(overrides) if keys[i] not in keys[i + 1 :]]
+
+
 def command(spec: TrialSpec) -> str:
     """The shell command that trains the same trial alone, in this terminal."""
     env = [f"{name}={value}" for name, value in spec.env.items()]
     words = [*(["env", *env] if env else []), "python", "-m", "sweeper", "train"]
-    words += spec.overrides
+    words += last_of_each_key(spec.overrides)
     if spec.target != defaults.TARGET:
         words += ["--target", spec.target]
     config = Path(spec.config)

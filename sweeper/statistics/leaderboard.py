@@ -5,7 +5,7 @@ The statistics are those of docs/statistics.md.
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sweeper import lineage
@@ -20,6 +20,7 @@ __all__ = [
     "Score",
     "best",
     "best_row",
+    "columns",
     "found",
     "found_all",
     "front_trials",
@@ -120,6 +121,24 @@ def varied(sweep: Sweep) -> tuple[str, ...]:
     for trial in sweep.trials:
         names.update(dict.fromkeys(trial.params))
     return tuple(names)
+
+
+def columns(
+    names: Sequence[str], *, others: Collection[str], prefix: str = "param"
+) -> tuple[str, ...]:
+    """Return a column for each parameter that no other column of a table has.
+
+    >>> columns(["lr", "value"], others=["rank", "value"])
+    ('lr', 'param.value')
+    """
+    taken = {*others, *names}
+
+    def column(name: str) -> str:
+        while name in taken:
+            name = f"{prefix}.{name}"
+        return name
+
+    return tuple(column(name) if name in others else name for name in names)
 
 
 def labels(names: Sequence[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
-from sweeper.statistics import verdict
+from sweeper.statistics import leaderboard, verdict
 from sweeper.statistics.leaderboard import Row, Score, varied
 from sweeper.trial import State, Sweep
 
@@ -33,7 +33,9 @@ def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
     names = varied(sweep)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["rank", *names, *columns(sweep)])
+    others = ["rank", *columns(sweep)]
+    shown = leaderboard.columns(names, others=others)
+    writer.writerow(["rank", *shown, *columns(sweep)])
     for row in rows:
         known = ["" if value is None else value for value in figures(row)]
         writer.writerow([row.rank or "", *(_exact(row, n) for n in names), *known])
@@ -73,8 +75,10 @@ def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
     objectives = sweep.experiment.objectives
     has_parents = any(row.parent for row in rows)
     tied = "tied" if len(objectives) == 1 else "Pareto"
-    header = ["rank", *names, *map(str, objectives), tied, "delta", "ids"]
-    header += ["parent"] if has_parents else []
+    others = [*map(str, objectives), tied, "delta", "ids"]
+    others += ["parent"] if has_parents else []
+    shown = leaderboard.columns(names, others=["rank", *others])
+    header = ["rank", *shown, *others]
     lines = [f"# {sweep.experiment.name}", ""]
     if sweep.experiment.notes:
         lines += [sweep.experiment.notes, ""]
@@ -161,12 +165,29 @@ def plain(text: object) -> str:
 def value_cell(value: object) -> str:
     """A parameter's value in a table: six digits of a number, else as it is.
 
+    A text that looks like a value of another type is quoted.
+
     >>> value_cell(0.000123456789), value_cell("resnet18"), value_cell(True)
     ('0.000123457', 'resnet18', 'true')
+    >>> value_cell(2), value_cell("2"), value_cell(2.0), value_cell("null")
+    ('2', "'2'", '2.0', "'null'")
     """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.6g}" if isinstance(value, float) else plain(value)
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+        return f"{text}.0" if text.lstrip("-").isdecimal() else text
+    text = plain(value)
+    return f"'{text}'" if isinstance(value, str) and _is_like_another(text) else text
+
+
+def _is_like_another(text: str) -> bool:
+    """Tell whether a text reads as null, a boolean or a number."""
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("null", "none", "true", "false")
+    return True
 
 
 def state_text(states: Mapping[State, int]) -> str:

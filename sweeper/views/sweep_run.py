@@ -101,7 +101,8 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
         ]
         for row in leaderboard.rank(sweep)
     ]
-    return ["rank", *names, *columns(sweep)], rows
+    shown = leaderboard.columns(names, others=["rank", *columns(sweep)])
+    return ["rank", *shown, *columns(sweep)], rows
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:

@@ -18,6 +18,7 @@ from sweeper.statistics import verdict
 from sweeper.statistics.leaderboard import (
     Row,
     best,
+    columns,
     found_all,
     labels,
     rank,
@@ -34,6 +35,7 @@ from sweeper.storage.export import (
 from sweeper.trial import Params, State, Sweep, Trial
 from sweeper.views import progress
 
+COLUMNS = ("#", "tie", "Pareto", "delta", "epoch", "state", "id", "parent")
 UNBOUNDED = 100_000  # columns, to measure what a table would like to have
 STYLES: Mapping[State, str] = {
     State.WAITING: "dim",
@@ -112,7 +114,8 @@ def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table
     names = varied(sweep)
     table = _table()
     table.add_column("#", justify="right")
-    for label in labels(names):
+    metrics = [objective.metric for objective in sweep.experiment.objectives]
+    for label in columns(labels(names), others=[*COLUMNS, *metrics]):
         table.add_column(Text(plain(label)))
     for objective in sweep.experiment.objectives:
         table.add_column(Text(plain(objective.metric)), justify="right")

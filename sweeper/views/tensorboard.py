@@ -52,7 +52,7 @@ def _write(
         if result is not None:
             params = {
                 name: value if isinstance(value, int | float | str) else str(value)
-                for name, value in {**trial.params, "seed": trial.seed}.items()
+                for name, value in {"seed": trial.seed, **trial.params}.items()
             }
             # `add_hparams` would open a second file, of the same name in one second.
             best = f"best/{objective.metric}"
