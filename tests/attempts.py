@@ -64,7 +64,7 @@ def attempt(
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=600,
     )
 
 

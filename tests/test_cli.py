@@ -140,7 +140,7 @@ def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=tmp_path,
-        timeout=120,
+        timeout=600,
     )
     heavy = {"torch", "lightning", "plotly", "ray", "pandas", "matplotlib", "wandb"}
     heavy |= {"sqlalchemy", "hydra", "omegaconf", "optuna", "scipy"}

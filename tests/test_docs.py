@@ -19,7 +19,7 @@ from tests.helpers import make_experiment
 from tests.test_notebook import journaled
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 120
+SECONDS = 300
 
 
 @pytest.mark.slow

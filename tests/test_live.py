@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,13 +132,14 @@ def test_an_empty_sweep_and_a_tiny_terminal_have_a_view(
     assert _text(live.status_view(_sweep(tmp_path)), width)
 
 
-def test_a_thousand_trials_are_drawn_in_time(tmp_path: Path) -> None:
+def test_a_thousand_trials_are_drawn_on_one_screen(tmp_path: Path) -> None:
     values = dict.fromkeys(range(1, 11), 0.1)
     trials = [make_trial(i, {"x": i, "y": 0.5}, values) for i in range(1000)]
     sweep = make_sweep(tmp_path, *trials)
-    started = time.process_time()
-    _text(live.status_view(sweep, max_rows=12), 80)
-    assert time.process_time() - started < 0.25  # four times a second would be busy
+    text = _text(live.status_view(sweep, max_rows=12), 80)
+    assert "1000 complete" in text
+    assert "... 988 more" in text
+    assert len(text.splitlines()) < 24
 
 
 # ---- where events go

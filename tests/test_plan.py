@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -237,8 +236,8 @@ def test_packing_gains_what_a_trial_alone_leaves_idle(
 
 
 @pytest.mark.slow
-def test_ten_thousand_trials_are_planned_in_ten_seconds(tmp_path: Path) -> None:
-    """Of this process, besides the memory of each key, which is predicted once."""
+def test_ten_thousand_trials_are_planned_and_shown(tmp_path: Path) -> None:
+    """How long that takes is measured by the benchmarks."""
     plan = make_plan_of(
         tmp_path,
         search_space={
@@ -247,10 +246,8 @@ def test_ten_thousand_trials_are_planned_in_ten_seconds(tmp_path: Path) -> None:
         },
         resources={"gpus": 0.25, "accelerator": "T4"},
     )
-    started = time.process_time()
     found = _preview(plan, step_seconds=0.1)
     assert len(found.points) == 10_000
     text = io.StringIO()
     Console(file=text, width=80).print(plan_view.view(found))
-    assert time.process_time() - started < 10
     assert "GPU hours" in text.getvalue()

@@ -36,7 +36,7 @@ def address() -> Iterator[Path]:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     except subprocess.TimeoutExpired:
         process.kill()
 

@@ -15,7 +15,7 @@ from typing import Any
 from tests.e2e.harness import command
 
 CASES = Path(__file__).parent
-TIMEOUT_SECONDS = 240.0
+TIMEOUT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sweeper.host import strays
 
 ROOT = Path(__file__).parents[2]
 LOOP = ROOT / "tests" / "strangers" / "loop"
-TIMEOUT_SECONDS = 180.0
+TIMEOUT_SECONDS = 600.0  # a slow machine with one core needs a part of it
 
 
 def command(*arguments: object) -> list[str]:
@@ -131,7 +131,7 @@ class Driver:
     def _named(self, text: str) -> list[int]:
         return [pid for pid, line in self.processes().items() if text in line]
 
-    def assert_gone(self, *, within_seconds: float = 5.0) -> None:
+    def assert_gone(self, *, within_seconds: float = 60.0) -> None:
         """No process of this driver is alive after so long."""
         deadline = time.monotonic() + within_seconds
         while self.processes():

@@ -54,7 +54,7 @@ def test_a_population_that_is_killed_has_the_lineage_of_a_whole_one(
         first.wait_for("epoch 3")  # of a child
         first.kill()
         first.process.wait()
-        first.assert_gone(within_seconds=5)
+        first.assert_gone()
     with driver(*run, output=tmp_path / "out2") as second:
         assert second.wait() == 0, second.output.read_text()
     trials = _trials(tmp_path)

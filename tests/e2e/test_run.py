@@ -94,7 +94,7 @@ def _cut(run: tuple[object, ...], name: str, *, epochs: int, output: Path) -> No
         assert CUTS[name].is_met(cut)
         code = cut.wait()
         assert code in CUTS[name].codes, (name, cut.tail())
-        cut.assert_gone(within_seconds=5)
+        cut.assert_gone()
     assert ("the same command goes on" in cut.tail()) is (code == LOST_RAY)
     assert (f"sweeper run {run[0]}" in cut.tail()) is (code == INTERRUPTED)
     assert "Traceback" not in cut.tail()
@@ -305,7 +305,7 @@ def test_digits_end_the_same_after_a_kill_and_then_extend_from_checkpoints(
         second.wait_for("epoch 2")
         second.kill()
         second.process.wait()
-        second.assert_gone(within_seconds=5)
+        second.assert_gone()
     with driver(*cut, output=tmp_path / "out3") as third:
         assert third.wait() == 0, third.output.read_text()
     before = _by_rate("cut", sweeps)

@@ -53,7 +53,7 @@ def test_two_trainings_leave_the_process_as_it_was(tmp_path: Path, mode: str) ->
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -80,7 +80,7 @@ def test_an_interrupt_after_a_training_interrupts(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.stdout.splitlines()[-1] == "interrupted", done.stdout + done.stderr
