@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.callbacks import finders
+from sweeper.callbacks import averaging, finders
 from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.loop_state import KEY
 from sweeper.host.paths import TrialPaths
@@ -115,7 +115,7 @@ def resume_from_ours(package: str) -> None:
         fit = ours[0].begin_fit()
         found = fit.checkpoint()
         if found is not None:
-            return str(found)
+            return str(averaging.before_pass(self.trainer, found))
         if ckpt_path is None or (ckpt_path == "last" and fit.number == 1):
             return None
         path = original(self, state_fn, ckpt_path, *args, **kwargs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from sweeper.callbacks import loop_state, randomness, running_means
+from sweeper.callbacks import averaging, loop_state, randomness, running_means
 from sweeper.callbacks.saver import Saver
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def obstacle(trainer: "Trainer") -> str:
     fetcher = trainer.fit_loop._data_fetcher
     if type(fetcher).__name__ == "_DataLoaderIterDataFetcher":
         return "training_step takes batches from the loader by itself"
+    if averaging.find(vars(trainer)["callbacks"]) is not None:
+        return "StochasticWeightAveraging is set up at an epoch's start"
     combined = trainer.fit_loop._combined_loader
     found = [] if combined is None else combined.flattened
     if len(found) != 1:

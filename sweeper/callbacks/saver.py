@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sweeper.callbacks import (
+    averaging,
     finders,
     loop_state,
     outside,
@@ -185,6 +186,7 @@ class Saver:
                 p.name for p in self._trial.paths.checkpoints.glob("*.ckpt")
             ),
             "outside": self.tracker.take(trainer),
+            "averaging": averaging.take(trainer),
             "groups": loop_state.parameter_groups(trainer),
             "searches": finders.take(vars(trainer)["callbacks"]),
             "epochs_before": self._trial.progress.epochs_before,

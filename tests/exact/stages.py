@@ -196,8 +196,14 @@ def longer(cfg: DictConfig) -> list[Any]:
 def averaging(cfg: DictConfig) -> list[Any]:
     """Average weights by SWA, with a pass for batch norm after the last epoch."""
     callbacks = importlib.import_module(f"{cfg.package}.callbacks")
-    swa = callbacks.StochasticWeightAveraging(0.01, swa_epoch_start=2)
-    return one(cfg, make_net(cfg), swa)
+    swa = callbacks.StochasticWeightAveraging(
+        0.01, swa_epoch_start=2, annealing_strategy="linear"
+    )
+    found = one(cfg, make_net(cfg), swa)
+    # A pass that is repeated trains nothing: it needs no schedule and no counts.
+    for name in ("schedulers", "callbacks", "optimizers"):
+        found[0].pop(name)
+    return found
 
 
 def accumulation(cfg: DictConfig) -> list[Any]:
