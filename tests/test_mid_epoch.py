@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sweeper.callbacks import ActiveTrial
+from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.saver import KEY, Saver
 from tests.exact import running
 from tests.exact.cases import CASES, MIDDLE
@@ -73,7 +74,7 @@ def test_minutes_between_two_saves_are_counted(tmp_path: Path) -> None:
     now = 0.0
     spec = make_spec(tmp_path, (), checkpoint_minutes=2.0)
     trial = ActiveTrial(spec=spec)
-    saver = Saver(trial, clock=lambda: now)
+    saver = Saver(Fit(trial, 1), clock=lambda: now)
     assert not saver.is_due(step=1000)
     now = 119.0
     assert not saver.is_due(step=1000)

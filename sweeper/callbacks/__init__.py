@@ -6,11 +6,12 @@ module imports neither torch nor lightning.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sweeper import lineage
+from sweeper.callbacks.progress import Progress
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
 from sweeper.host import examples
@@ -48,6 +49,7 @@ class ActiveTrial:
         decision: the answer to the last report.
         has_trainer: whether a Lightning Trainer takes care of pauses.
         run: its W&B run, None without one.
+        progress: of its fits in this process.
     """
 
     spec: TrialSpec
@@ -56,6 +58,7 @@ class ActiveTrial:
     decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
     run: "TrialRun | None" = None
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def paths(self) -> TrialPaths:

@@ -60,7 +60,8 @@ class Own:
         """
         now = groups(trainer)
         for optimizer, settings in zip(trainer.optimizers, self.groups, strict=True):
-            for group, own in zip(optimizer.param_groups, settings, strict=True):
+            # Groups that a thaw has added are the parent's.
+            for group, own in zip(optimizer.param_groups, settings, strict=False):
                 group.update(copy.deepcopy(own))
         configs = zip(trainer.lr_scheduler_configs, self.schedules, strict=True)
         for config, fresh in configs:
@@ -138,7 +139,7 @@ def _follow(
     for index, each in enumerate(trainer.optimizers):
         if each is not optimizer:
             continue
-        triples = zip(each.param_groups, now[index], parent[index], strict=True)
+        triples = zip(each.param_groups, now[index], parent[index], strict=False)
         for group, current, made in triples:
             if made["lr"]:
                 group["lr"] = group["lr"] * (current["lr"] / made["lr"])

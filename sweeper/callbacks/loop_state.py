@@ -77,6 +77,16 @@ def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
             loop._restarting = False
 
 
+def end_load(trainer: "Trainer") -> None:
+    """Have the next fit of a Trainer begin as any other, after one that only loaded."""
+    fit_loop: Any = trainer.fit_loop
+    inner = fit_loop.epoch_loop
+    parts = (inner.val_loop, inner.automatic_optimization, inner.manual_optimization)
+    for loop in (fit_loop, inner, *parts):
+        loop._restarting = loop._loaded_from_state_dict = False
+        loop._resuming_from_checkpoint = False
+
+
 def _zero(node: dict[str, Any]) -> None:
     for key, value in node.items():
         if isinstance(value, dict):
@@ -127,3 +137,34 @@ def restore_gradients(
     for name, parameter in module.named_parameters():
         if name in saved:
             parameter.grad = saved[name].to(parameter.device)
+
+
+def parameter_groups(trainer: "Trainer") -> list[list[list[str]]]:
+    """Return the parameters' names of each group of each optimizer, in order.
+
+    A parameter that the module does not have is "".
+    """
+    named = trainer.lightning_module.named_parameters()
+    names = {id(parameter): name for name, parameter in named}
+    return [
+        [[names.get(id(p), "") for p in g["params"]] for g in o.param_groups]
+        for o in trainer.optimizers
+    ]
+
+
+def regroup(trainer: "Trainer", saved: list[list[list[str]]]) -> None:
+    """Give optimizers the groups that training had made of their parameters.
+
+    A thaw adds groups; without them an optimizer's state would not load, or to other
+    parameters. Lightning loads the groups' settings afterwards.
+    """
+    parameters = dict(trainer.lightning_module.named_parameters())
+    pairs = zip(trainer.optimizers, saved, parameter_groups(trainer), strict=False)
+    for optimizer, groups, now in pairs:
+        if groups == now or not all(n in parameters for names in groups for n in names):
+            continue
+        first = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
+        optimizer.param_groups = [
+            {**first, "params": [parameters[name] for name in names]}
+            for names in groups
+        ]

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.callbacks import snapshot
+from sweeper.callbacks import averaging, finders
+from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.loop_state import KEY
-from sweeper.errors import TargetError
 from sweeper.host.paths import TrialPaths
 
 if TYPE_CHECKING:
@@ -94,12 +94,9 @@ def _is_older(path: Path, paths: TrialPaths) -> bool:
 
 
 def resume_from_ours(package: str) -> None:
-    """Have `fit` of this process go on from the trial's own checkpoint.
+    """Have each `fit` of this process resume from the trial's own checkpoint of it.
 
-    `fit(ckpt_path=...)` is resolved before any hook runs. None and "last" mean our
-    file or none at all: what else "last" could find is another trial's. An explicit
-    file is a warm start, for as long as we have none; one that an earlier attempt
-    left in the trial's own folder is of the first epoch, which is done again.
+    `fit(ckpt_path=...)` is resolved before any hook runs.
     """
     connector = importlib.import_module(
         f"{package}.trainer.connectors.checkpoint_connector"
@@ -111,42 +108,37 @@ def resume_from_ours(package: str) -> None:
     def select(
         self: Any, state_fn: Any, ckpt_path: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        ours = [c for c in self.trainer.callbacks if c.state_key == KEY]
-        if not ours or state_fn.value != "fit":
+        callbacks = self.trainer.callbacks
+        ours = [c for c in callbacks if c.state_key == KEY]
+        if not ours or state_fn.value != "fit" or finders.is_search(callbacks):
             return original(self, state_fn, ckpt_path, *args, **kwargs)
-        found = snapshot.newest(ours[0].paths.resume) or _inherited(ours[0].parent)
+        fit = ours[0].begin_fit()
+        found = fit.checkpoint()
         if found is not None:
-            return str(found)
-        if ckpt_path in (None, "last") or _is_left_over(ckpt_path, ours[0].paths):
+            return str(averaging.before_pass(self.trainer, found))
+        if ckpt_path is None or (ckpt_path == "last" and fit.number == 1):
             return None
-        return original(self, state_fn, ckpt_path, *args, **kwargs)
+        path = original(self, state_fn, ckpt_path, *args, **kwargs)
+        return path if _is_start(path, fit, is_last=ckpt_path == "last") else None
 
     connector._sweeper_original = original
     connector._select_ckpt_path = select
 
 
+def _is_start(path: object, fit: Fit, *, is_last: bool) -> bool:
+    """Return whether a fit without a checkpoint of ours may start from a file.
+
+    The first fit's "last" would be another trial's. What an earlier attempt of the same
+    fit left in the trial's folder is of its first epoch, which is done again.
+    """
+    paths = fit.trial.paths
+    file = Path(str(path)).absolute()
+    if path is None or paths.folder not in file.parents:
+        return path is not None and not is_last
+    is_before = str(file.relative_to(paths.folder)) in fit.files_before()
+    return is_before or not (file.exists() and _is_older(file, paths))
+
+
 def is_of(parent: TrialPaths | None, path: object) -> bool:
     """Whether a checkpoint is the one of the parent."""
-    return parent is not None and Path(str(path)).parent == parent.resume
-
-
-def _inherited(parent: TrialPaths | None) -> Path | None:
-    """The checkpoint that a trial of a population starts from.
-
-    Raises:
-        TargetError: it is gone.
-    """
-    if parent is None:
-        return None
-    found = snapshot.newest(parent.resume)
-    if found is None:
-        raise TargetError(
-            f"{parent.resume}: there is no checkpoint of the parent to start from; "
-            "start the sweep anew under another name"
-        )
-    return found
-
-
-def _is_left_over(name: object, paths: TrialPaths) -> bool:
-    path = Path(str(name)).absolute()
-    return paths.folder in path.parents and path.exists() and _is_older(path, paths)
+    return parent is not None and parent.resume in Path(str(path)).parents

@@ -21,16 +21,31 @@ Generator: TypeAlias = (
 )
 
 
-def begin_epoch(trainer: "Trainer", seed: int) -> None:
-    """Seed the global generators and those that loaders, data and module hold."""
-    epoch = trainer.current_epoch
-    stream = derive(seed, "epoch", epoch)
+def begin_epoch(trainer: "Trainer", seed: int, *, fit: int) -> None:
+    """Seed the global generators and those that loaders, data and module hold.
+
+    Args:
+        seed: of the trial.
+        fit: number of the fit in its process, from 1.
+    """
+    names = ("epoch", trainer.current_epoch)
+    if fit > 1:
+        names = ("fit", fit, *names)
+    _seed_process(derive(seed, *names))
+    for index, generator in enumerate(_generators(trainer)):
+        _seed(generator, derive(seed, *names, "generator", index))
+    renew_workers(trainer)
+
+
+def end_fit(seed: int, *, fit: int) -> None:
+    """Seed the global generators for what follows a fit, trained or loaded."""
+    _seed_process(derive(seed, "fit", fit, "end"))
+
+
+def _seed_process(stream: int) -> None:
     random.seed(stream)
     np.random.seed(stream)
     torch.manual_seed(stream)
-    for index, generator in enumerate(_generators(trainer)):
-        _seed(generator, derive(seed, "epoch", epoch, "generator", index))
-    renew_workers(trainer)
 
 
 def state(trainer: "Trainer") -> dict[str, Any]:
@@ -86,7 +101,8 @@ def _generators(trainer: "Trainer") -> list[Generator]:
     return found
 
 
-def _owners(trainer: "Trainer") -> Iterator[object]:
+def data(trainer: "Trainer") -> Iterator[object]:
+    """The loaders of a fit, their samplers and data sets."""
     for loader in loaders(trainer):
         batch_sampler = getattr(loader, "batch_sampler", None)
         yield loader
@@ -98,8 +114,11 @@ def _owners(trainer: "Trainer") -> Iterator[object]:
         if isinstance(batch_sampler, BatchSampler):
             yield batch_sampler
             yield from (s for s in (batch_sampler.sampler,) if hasattr(s, "__dict__"))
-    module = trainer.lightning_module
-    yield from module.modules()
+
+
+def _owners(trainer: "Trainer") -> Iterator[object]:
+    yield from data(trainer)
+    yield from trainer.lightning_module.modules()
 
 
 def _is_view(owner: object) -> bool:

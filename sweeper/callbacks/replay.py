@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from sweeper.callbacks import loop_state, randomness, running_means
+from sweeper.callbacks import averaging, loop_state, randomness, running_means
 from sweeper.callbacks.saver import Saver
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def obstacle(trainer: "Trainer") -> str:
     fetcher = trainer.fit_loop._data_fetcher
     if type(fetcher).__name__ == "_DataLoaderIterDataFetcher":
         return "training_step takes batches from the loader by itself"
+    if averaging.find(vars(trainer)["callbacks"]) is not None:
+        return "StochasticWeightAveraging is set up at an epoch's start"
     combined = trainer.fit_loop._combined_loader
     found = [] if combined is None else combined.flattened
     if len(found) != 1:
@@ -50,6 +52,7 @@ class EpochLoop:
         package: "lightning.pytorch" or "pytorch_lightning".
         middle: the place within an epoch that the fit resumes at.
         is_saving: whether `saver` is asked between batches.
+        callback: ours; a search for a learning rate runs the loop without it.
     """
 
     trainer: "Trainer"
@@ -57,6 +60,7 @@ class EpochLoop:
     package: str
     middle: Mapping[str, Any] | None
     is_saving: bool
+    callback: object
     is_first: bool = True
 
     def attach(self) -> None:
@@ -65,8 +69,24 @@ class EpochLoop:
         loop.on_run_start = self.on_run_start
         loop.on_advance_end = self.on_advance_end
 
+    def detach(self) -> None:
+        """Leave the loop as Lightning made it."""
+        for name in ("on_run_start", "on_advance_end"):
+            vars(self.trainer.fit_loop.epoch_loop).pop(name, None)
+
+    @property
+    def _is_ours(self) -> bool:
+        return self.callback in vars(self.trainer)["callbacks"]
+
     def on_run_start(self, fetcher: Any) -> None:
         """Note where the streams stand as the loader begins, or go back there."""
+        if self._is_ours:
+            self._place(fetcher)
+        loop: Any = self.trainer.fit_loop.epoch_loop
+        type(loop).on_run_start(loop, fetcher)
+
+    def _place(self, fetcher: Any) -> None:
+        prepare_validation(self.trainer)  # a search drops the loaders
         if self.middle is not None:
             _replay(self.trainer, fetcher, self.middle, self.package)
             self.saver.epoch_start = self.middle["start"]
@@ -77,8 +97,6 @@ class EpochLoop:
             if self.is_first:
                 iter(fetcher)  # Lightning made this one before any hook
         self.is_first, self.middle = False, None
-        loop: Any = self.trainer.fit_loop.epoch_loop
-        type(loop).on_run_start(loop, fetcher)
 
     def on_advance_end(self, fetcher: Any) -> None:
         """Save after a batch, but not where Lightning could not go on from it."""
@@ -87,7 +105,7 @@ class EpochLoop:
         type(loop).on_advance_end(loop, fetcher)
         is_at_end = fetcher.done or loop.done or self.trainer.should_stop
         is_between = not (is_validating or is_at_end or loop._should_accumulate())
-        if self.is_saving and is_between:
+        if self.is_saving and is_between and self._is_ours:
             self.saver.on_batch(self.trainer)
 
 

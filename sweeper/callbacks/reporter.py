@@ -78,7 +78,7 @@ class _Hooks:
         self._is_validated = is_fitting and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
-        epoch = trainer.current_epoch + 1
+        progress = self._trial.progress
         metrics: dict[str, float] = {}
         if self._is_validated or _is_logged_in_training(
             trainer, self._trial.spec.metric
@@ -87,12 +87,13 @@ class _Hooks:
         self._is_validated = False
         if trainer.is_global_zero:
             # What Lightning's loggers call the step of this epoch's metrics.
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+            batches = trainer.fit_loop.epoch_loop._batches_that_stepped
+            progress.reach(epoch=trainer.current_epoch + 1, step=batches)
             known = self._answers if metrics else Answers()
             measured = Measured(
-                epoch=epoch,
+                epoch=progress.epochs,
                 metrics=metrics,
-                step=step,
+                step=progress.steps - 1,
                 correct=known.correct(),
                 order=known.order(),
             )

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sweeper.callbacks import (
-    ActiveTrial,
+    averaging,
+    finders,
     loop_state,
+    outside,
     own_files,
     randomness,
     running_means,
     snapshot,
 )
+from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.inheritance import Settings
 from sweeper.callbacks.loop_state import KEY, Boundary
+from sweeper.callbacks.tracking import Tracker
 from sweeper.trial import Decision
 
 if TYPE_CHECKING:
@@ -33,7 +37,9 @@ ENDED = "ended.ckpt"
 
 
 class Paused(BaseException):
-    """Ends a fit at an epoch's boundary, its checkpoint written.
+    """Ends the trial at an epoch's boundary, its checkpoint written.
+
+    So a trial ends that the sweep pauses, or that the scheduler stopped before a fit.
 
     A BaseException, so that no `except Exception` of a project takes it for a failure
     of its own.
@@ -49,16 +55,19 @@ class Saver:
         epoch_start: where the random streams stood as the running epoch's loader
             began, from where it can be replayed.
         settings: what the optimizers of this fit were made with.
+        tracker: what no `state_dict` holds.
     """
 
     def __init__(
-        self, trial: ActiveTrial, *, clock: Callable[[], float] = time.monotonic
+        self, fit: Fit, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.folder = trial.paths.resume
+        self.folder = fit.folder
         self.has_begun = False
         self.epoch_start: Mapping[str, Any] = {}
         self.settings: Settings = []
-        self._trial = trial
+        self.tracker = Tracker()
+        self._fit = fit
+        self._trial = fit.trial
         self._clock = clock
         self._boundary: Boundary | None = None
         self._ended: Path | None = None
@@ -78,7 +87,8 @@ class Saver:
                 raise Paused
         self.has_begun = True
         loop_state.end_restart(trainer)
-        randomness.begin_epoch(trainer, self._trial.spec.seed)
+        seed = self._trial.spec.seed
+        randomness.begin_epoch(trainer, seed, fit=self._fit.number)
 
     def on_batch(self, trainer: "Trainer") -> None:
         """Save between two batches, where enough steps or minutes have passed."""
@@ -107,7 +117,7 @@ class Saver:
                 if isinstance(value, torch.Tensor)
             }
 
-    def on_end(self, module: "LightningModule") -> None:
+    def on_end(self, trainer: "Trainer", module: "LightningModule") -> None:
         """Let it count, now that every other callback has done its work of the end."""
         if self._ended is None:
             return
@@ -117,23 +127,24 @@ class Saver:
             if name in self._weights
             and not torch.equal(value.cpu(), self._weights[name])
         }
-        ended = self.folder / ENDED
-        ended.unlink(missing_ok=True)
-        if changed:
-            snapshot.write(changed, ended)
+        ended = {"weights": changed, "outside": self.tracker.take_end(trainer)}
+        self._fit.void_later()
+        snapshot.write(ended, self.folder / ENDED)
         snapshot.commit(self._ended)
         self._ended, self._weights = None, {}
 
-    def put_end(self, module: "LightningModule") -> None:
-        """Give a module of a finished fit the weights that its callbacks left."""
+    def put_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+        """Give a module of a finished fit what its callbacks left at the fit's end."""
         ended = self.folder / ENDED
         if ended.exists():
-            changed = torch.load(ended, map_location="cpu", weights_only=True)
-            module.load_state_dict({**module.state_dict(), **changed})
+            content = torch.load(ended, map_location="cpu", weights_only=False)
+            module.load_state_dict({**module.state_dict(), **content["weights"]})
+            outside.put(trainer, content["outside"])
 
     def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
         content = self._dump(trainer, boundary)
         if trainer.is_global_zero:
+            self._fit.void_later()
             snapshot.commit(snapshot.stage(content, self.folder))
         self.begin(step=trainer.global_step)
 
@@ -171,7 +182,15 @@ class Saver:
             "batches": trainer.num_training_batches,
             "folder": str(self._trial.paths.folder),
             "memory": own_files.memory(vars(trainer)["callbacks"]),
-            "files": sorted(p.name for p in self.folder.parent.glob("*.ckpt")),
+            "files": sorted(
+                p.name for p in self._trial.paths.checkpoints.glob("*.ckpt")
+            ),
+            "outside": self.tracker.take(trainer),
+            "averaging": averaging.take(trainer),
+            "groups": loop_state.parameter_groups(trainer),
+            "searches": finders.take(vars(trainer)["callbacks"]),
+            "epochs_before": self._trial.progress.epochs_before,
+            "steps_before": self._trial.progress.steps_before,
         }
         if self._boundary is Boundary.MIDDLE:
             batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current

@@ -48,10 +48,22 @@ class TrialPaths:
         """
         return self.checkpoints / "resume"
 
+    def fit(self, number: int) -> Path:
+        """Return the folder of the resume checkpoints of a fit, counted from 1."""
+        return self.resume if number == 1 else self.resume / f"fit-{number}"
+
+    @property
+    def fits(self) -> tuple[Path, ...]:
+        """Folders of the resume checkpoints of all fits, in their order."""
+        later = self.resume.glob("fit-*")
+        numbers = sorted(int(path.name.removeprefix("fit-")) for path in later)
+        return (self.resume, *map(self.fit, numbers))
+
     @property
     def last(self) -> Path:
-        """The checkpoint that a new start goes on from."""
-        return self.resume / "last.ckpt"
+        """The checkpoint of the newest fit that a new start resumes from."""
+        files = [folder / "last.ckpt" for folder in self.fits]
+        return next((file for file in reversed(files) if file.exists()), files[0])
 
     @property
     def best(self) -> Path:

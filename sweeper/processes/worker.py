@@ -117,7 +117,7 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     try:
         _call_target(trial)
     except Paused:
-        return Outcome(event="paused")
+        return Outcome(event="finished" if _is_stopped(trial) else "paused")
     except SweeperError as error:
         write_text(trial.paths.error, traceback.format_exc())
         return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(error))
@@ -136,9 +136,18 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     return Outcome(event="finished")
 
 
+def _is_stopped(trial: ActiveTrial) -> bool:
+    """Return whether a trial ended before a further fit since the scheduler stopped it.
+
+    A program that is started again after its stop does not report, so its spec says it.
+    """
+    is_told = trial.spec.is_stopped and trial.decision is not Decision.PAUSE
+    return trial.decision is Decision.STOP or is_told
+
+
 def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
     """Say of a child that never began what its parent may have to do with it."""
-    if trial.parent is None or any(trial.paths.resume.glob("*.ckpt")):
+    if trial.parent is None or any(trial.paths.resume.rglob("*.ckpt")):
         return outcome
     hint = (
         f"it starts from the weights of {trial.parent.folder.name}; what shapes them "
@@ -194,7 +203,7 @@ def _others(trial: ActiveTrial, epoch: int) -> Mapping[str, float]:
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     """Bring this process into the state that every attempt of the trial starts in."""
-    for folder in (paths.checkpoints, paths.resume, paths.artifacts):
+    for folder in (paths.checkpoints, *paths.fits, paths.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder)
     remove_stale_temporaries(paths.folder)

@@ -146,13 +146,13 @@ def find(sweep: Sweep) -> tuple[Stored, ...]:
 
 
 def _of_trial(identity: str, paths: TrialPaths) -> Iterator[Stored]:
-    for folder in (paths.resume, paths.checkpoints):
+    for folder in (*paths.fits, paths.checkpoints):
         for path in sorted(folder.glob("*.ckpt")):
             yield Stored(
                 path=path,
                 trial=identity,
                 num_bytes=path.lstat().st_size,
-                is_resume=folder == paths.resume,
+                is_resume=folder != paths.checkpoints,
             )
 
 
@@ -204,5 +204,5 @@ def remove_temporaries(sweep: Sweep) -> None:
             continue
         with locks.hold(paths.lock) as other:
             if other is None:
-                for folder in (paths.folder, paths.checkpoints, paths.resume):
+                for folder in (paths.folder, paths.checkpoints, *paths.fits):
                     remove_stale_temporaries(folder)

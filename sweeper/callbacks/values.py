@@ -1,0 +1,101 @@
+"""Values of attributes: compared without a copy, copied to a checkpoint, put back."""
+
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torchmetrics import Metric
+
+SCALARS = (bool, int, float, str, torch.dtype, type(None))
+STATE = "sweeper.state_dict"  # key of the copy of an object that has one
+OPAQUE = object()  # fingerprint of a value that cannot be kept
+
+
+def fingerprint(value: Any, inside: Collection[int]) -> object:
+    """Return something that is equal for equal values; OPAQUE if it is not kept.
+
+    Args:
+        inside: ids of objects that somebody else saves.
+    """
+    if isinstance(value, SCALARS):
+        return repr(value)
+    if id(value) in inside:
+        return OPAQUE
+    if isinstance(value, torch.Tensor):
+        plain = value.detach().cpu().contiguous().reshape(-1)
+        digest = zlib.crc32(plain.view(torch.uint8).numpy()) if plain.numel() else 0
+        return str(value.dtype), tuple(value.shape), digest
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return str(value.dtype), value.shape, zlib.crc32(value.tobytes())
+    if isinstance(value, dict):
+        marks = {repr(key): fingerprint(item, inside) for key, item in value.items()}
+        return tuple((k, mark) for k, mark in marks.items() if mark is not OPAQUE)
+    if isinstance(value, list | tuple):
+        items = tuple(fingerprint(item, inside) for item in value)
+        return OPAQUE if OPAQUE in items else items
+    return fingerprint(_state(value), inside) if _has_state(value) else OPAQUE
+
+
+def copy(value: Any, inside: Collection[int]) -> Any:
+    """Return a value as a checkpoint holds it."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {
+            key: copy(item, inside)
+            for key, item in value.items()
+            if fingerprint(item, inside) is not OPAQUE
+        }
+    if isinstance(value, list | tuple):
+        return [copy(item, inside) for item in value]
+    return {STATE: copy(_state(value), inside)} if _has_state(value) else value
+
+
+def restored(now: Any, saved: Any) -> Any:
+    """Return a value that equals the saved one: `now` itself if others may hold it."""
+    if isinstance(saved, dict) and STATE in saved:
+        if _has_state(now):
+            _load(now, saved[STATE])
+        return now
+    if isinstance(saved, torch.Tensor):
+        return saved.to(now.device) if isinstance(now, torch.Tensor) else saved
+    if isinstance(now, dict) and isinstance(saved, dict):
+        gone = [key for key in now if key not in saved]
+        for key in gone:
+            if fingerprint(now[key], ()) is not OPAQUE:
+                del now[key]
+        for key, item in saved.items():
+            now[key] = restored(now.get(key), item)
+        return now
+    if isinstance(now, list) and isinstance(saved, list):
+        before = [*now, *[None] * len(saved)]
+        pairs = zip(before, saved, strict=False)
+        now[:] = [restored(old, item) for old, item in pairs]
+        return now
+    return tuple(saved) if isinstance(now, tuple) else saved
+
+
+def _has_state(value: object) -> bool:
+    names = ("state_dict", "load_state_dict")
+    is_able = all(callable(getattr(value, name, None)) for name in names)
+    return is_able and not isinstance(value, DataLoader | type)
+
+
+def _state(value: Any) -> Any:
+    if isinstance(value, Metric):
+        return {"state": value.metric_state, "updates": value._update_count}
+    return value.state_dict()
+
+
+def _load(value: Any, state: Any) -> None:
+    if isinstance(value, Metric):
+        for name, item in state["state"].items():
+            setattr(value, name, item)
+        value._update_count, value._computed = state["updates"], None
+    else:
+        value.load_state_dict(state)
