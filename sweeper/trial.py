@@ -123,7 +123,8 @@ class Trial:
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
-        gpu_seconds: the same times the share of a card that each start had.
+        card_seconds: the same times the share of a card that each start had, by type
+            of card; "" for a type that is not known.
         lineage: its place in a population, None outside of one.
     """
 
@@ -149,8 +150,13 @@ class Trial:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     busy_seconds: float = 0.0
-    gpu_seconds: float = 0.0
+    card_seconds: Mapping[str, float] = field(default_factory=dict)
     lineage: Lineage | None = None
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Card seconds of all starts, on cards of any type."""
+        return sum(self.card_seconds.values())
 
     def best(self, objective: Objective) -> tuple[int, float] | None:
         """Epoch and value of the best report; None before the first finite one.

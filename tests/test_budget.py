@@ -75,7 +75,6 @@ class _Sweep:
     [
         ({"gpu_hours": 2.0}, {}, 3),  # each takes half a card for an hour
         ({"cost": 1.04}, {"T4": 0.7}, 2),  # and costs 0.35
-        ({"cost": 1.04}, {"card": 0.7}, 2),  # the only price is that of every card
         ({"wall_hours": 5.0}, {}, 4),
         ({"trials": 4}, {}, 4),
     ],

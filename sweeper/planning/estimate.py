@@ -3,6 +3,7 @@
 Numbers in, numbers out; where a number is assumed, its source says so.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Given:
         step_seconds: of one training step of a trial alone on a card.
         examples: of the training split.
         gpus: share that the file fixes, -1 for `auto`.
-        price: of a card for an hour.
+        price: of a card for an hour, NaN for none.
         busy: share of a card's time that one trial alone keeps it busy.
     """
 
@@ -75,7 +76,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The whole sweep, if every trial runs to its end."""
+    """The whole sweep, if every trial runs to its end; `cost` is NaN if not known."""
 
     lines: tuple[Line, ...]
     slices: tuple[Slice, ...]
@@ -123,6 +124,7 @@ def forecast(
         for _ in range(line.trials)
     ]
     slices = schedule.arrange(tasks, nodes)
+    is_timed = all(line.source != "unknown" for line in lines if line.per_card > 0)
     hours = sum(line.gpu_hours for line in lines if line.per_card > 0)
     return Forecast(
         lines=lines,
@@ -130,7 +132,7 @@ def forecast(
         gpu_hours=hours,
         wall_seconds=schedule.makespan(slices),
         bound_seconds=schedule.lower_bound(tasks, nodes),
-        cost=hours * given.price,
+        cost=hours * given.price if is_timed else math.nan,
         disk_bytes=sum(line.trials * _disk(line.prediction) for line in lines),
     )
 
