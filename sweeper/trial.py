@@ -153,11 +153,6 @@ class Trial:
     card_seconds: Mapping[str, float] = field(default_factory=dict)
     lineage: Lineage | None = None
 
-    @property
-    def gpu_seconds(self) -> float:
-        """Card seconds of all starts, on cards of any type."""
-        return sum(self.card_seconds.values())
-
     def best(self, objective: Objective) -> tuple[int, float] | None:
         """Epoch and value of the best report; None before the first finite one.
 

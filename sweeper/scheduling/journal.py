@@ -24,6 +24,7 @@ from sweeper.scheduling.desk import Desk
 from sweeper.scheduling.halt import Halt
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
+from sweeper.scheduling.stopwatch import Stopwatch
 from sweeper.search import algorithms, policy
 from sweeper.search_space.space import Space
 from sweeper.stop import Stop, StopReason
@@ -31,9 +32,6 @@ from sweeper.storage import attributes, result, store
 from sweeper.storage.replay import STATES
 from sweeper.storage.rows import Rows
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
-
-
-COUNT_SECONDS = 30.0  # of a trial that reports less often, uncounted by a kill
 
 
 class Journal:
@@ -79,9 +77,7 @@ class Journal:
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths
         )
-        self._clock = clock
-        self._began: dict[str, float] = {}  # when a slot's trial was started
-        self._counted: dict[str, float] = {}  # when a slot's trial was looked at last
+        self._watch = Stopwatch(clock)
         self._halt = Halt(experiment, self._study, clock=clock)
         self._recover()
         self._extend()
@@ -152,7 +148,7 @@ class Journal:
                 **self._desk.known(frozen, demand, card=card),
             )
             self._rows.move(identity, TrialState.RUNNING)
-        self._began[slot] = self._counted[slot] = self._clock()
+        self._watch.start(slot)
         return self._spec(self._rows.get(identity), demand=demand)
 
     # ---- what becomes of it
@@ -168,7 +164,7 @@ class Journal:
         frozen = self._rows.get(identity)
         busy = frozen.user_attrs.get("busy_before", 0.0) + report.busy_seconds
         known = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
-        self._counted[slot] = self._clock()
+        self._watch.count(slot)
         progress = {
             "metrics": dict(report.metrics),
             "busy_seconds": max(busy, known),
@@ -185,26 +181,20 @@ class Journal:
 
     def count_time(self) -> None:
         """Count the time of trials that have not reported for a while."""
-        for slot, counted in list(self._counted.items()):
-            if self._clock() - counted >= COUNT_SECONDS:
-                identity = self._desk.trial(slot)
-                self._rows.note(identity, progress=self._progress(slot, identity))
-                self._counted[slot] = self._clock()
+        for slot in self._watch.silent():
+            self._count(slot, self._desk.trial(slot))
         self._halt.watch_budget(self._changed)
 
-    def _progress(self, slot: str, identity: str) -> dict[str, object]:
-        """Return a running trial's progress with the time of this attempt until now."""
-        kept = self._rows.get(identity).user_attrs
-        known = kept.get("progress", {})
-        busy = kept.get("busy_before", 0.0) + self._clock() - self._began[slot]
-        return {**known, "busy_seconds": max(busy, known.get("busy_seconds", 0.0))}
+    def _count(self, slot: str, identity: str) -> None:
+        kept = self._watch.progress(slot, self._rows.get(identity).user_attrs)
+        self._rows.note(identity, **kept)
+        self._watch.count(slot)
 
     def _release(self, slot: str) -> str:
         """Take the trial from a slot, its attempt's time counted; return its id."""
         identity = self._desk.release(slot)
-        if slot in self._began:  # else it died before the trial started
-            self._rows.note(identity, progress=self._progress(slot, identity))
-            del self._began[slot], self._counted[slot]
+        self._count(slot, identity)
+        self._watch.stop(slot)
         return identity
 
     def _is_pruned(self, identity: str) -> bool:

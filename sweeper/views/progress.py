@@ -50,7 +50,7 @@ def progress(sweep: Sweep, *, total: int = 0) -> Progress:
         done=len(ended),
         total=total,
         eta_seconds=eta,
-        gpu_hours=sum(t.gpu_seconds for t in sweep.trials) / 3600,
+        gpu_hours=sum(sum(t.card_seconds.values()) for t in sweep.trials) / 3600,
         cost=sum(cost(sweep.experiment.price, t.card_seconds) for t in sweep.trials),
     )
 

@@ -11,7 +11,8 @@ from sweeper.errors import ExperimentError
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.reports import Report
 from sweeper.running.diary import Diary
-from sweeper.scheduling.journal import COUNT_SECONDS, Journal
+from sweeper.scheduling.journal import Journal
+from sweeper.scheduling.stopwatch import COUNT_SECONDS
 from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
