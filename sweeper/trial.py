@@ -123,7 +123,8 @@ class Trial:
         starts: how often a process was started for it.
         attempts: those starts, where the journal has their times.
         busy_seconds: time in trial processes over all starts.
-        gpu_seconds: the same times the share of a card that each start had.
+        card_seconds: the same times the share of a card that each start had, by type
+            of card; "" for a type that is not known.
         lineage: its place in a population, None outside of one.
     """
 
@@ -149,7 +150,7 @@ class Trial:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     busy_seconds: float = 0.0
-    gpu_seconds: float = 0.0
+    card_seconds: Mapping[str, float] = field(default_factory=dict)
     lineage: Lineage | None = None
 
     def best(self, objective: Objective) -> tuple[int, float] | None:

@@ -75,7 +75,6 @@ class _Sweep:
     [
         ({"gpu_hours": 2.0}, {}, 3),  # each takes half a card for an hour
         ({"cost": 1.04}, {"T4": 0.7}, 2),  # and costs 0.35
-        ({"cost": 1.04}, {"card": 0.7}, 2),  # the only price is that of every card
         ({"wall_hours": 5.0}, {}, 4),
         ({"trials": 4}, {}, 4),
     ],
@@ -231,4 +230,4 @@ def test_a_trial_that_is_put_back_has_cost_what_it_cost(tmp_path: Path) -> None:
     sweep.journal._rows.put_again(sweep.journal._rows.get(before.id))
     after = sweep.load().trials[0]
     assert after.state is State.WAITING
-    assert (after.gpu_seconds, after.card) == (before.gpu_seconds, "T4") == (5400, "T4")
+    assert after.card_seconds == before.card_seconds == {"T4": 5400}

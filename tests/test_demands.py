@@ -14,7 +14,7 @@ from sweeper.cards.ladder import BatchKeys
 from sweeper.cards.lessons import Lesson
 from sweeper.cards.packing import CARDS, GIB, share
 from sweeper.definition.experiment import load
-from sweeper.processes import worker
+from sweeper.processes import endings
 from sweeper.reports import Report
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.journal import Journal
@@ -57,7 +57,9 @@ def _trials(folder: Path) -> dict[str, Trial]:
 
 def _oom() -> Failure:
     """What a worker makes of torch's own error."""
-    outcome = worker.failed(torch.OutOfMemoryError("CUDA out of memory"))
+    outcome = endings.of_exception(
+        torch.OutOfMemoryError("CUDA out of memory"), project=Path()
+    )
     assert outcome.kind == FailureKind.OOM
     return Failure(kind=FailureKind(outcome.kind), message=outcome.message)
 

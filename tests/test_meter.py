@@ -14,7 +14,7 @@ from sweeper.reports import Report
 from sweeper.scheduling.budget import Meter
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
-from sweeper.storage.attributes import gpu_seconds
+from sweeper.storage.attributes import card_seconds
 from sweeper.trial import Decision, Failure, FailureKind
 from tests.helpers import IN_FOLDERS, make_experiment
 from tests.test_budget import HALF
@@ -35,10 +35,11 @@ def _reached(budget: Budget, objective: Objective, rows: Sequence[FrozenTrial]) 
     """The definition: a look at every row."""
     sign = -objective.sign
     used = {
-        "gpu_hours": math.fsum(map(gpu_seconds, rows)) / 3600,
+        "gpu_hours": math.fsum(sum(card_seconds(row).values()) for row in rows) / 3600,
         "cost": math.fsum(
-            gpu_seconds(row) / 3600 * PRICE.get(row.user_attrs.get("card", ""), 0.0)
+            seconds / 3600 * PRICE.get(card, 0.0)
             for row in rows
+            for card, seconds in card_seconds(row).items()
         ),
     }
     for name, amount in used.items():

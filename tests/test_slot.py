@@ -14,7 +14,7 @@ import pytest
 
 from sweeper.definition.experiment import load
 from sweeper.processes import slot, template
-from sweeper.processes.slot import describe_exit
+from sweeper.processes.endings import describe_exit
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason

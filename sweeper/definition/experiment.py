@@ -177,6 +177,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     except ValidationError as error:
         found |= validation.problems(error, Experiment, lines)
         raise _all(path, lines, found) from error
+    if experiment.budget.cost is not None and not experiment.price:
+        found["budget", "cost"] = (
+            f"budget.cost: {experiment.budget.cost:g} needs the price of a card for an "
+            "hour; add it, such as `price: {T4: 0.35}`"
+        )
     if found:
         raise _all(path, lines, found)
     return experiment

@@ -3,7 +3,8 @@
 Each holds values and their ranges; what they mean is for the modules that read them.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -156,11 +157,39 @@ class WandbSettings(Frozen):
     sweep_page: bool = False  # attach the runs to a native Sweep page, online only
 
 
-def hourly(price: Mapping[str, float], card: str) -> float:
-    """Price of a card for an hour; a single price is that of every card.
+def cost(price: Mapping[str, float], card_seconds: Mapping[str, float]) -> float:
+    """Return what seconds of cards cost, NaN where a card of them has no price.
 
-    >>> hourly({"T4": 0.35}, "A100"), hourly({"T4": 0.35, "L4": 0.7}, "A100")
-    (0.35, 0.0)
+    Args:
+        price: of a card for an hour, by type.
+        card_seconds: by type, "" for a type that is not known.
+
+    >>> cost({"T4": 0.35}, {"T4": 7200.0}), cost({"T4": 0.35}, {"A100": 3600.0})
+    (0.7, nan)
     """
-    only = next(iter(price.values())) if len(price) == 1 else 0.0
-    return price.get(card, only)
+    return sum(
+        seconds / 3600 * price.get(card, math.nan)
+        for card, seconds in card_seconds.items()
+    )
+
+
+def unpriced(price: Mapping[str, float], cards: Collection[str]) -> str:
+    """Return what to do for cards without a price; "" where no card lacks one.
+
+    >>> unpriced({"T4": 0.35}, ["T4", "A100"])
+    "price: no price for card 'A100'; its cost is unknown; add it: `price: {A100: ...}`"
+    """
+    missing = sorted(set(cards) - set(price)) if price else []
+    if not missing:
+        return ""
+    if missing == [""]:
+        return (
+            "price: the type of the card is not known, so its cost is unknown; name it "
+            "in `resources.accelerator`"
+        )
+    named = [card for card in missing if card]
+    cards_text = ", ".join(map(repr, named))
+    return (
+        f"price: no price for card {cards_text}; its cost is unknown; add it: "
+        f"`price: {{{named[0]}: ...}}`"
+    )

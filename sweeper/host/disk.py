@@ -5,9 +5,12 @@ It knows folders and errors; what is written is for its callers.
 
 import contextlib
 import errno
+import io
 import logging
 import os
+import re
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +19,9 @@ log = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SQLITE_FULL = ("SQLITE_FULL", "SQLITE_READONLY")
+# What torch and numpy say when a write fails, whatever the reason.
+UNWRITTEN = re.compile(r"PytorchStreamWriter failed|requested and \d+ written")
+MAX_PATH = 4096
 PROBE_BYTES = 64 * 1024
 LOW_BYTES = 64 * 1024**2
 POLL_SECONDS = 0.5
@@ -53,6 +59,54 @@ def is_full(error: BaseException | None) -> bool:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
+
+
+def has_filled(error: BaseException, folder: Path) -> bool:
+    """Return whether a full disk of `folder` is behind an error of some other code.
+
+    A full or read-only disk elsewhere, such as that of a cache, is no reason to wait
+    for this one. Where the error does not say which file it is about, the file is
+    looked for in what was running.
+    """
+    texts = [argument for argument in error.args if isinstance(argument, str)]
+    if not is_full(error) and not any(map(UNWRITTEN.search, texts)):
+        return False
+    names = _named(error) or _open_files(error)
+    return any(_is_inside(name, folder) for name in names) or bool(problem(folder))
+
+
+def _named(error: BaseException | None) -> list[str]:
+    """Return the files that an error of a full disk is about."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL and error.filename:
+            names = (error.filename, error.filename2)
+            return [str(name) for name in names if name]
+        error = error.__cause__ or error.__context__
+    return []
+
+
+def _open_files(error: BaseException) -> list[str]:
+    """Return the files that the innermost function with any of them worked on."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        values = list(frame.f_locals.values())
+        files = [getattr(v, "name", None) for v in values if isinstance(v, io.IOBase)]
+        names = [name for name in files if isinstance(name, str)]
+        names = names or [str(v) for v in values if _is_path(v)]
+        if names:
+            return names
+    return []
+
+
+def _is_path(value: object) -> bool:
+    if isinstance(value, str):
+        return os.sep in value and "\n" not in value and len(value) < MAX_PATH
+    return isinstance(value, Path)
+
+
+def _is_inside(name: str, folder: Path) -> bool:
+    real = Path(os.path.realpath(name))
+    return Path(os.path.realpath(folder)) in (real, *real.parents)
 
 
 def patiently(

@@ -5,11 +5,14 @@ in a trial, where it copies every page that the template shares with its trials.
 """
 
 import atexit
+import contextlib
 import gc
 import io
 import os
 import sys
 import threading
+from pathlib import Path
+from typing import TextIO
 
 
 def leave(code: int) -> None:
@@ -19,11 +22,13 @@ def leave(code: int) -> None:
     in them), what nothing refers to is finalized, and files that were left open keep
     what was written to them.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls
-    atexit._run_exitfuncs()
-    gc.collect()
-    close_files()
-    os._exit(code)
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
+        atexit._run_exitfuncs()
+        gc.collect()
+        close_files()
+    finally:  # nothing that a project left behind may keep its process from ending
+        os._exit(code)
 
 
 def close_files() -> None:
@@ -41,8 +46,30 @@ def close_files() -> None:
     for file in sorted(files, key=_depth):
         if not file.closed:
             _close(file)
+    flush()
+
+
+def flush() -> None:
+    """Flush the standard streams, whatever a project put in their place."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(Exception):  # closed, or an object without `flush`
+            stream.flush()
+
+
+def restore_streams(stdout: TextIO, stderr: TextIO, *, log: Path) -> None:
+    """Put the standard streams of before a target back in place, open.
+
+    Args:
+        log: where a stream that the target closed goes on.
+    """
+    flush()
+    if stdout.closed or stderr.closed:
+        path = log if log.exists() else Path(os.devnull)
+        # Open until the process ends.
+        spare = path.open("a", encoding="utf-8", buffering=1)
+        stdout = spare if stdout.closed else stdout
+        stderr = spare if stderr.closed else stderr
+    sys.stdout, sys.stderr = stdout, stderr
 
 
 def _standard() -> set[int]:

@@ -16,7 +16,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from sweeper.cards import packing
 from sweeper.cards.packing import Card, Node
-from sweeper.definition.settings import hourly
+from sweeper.definition.settings import cost
 from sweeper.host.paths import SweepPaths
 from sweeper.memory import kinds, prediction
 from sweeper.memory.prediction import Prediction
@@ -139,7 +139,7 @@ def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
         gpus=-1.0 if resources.gpus == "auto" else resources.gpus,
         cpus=0.0 if resources.cpus == "auto" else resources.cpus,
         max_per_gpu=min(resources.max_per_gpu, most),
-        price=hourly(plan.experiment.price, card.name) if card else 0.0,
+        price=cost(plan.experiment.price, {card.name: 3600.0}) if card else 0.0,
         busy=given.busy,
     )
 

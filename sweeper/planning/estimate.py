@@ -3,6 +3,7 @@
 Numbers in, numbers out; where a number is assumed, its source says so.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Given:
         step_seconds: of one training step of a trial alone on a card.
         examples: of the training split.
         gpus: share that the file fixes, -1 for `auto`.
-        price: of a card for an hour.
+        price: of a card for an hour, NaN for none.
         busy: share of a card's time that one trial alone keeps it busy.
     """
 
@@ -77,7 +78,8 @@ class Line:
 class Forecast:
     """The whole sweep, if every trial runs to its end.
 
-    `disk_bytes` is None if the size of a checkpoint is not known.
+    `cost` is NaN if it is not known, and `disk_bytes` is None if the size of a
+    checkpoint is not.
     """
 
     lines: tuple[Line, ...]
@@ -127,6 +129,7 @@ def forecast(
         for _ in range(line.trials)
     ]
     slices = schedule.arrange(tasks, nodes)
+    is_timed = all(line.source != "unknown" for line in lines if line.per_card > 0)
     hours = sum(line.gpu_hours for line in lines if line.per_card > 0)
     return Forecast(
         lines=lines,
@@ -134,7 +137,7 @@ def forecast(
         gpu_hours=hours,
         wall_seconds=schedule.makespan(slices),
         bound_seconds=schedule.lower_bound(tasks, nodes),
-        cost=hours * given.price,
+        cost=hours * given.price if is_timed else math.nan,
         disk_bytes=_disk(lines),
     )
 

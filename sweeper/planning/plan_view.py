@@ -1,6 +1,7 @@
 """A plan as tables for a terminal, and as plain data for programs."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -8,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.cards.packing import GIB, MIB
+from sweeper.definition.settings import unpriced
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.estimate import Line
 from sweeper.planning.schedule import Slice
@@ -141,7 +143,10 @@ def _totals(preview: Preview) -> list[str]:
             f"{duration(forecast.wall_seconds)} of wall time "
             f"(at least {duration(forecast.bound_seconds)})"
         )
-    if forecast.cost:
+    cards = [preview.card.name] if preview.card else []
+    if unknown := unpriced(experiment.price, cards):
+        lines.append(f"cost: unknown; {unknown}")
+    elif forecast.cost > 0:
         lines.append(f"cost: {forecast.cost:.2f} at the file's price")
     lines.append(
         "disk: unknown, since the size of a checkpoint is not predicted"
@@ -211,7 +216,7 @@ def to_json(preview: Preview) -> dict[str, object]:
         "gpu_hours": forecast.gpu_hours,
         "wall_seconds": forecast.wall_seconds,
         "lower_bound_seconds": forecast.bound_seconds,
-        "cost": forecast.cost,
+        "cost": None if math.isnan(forecast.cost) else forecast.cost,
         "disk_bytes": forecast.disk_bytes,
         "notes": _notes(preview),
     }

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from sweeper.host import leaving
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import worker
 from sweeper.reports import Report
@@ -66,14 +67,20 @@ def serve(connection: socket.socket) -> None:
         return
     spec = TrialSpec.from_json(request["spec"])
     os.environ.update(json.loads(request["env"]))
-    redirect_output(TrialPaths(Path(spec.folder)))
-    faulthandler.enable()
-    channel.watch(spec.timeout_seconds)
-    outcome = worker.run_trial(spec, channel)
+    try:
+        redirect_output(TrialPaths(Path(spec.folder)))
+        faulthandler.enable()
+        channel.watch(spec.timeout_seconds)
+        outcome = worker.run_trial(spec, channel)
+    except BaseException as error:  # such as a folder that cannot be written to
+        outcome = worker.ended_by(error, spec)
     faulthandler.cancel_dump_traceback_later()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    channel.send(asdict(outcome))
+    leaving.flush()
+    try:
+        channel.send(asdict(outcome))
+    except OSError:  # the target closed the channel; the exit status has to do
+        if outcome.event != "finished":
+            raise
 
 
 def redirect_output(paths: TrialPaths) -> None:

@@ -11,25 +11,33 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError, TargetError
+from sweeper.processes import endings
 from sweeper.reports import Measured
 from sweeper.search_space import grammar
 from sweeper.trial import Decision, TrialSpec
 
 POLL_SECONDS = 0.5
-TAIL_LINES = 40
-OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "MemoryError")
+OUTPUT_BYTES = 256 * 1024  # of a program's output, from its end
 
 
 class ProgramError(Exception):
-    """A program that ended with an exit status other than 0."""
+    """A program that ended with an exit status other than 0.
+
+    Args:
+        code: the exit status, -N for signal N.
+        output: the end of what the program printed.
+    """
+
+    def __init__(self, code: int, output: str) -> None:
+        super().__init__(endings.describe_exit(code))
+        self.code = code
+        self.output = output
 
 
 def run(trial: ActiveTrial) -> None:
@@ -38,7 +46,6 @@ def run(trial: ActiveTrial) -> None:
     Raises:
         Paused: it ended because the sweep is stopping.
         MetricError: it does not log the objective.
-        MemoryError: its output says that memory ran out.
         ProgramError: it failed otherwise.
         TargetError: it cannot be started.
     """
@@ -63,7 +70,7 @@ def run(trial: ActiveTrial) -> None:
     if relay.is_paused or (trial.decision is Decision.PAUSE and code):
         raise Paused
     if code:
-        _raise(code, _tail(trial.paths.log, log_size))
+        raise ProgramError(code, _output(trial.paths.log, log_size))
 
 
 def environment(spec: TrialSpec) -> dict[str, str]:
@@ -133,19 +140,11 @@ class _Relay:
         self._connection.sendall((json.dumps(answer) + "\n").encode())
 
 
-def _tail(log: Path, start: int) -> Sequence[str]:
-    """The last lines that the program wrote."""
+def _output(log: Path, start: int) -> str:
+    """Return the end of what the program wrote to the log."""
     if not log.exists():
-        return ()
+        return ""
     with log.open("rb") as file:
-        file.seek(start)
-        text = file.read().decode(errors="replace")
-    return deque((line for line in text.splitlines() if line.strip()), TAIL_LINES)
-
-
-def _raise(code: int, tail: Sequence[str]) -> None:
-    last = tail[-1].strip() if tail else "no output"
-    text = f"exit status {code}: {last}"
-    if any(mark in line for line in tail for mark in OUT_OF_MEMORY):
-        raise MemoryError(text)
-    raise ProgramError(text)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(start, size - OUTPUT_BYTES))
+        return file.read().decode(errors="replace")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweeper.host import disk
+from sweeper.processes import endings
 from sweeper.reports import Report
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
 EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
-CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
 
 class JournalClient(Protocol):
@@ -101,13 +101,21 @@ def _run_one(
             else:
                 outcome = message
                 talk.limit_seconds = EXIT_SECONDS
-    except TimeoutError:
+    except _SilentError:
         # A process that has said how it ended but does not leave is only in the way.
         outcome = outcome or talk.silent()
         talk.end()
-    except OSError:
+    except _HungUpError:
         code = -int(signal.SIGPIPE)  # the process died while it was written to
     settle(slot, journal, outcome=outcome, code=code, step=step)
+
+
+class _SilentError(Exception):
+    """A process that said nothing for too long."""
+
+
+class _HungUpError(Exception):
+    """A process whose end of the connection is closed."""
 
 
 class _Conversation:
@@ -132,13 +140,19 @@ class _Conversation:
     def send(self, message: Mapping[str, object]) -> None:
         """Send one line; a process that does not read it counts as silent."""
         self._connection.settimeout(self.limit_seconds)
-        self._connection.sendall(json.dumps(message).encode() + b"\n")
+        try:
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
+        except TimeoutError as error:
+            raise _SilentError from error
+        except OSError as error:
+            raise _HungUpError from error
 
     def messages(self) -> Iterator[dict[str, Any]]:  # JSON
         """Each line as it comes.
 
         Raises:
-            TimeoutError: none came for too long.
+            _SilentError: none came for too long.
+            _HungUpError: the connection broke.
         """
         rest = b""
         while data := self._receive():
@@ -150,9 +164,11 @@ class _Conversation:
         while True:
             try:
                 return self._connection.recv(65536)
-            except TimeoutError:
+            except TimeoutError as error:
                 if not self._is_excused():
-                    raise
+                    raise _SilentError from error
+            except OSError as error:
+                raise _HungUpError from error
 
     def end(self) -> None:
         """Have the template kill a silent process, and wait until it is dead."""
@@ -186,42 +202,19 @@ def settle(
         code: exit status of the process, -N for signal N.
         step: epochs that it reported.
     """
-    match outcome:
-        case None:
-            journal.fail(slot, _lost(code, step))
-        case {"event": "finished"}:
+    found = endings.of_exit(code) if outcome is None else endings.Outcome(**outcome)
+    match found.event:
+        case "finished":
             journal.finish(slot)
-        case {"event": "paused"}:
+        case "paused":
             journal.pause(slot)
-        case {"event": "fatal", "message": message}:
-            journal.abort(slot, message)
-        case {"kind": kind, "message": message}:
+        case "fatal":
+            journal.abort(slot, found.message)
+        case _:
             failure = Failure(
-                kind=FailureKind(kind),
-                message=message,
+                kind=FailureKind(found.kind),
+                message=found.message,
                 step=step,
-                traceback=outcome.get("traceback", ""),
+                traceback=found.traceback,
             )
             journal.fail(slot, failure)
-
-
-def _lost(code: int, step: int) -> Failure:
-    """A process that died without a word; a crash of its own has a place, too."""
-    how = describe_exit(code)
-    return Failure(
-        kind=FailureKind.LOST,
-        message=f"the process ended without a result: {how}",
-        step=step,
-        traceback=how if -code in CRASHES else "",
-    )
-
-
-def describe_exit(code: int) -> str:
-    """An exit status in words.
-
-    >>> describe_exit(-9), describe_exit(3)
-    ('killed by SIGKILL', 'exit status 3')
-    """
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit status {code}"

@@ -6,10 +6,10 @@ It knows nothing of Ray or of the sweep; reports go out through a channel.
 import logging
 import os
 import random
+import sys
 import time
-import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,42 +23,24 @@ from sweeper import callbacks
 from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
-from sweeper.errors import SweeperError
-from sweeper.host import disk, locks, metrics_file, redaction
+from sweeper.host import disk, leaving, locks, metrics_file, redaction
 from sweeper.host.paths import (
     TrialPaths,
     drop_torn_tail,
     remove_stale_temporaries,
     write_text,
 )
-from sweeper.processes import program, usage
+from sweeper.processes import causes, endings, program, usage
+from sweeper.processes.endings import Outcome
 from sweeper.project import targets
 from sweeper.project.compose import compose_trial, to_resolved
 from sweeper.reports import Measured, Report
-from sweeper.scheduling import failures
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
 
 log = logging.getLogger(__name__)
 
 LOCK_WAIT_SECONDS = 60.0
 DISK_PAUSE_SECONDS = 2.0  # a file that did not fit may have left space for others
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one attempt ended.
-
-    Attributes:
-        event: "finished", "paused", "failed" or "fatal" (every trial would meet it).
-        kind: kind of the failure, "" for the first two.
-        message: one line.
-        traceback: see `Failure`.
-    """
-
-    event: str
-    kind: str = ""
-    message: str = ""
-    traceback: str = ""
 
 
 class Channel(Protocol):
@@ -101,7 +83,6 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
             metrics_file.append(paths.metrics, epoch, metrics)
 
     trial = ActiveTrial(spec=spec, send=send, on_metrics=on_metrics)
-    prepare(spec, paths)
     callbacks.activate(trial)
     try:
         outcome = _attempt(trial)
@@ -113,24 +94,12 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
 
 
 def _attempt(trial: ActiveTrial) -> Outcome:
-    """Call the target; how that ended."""
-    try:
-        _call_target(trial)
-    except Paused:
+    """Run the target; return how that ended."""
+    error = _run_target(trial)
+    if isinstance(error, Paused):
         return Outcome(event="finished" if _is_stopped(trial) else "paused")
-    except SweeperError as error:
-        write_text(trial.paths.error, traceback.format_exc())
-        return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(error))
-    except SystemExit as end:
-        if end.code:
-            message = f"the target called sys.exit({end.code!r})"
-            return Outcome(event="failed", kind=FailureKind.ERROR, message=message)
-    except Exception as error:  # the one edge of a trial's process
-        if _is_disk_full(error):
-            return _wait_for_space(error, trial.paths)
-        write_text(trial.paths.error, traceback.format_exc())
-        traceback.print_exc()
-        return _of_child(failed(error), trial)
+    if error is not None and not endings.is_success(error):
+        return _of_child(ended_by(error, trial.spec), trial)
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
     return Outcome(event="finished")
@@ -145,6 +114,42 @@ def _is_stopped(trial: ActiveTrial) -> bool:
     return trial.decision is Decision.STOP or is_told
 
 
+def _run_target(trial: ActiveTrial) -> BaseException | None:
+    """Return what the target raised, the standard streams put back in place."""
+    stdout, stderr = sys.stdout, sys.stderr
+    try:
+        prepare(trial.spec, trial.paths)
+        _call_target(trial)
+    except BaseException as error:  # the one edge of a trial's process
+        return error
+    finally:
+        leaving.restore_streams(stdout, stderr, log=trial.paths.log)
+    return None
+
+
+def ended_by(error: BaseException, spec: TrialSpec) -> Outcome:
+    """Return how an attempt that `error` ended is recorded; write its traceback.
+
+    A full disk of the sweep's folder pauses the trial: it is not the trial's failure.
+    """
+    paths, project = TrialPaths(Path(spec.folder)), Path(spec.project)
+    if disk.has_filled(error, paths.folder.parents[1]):
+        return _wait_for_space(error, paths)
+    if isinstance(error, program.ProgramError):  # its traceback is in the log
+        trace = error.output
+        outcome = endings.of_program(error.code, trace, project=project)
+    else:
+        trace = causes.printed(error)
+        outcome = endings.of_exception(error, project=project)
+        if outcome.event == "failed":
+            print(trace, end="", file=sys.stderr)
+    try:
+        write_text(paths.error, trace)
+    except OSError as unwritable:  # such as a folder of another user's
+        log.warning("%s: the traceback is not kept: %s", paths.error, unwritable)
+    return outcome
+
+
 def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
     """Say of a child that never began what its parent may have to do with it."""
     if trial.parent is None or any(trial.paths.resume.rglob("*.ckpt")):
@@ -157,12 +162,7 @@ def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
     return replace(outcome, message=message)
 
 
-def _is_disk_full(error: Exception) -> bool:
-    """Whether the disk ended the trial; torch does not say why it could not write."""
-    return disk.is_full(error) or "PytorchStreamWriter failed" in str(error)
-
-
-def _wait_for_space(error: Exception, paths: TrialPaths) -> Outcome:
+def _wait_for_space(error: BaseException, paths: TrialPaths) -> Outcome:
     """Pause a trial that the disk ended: it is not the trial's failure."""
     log.warning("%s: waiting for space", error)
     time.sleep(DISK_PAUSE_SECONDS)
@@ -275,20 +275,3 @@ def save_config(config: DictConfig, paths: TrialPaths) -> dict[str, object]:
     assert isinstance(resolved, dict)  # noqa: S101  # of a DictConfig
     write_text(paths.config, OmegaConf.to_yaml(OmegaConf.create(resolved)))
     return resolved
-
-
-def failed(error: Exception) -> Outcome:
-    """Classify what a target raised, by its type."""
-    message = f"{type(error).__name__}: {error}".splitlines()[0]
-    kind = FailureKind.OOM if _is_oom(error) else FailureKind.ERROR
-    digest = failures.digest(error)
-    return Outcome(event="failed", kind=kind, message=message, traceback=digest)
-
-
-def _is_oom(error: BaseException | None) -> bool:
-    """Whether memory ran out, whatever the project raised because of it."""
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return True
-        error = error.__cause__
-    return False

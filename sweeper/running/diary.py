@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeper.definition.settings import unpriced
 from sweeper.host import disk
 from sweeper.scheduling import events
 from sweeper.storage import retention
@@ -23,6 +24,7 @@ class Diary:
         self._unwritten: list[str] = []
         self._is_full = False
         self._told = ""
+        self._price = ""
 
     def tell(self, before: Sweep, after: Sweep) -> None:
         """Tell what is new in `after`."""
@@ -30,6 +32,7 @@ class Diary:
         for event in lines:
             self._display.event(event)
         self._display.update(after)
+        self._tell_price(after)
         self._tidy(before, after)
         self._unwritten += map(str, lines)
         self._watch_disk()
@@ -49,6 +52,15 @@ class Diary:
             if message and message != self._told:
                 self._display.event(message)
             self._told = message
+
+    def _tell_price(self, sweep: Sweep) -> None:
+        """Tell once which cards of the sweep have no price."""
+        cards = {card for trial in sweep.trials for card in trial.card_seconds}
+        message = unpriced(sweep.experiment.price, cards)
+        if message and message != self._price:
+            self._display.event(message)
+            self._unwritten.append(message)
+        self._price = message
 
     def _watch_disk(self) -> None:
         pause = next(filter(None, map(self._pause, self._folders)), "")

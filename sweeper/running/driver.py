@@ -154,6 +154,7 @@ def _drive_locked(
                 fit=fit,
                 signals=signals,
                 drain=journal.drain,
+                count_time=journal.count_time,
                 check=ray_node.check,
             )
             stop = journal.stopped_by()
@@ -218,6 +219,7 @@ def _watch(
     fit: "Future[None]",
     signals: "_Signals",
     drain: Callable[[], None],
+    count_time: Callable[[], None],
     check: Callable[[], None],
 ) -> None:
     """Show what happens and obey signals until the trials have ended.
@@ -241,6 +243,7 @@ def _watch(
             check()
         if is_over:
             return fit.result()
+        count_time()
         is_asked = signals.count > 0 or paths.stop_request.exists()
         if is_asked and not is_draining:
             is_draining = True

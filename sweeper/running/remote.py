@@ -16,6 +16,7 @@ from sweeper.stop import Stop
 from sweeper.trial import Decision, Demand, Failure, State, TrialSpec
 
 POLL_SECONDS = 0.05
+COUNT_SECONDS = 10.0
 DIED = "the journal's process died"
 
 
@@ -24,6 +25,7 @@ class RemoteJournal:
 
     def __init__(self, handle: "ActorHandle[Any]") -> None:
         self._handle = handle
+        self._counted_at = time.monotonic()
 
     @staticmethod
     def find(sweep: str) -> "RemoteJournal":
@@ -91,6 +93,12 @@ class RemoteJournal:
     def drain(self) -> None:
         """Start nothing more; a journal that waits for its disk hears of it later."""
         self._handle.drain.remote()
+
+    def count_time(self) -> None:
+        """Have the time of running trials counted; the answer is not waited for."""
+        if time.monotonic() > self._counted_at + COUNT_SECONDS:
+            self._counted_at = time.monotonic()
+            self._handle.count_time.remote()
 
     def is_finished(self) -> bool:
         """Whether nothing runs and nothing will start."""

@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.definition.settings import Budget, Objective, hourly
-from sweeper.storage.attributes import gpu_seconds
+from sweeper.definition.settings import Budget, Objective, cost
+from sweeper.storage.attributes import card_seconds
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 _Place = tuple[datetime, int]  # when a row ended, and its number
@@ -23,7 +23,7 @@ class Meter:
     """What the rows of a sweep have used of its budget, at the cost of what is new.
 
     Args:
-        price: of a card for an hour, by type; a single one is that of every card.
+        price: of a card for an hour, by type; cards without one add no cost.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Meter:
             rows: by what names a trial, also where its row is another one by now.
         """
         for key, row in rows.items():
-            seconds = gpu_seconds(row)
-            card = row.user_attrs.get("card", "")
-            self._gpu_seconds.put(key, seconds)
-            self._cost.put(key, seconds / 3600 * hourly(self._price, card))
+            seconds = card_seconds(row)
+            priced = {c: amount for c, amount in seconds.items() if c in self._price}
+            self._gpu_seconds.put(key, sum(seconds.values()))
+            self._cost.put(key, cost(self._price, priced))
             self._ended.put(key, row, sign=self._sign)
             self._look_for_target(key, row)
 

@@ -140,7 +140,7 @@ class Desk:
         return {
             "memory_key": self.assignment.key(row),
             "card": card or demand.accelerator,
-            "gpu_seconds_before": attributes.gpu_seconds(row),
+            "card_seconds_before": attributes.card_seconds(row),
             "cores": row.user_attrs.get("cores", demand.cpus),
             **shrunk,
         }

@@ -1,23 +1,10 @@
 """What failures have in common: the same traceback, trial after trial; pure."""
 
-import hashlib
-import traceback
 from collections.abc import Sequence
 
 from sweeper.trial import Failure
 
 IN_A_ROW = 3
-
-
-def digest(error: BaseException) -> str:
-    """Ten hex digits that name a traceback: its frames and its type.
-
-    The message is left out: it often holds a value that differs from trial to trial.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in frames]
-    text = "\n".join([*places, type(error).__qualname__])
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def repeated(ended: Sequence[tuple[str, Failure]]) -> tuple[str, ...]:

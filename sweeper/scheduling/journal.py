@@ -24,6 +24,7 @@ from sweeper.scheduling.desk import Desk
 from sweeper.scheduling.halt import Halt
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
+from sweeper.scheduling.stopwatch import Stopwatch
 from sweeper.search import algorithms, policy
 from sweeper.search_space.space import Space
 from sweeper.stop import Stop, StopReason
@@ -76,6 +77,7 @@ class Journal:
         self._spec = functools.partial(
             make_spec, experiment, space, launch, paths=self._paths
         )
+        self._watch = Stopwatch(clock)
         self._halt = Halt(experiment, self._study, clock=clock)
         self._recover()
         self._extend()
@@ -146,6 +148,7 @@ class Journal:
                 **self._desk.known(frozen, demand, card=card),
             )
             self._rows.move(identity, TrialState.RUNNING)
+        self._watch.start(slot)
         return self._spec(self._rows.get(identity), demand=demand)
 
     # ---- what becomes of it
@@ -159,10 +162,12 @@ class Journal:
         """
         identity = self._desk.trial(slot)
         frozen = self._rows.get(identity)
-        before = frozen.user_attrs.get("busy_before", 0.0)
+        busy = frozen.user_attrs.get("busy_before", 0.0) + report.busy_seconds
+        known = frozen.user_attrs.get("progress", {}).get("busy_seconds", 0.0)
+        self._watch.count(slot)
         progress = {
             "metrics": dict(report.metrics),
-            "busy_seconds": before + report.busy_seconds,
+            "busy_seconds": max(busy, known),
             **self._desk.learn(slot, frozen, report.usage),
         }
         with self._rows.together():
@@ -171,8 +176,26 @@ class Journal:
                 self._rows.report(identity, epoch=report.epoch, values=report.values)
         if report.values and self._is_pruned(identity):
             return Decision.STOP
-        self._halt.watch_budget(self._changed)
+        self.count_time()
         return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
+
+    def count_time(self) -> None:
+        """Count the time of trials that have not reported for a while."""
+        for slot in self._watch.silent():
+            self._count(slot, self._desk.trial(slot))
+        self._halt.watch_budget(self._changed)
+
+    def _count(self, slot: str, identity: str) -> None:
+        kept = self._watch.progress(slot, self._rows.get(identity).user_attrs)
+        self._rows.note(identity, **kept)
+        self._watch.count(slot)
+
+    def _release(self, slot: str) -> str:
+        """Take the trial from a slot, its attempt's time counted; return its id."""
+        identity = self._desk.release(slot)
+        self._count(slot, identity)
+        self._watch.stop(slot)
+        return identity
 
     def _is_pruned(self, identity: str) -> bool:
         """Whether the scheduler ends the trial; once said, it stays said."""
@@ -209,16 +232,17 @@ class Journal:
         is_member = lineage.of(frozen.user_attrs) is not None
         is_pruned = "stopped_at" in frozen.user_attrs and not is_member
         state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
-        self._rows.move(identity, state, [value, *others])
+        with self._rows.together():
+            self._release(slot)
+            self._rows.move(identity, state, [value, *others])
         result.save(self._rows.get(identity), self._paths.trial(identity))
         self._halt.succeeded()
-        self._desk.release(slot)
         return STATES[state]
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt: WAITING where a retry is left, else FAILED."""
         demand = self._desk.demand(slot)
-        identity = self._desk.release(slot)
+        identity = self._release(slot)
         frozen = self._rows.get(identity)
         stored = [*frozen.user_attrs.get("failures", ()), asdict(failure)]
         rung = self._desk.rung(frozen, failure, demand)
@@ -242,7 +266,7 @@ class Journal:
 
     def pause(self, slot: str) -> None:
         """Put the slot's trial back in the queue as it is."""
-        self._rows.move(self._desk.release(slot), TrialState.WAITING)
+        self._rows.move(self._release(slot), TrialState.WAITING)
 
     def lost(self, slot: str) -> None:
         """Record that a slot died; its trial, if it held one, counts as lost."""

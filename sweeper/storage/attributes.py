@@ -58,14 +58,23 @@ def others(attributes: Mapping[str, Any]) -> dict[int, tuple[float, ...]]:
     return dict(sorted(found.items()))
 
 
-def gpu_seconds(row: AnyRow) -> float:
-    """Card seconds of all attempts of a trial, whose shares may have differed."""
+def card_seconds(row: AnyRow) -> dict[str, float]:
+    """Return the seconds of all attempts of a trial by type of card, "" if not known.
+
+    The share of a card may differ from one attempt to the next, and so may its type.
+    """
     attributes = row.user_attrs
     busy: float = attributes.get("progress", {}).get("busy_seconds", 0.0)
     before: float = attributes.get("busy_before", 0.0)
     share: float = attributes.get("demand", {}).get("gpus", 0.0)
-    earlier: float = attributes.get("gpu_seconds_before", before * share)
-    return earlier + (busy - before) * share
+    card: str = attributes.get("card", "")
+    # Rows of older versions have one number for all cards.
+    earlier = attributes.get("gpu_seconds_before", before * share)
+    seconds: dict[str, float] = dict(
+        attributes.get("card_seconds_before", {card: earlier})
+    )
+    seconds[card] = seconds.get(card, 0.0) + (busy - before) * share
+    return {name: amount for name, amount in seconds.items() if amount}
 
 
 def to_trial(frozen: AnyRow) -> Trial:
@@ -94,7 +103,7 @@ def to_trial(frozen: AnyRow) -> Trial:
         started_at=frozen.datetime_start,
         ended_at=frozen.datetime_complete,
         busy_seconds=progress.get("busy_seconds", 0.0),
-        gpu_seconds=gpu_seconds(frozen),
+        card_seconds=card_seconds(frozen),
         lineage=lineage.of(attrs),
     )
 

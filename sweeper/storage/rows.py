@@ -26,7 +26,7 @@ KEPT = (
     "busy_before",
     "progress",
     "card",  # with the next one: what its attempts have used of a budget
-    "gpu_seconds_before",
+    "card_seconds_before",
 )
 QUEUED_AFTER = "queued_after"  # attempts of the row that this one follows
 

@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-from sweeper.definition.settings import hourly
+from sweeper.definition.settings import cost
 from sweeper.trial import State, Sweep, Trial
 
 EPOCHS_KEY = "trainer.max_epochs="
@@ -18,7 +18,7 @@ class Progress:
         total: trials of the whole sweep, 0 where nobody knows.
         eta_seconds: until the last trial ends, None where it cannot be said.
         gpu_hours: share of a GPU times hours, over all trials.
-        cost: of these hours at the file's prices; 0 without a price.
+        cost: of these hours at the file's prices; NaN where a card has no price.
     """
 
     done: int
@@ -46,13 +46,12 @@ def progress(sweep: Sweep, *, total: int = 0) -> Progress:
         left = sum(max(0.0, typical - t.busy_seconds) for t in running)
         left += typical * max(0, total - len(ended) - len(running))
         eta = left / len(running)
-    price = sweep.experiment.price
     return Progress(
         done=len(ended),
         total=total,
         eta_seconds=eta,
-        gpu_hours=sum(t.gpu_seconds for t in sweep.trials) / 3600,
-        cost=sum(t.gpu_seconds / 3600 * hourly(price, t.card) for t in sweep.trials),
+        gpu_hours=sum(sum(t.card_seconds.values()) for t in sweep.trials) / 3600,
+        cost=sum(cost(sweep.experiment.price, t.card_seconds) for t in sweep.trials),
     )
 
 

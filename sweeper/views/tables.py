@@ -219,7 +219,10 @@ def _progress(sweep: Sweep, total: int) -> list[Text]:
     )
     for name, amount, limit in used:
         of = f" of {limit:.4g}" if limit else ""
-        parts += [f"{amount:.3g}{of} {name}"] if amount or limit else []
+        if math.isnan(amount):  # said only where the file asks for it
+            parts += [f"unknown{of} {name}"] if sweep.experiment.price or limit else []
+        else:
+            parts += [f"{amount:.3g}{of} {name}"] if amount or limit else []
     gpus = sum(t.demand.gpus for t in sweep.trials if t.state is State.RUNNING)
     parts += [f"{gpus:.4g} GPUs in use"] if gpus else []
     return [Text("  ").join(map(Text, parts))] if parts else []
