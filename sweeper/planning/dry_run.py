@@ -188,7 +188,11 @@ def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
     """
     experiment = plan.experiment
     unique = list({tuple(point.items()): point for point in points}.values())
-    composer = Composer(experiment.project / experiment.config, experiment.project)
+    composer = Composer(
+        experiment.project / experiment.config,
+        experiment.project,
+        target=experiment.target,
+    )
     seen = {
         hashlib.sha256(
             json.dumps(config, sort_keys=True, default=str).encode()
