@@ -19,6 +19,7 @@ from typing import Any
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError, TargetError
+from sweeper.host.paths import TrialPaths
 from sweeper.reports import Measured
 from sweeper.search_space import grammar
 from sweeper.trial import Decision, TrialSpec
@@ -90,7 +91,7 @@ def words(spec: TrialSpec) -> list[str]:
     own = {
         "hydra.mode": "RUN",  # a config may say MULTIRUN, which is two jobs or more
         "hydra.run.dir": spec.folder,
-        "hydra.sweep.dir": str(Path(spec.folder).parent),
+        "hydra.sweep.dir": str(TrialPaths(Path(spec.folder)).multirun),
         "hydra.job.num": spec.number,
         "hydra.job.id": spec.id,
     }

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from sweeper.host import redaction
-from sweeper.host.paths import write_text
+from sweeper.host.paths import TrialPaths, write_text
 from sweeper.project.compose import Composer, without_hydra
 
 
@@ -68,7 +69,8 @@ def compose(
     """Compose the config of a trial, as `@hydra.main` would.
 
     The process is the trial's from here: `HydraConfig` is set, `hydra.job.env_set` is
-    in the environment, and `${hydra:runtime.output_dir}` is `output_dir`.
+    in the environment, `${hydra:runtime.output_dir}` is `output_dir`, and `${now:...}`
+    tells when the trial was first started, so that names are the same after a restart.
 
     Args:
         number: of the trial in its sweep, for `${hydra:job.num}`.
@@ -81,13 +83,23 @@ def compose(
     with read_write(composed.hydra), open_dict(composed.hydra):
         composed.hydra.mode = RunMode.RUN
         composed.hydra.run.dir = str(output_dir)
-        composed.hydra.sweep.dir = str(output_dir.parent)
+        composed.hydra.sweep.dir = str(TrialPaths(output_dir).multirun)
         composed.hydra.runtime.output_dir = str(output_dir)
         composed.hydra.job.num = number
         composed.hydra.job.id = output_dir.name
+    _keep_now(TrialPaths(output_dir).started)
     HydraConfig.instance().set_config(composed)
     os.environ.update({k: str(v) for k, v in composed.hydra.job.env_set.items()})
     return Job(composed, composer.loader)
+
+
+def _keep_now(file: Path) -> None:
+    """Have `${now:...}` tell the time in a file, which the first start writes."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, datetime.now().isoformat())
+    moment = datetime.fromisoformat(file.read_text(encoding="utf-8"))
+    OmegaConf.register_new_resolver("now", lambda p: moment.strftime(p), replace=True)
 
 
 def _call(target: Callable[[DictConfig], object], config: DictConfig) -> object:
