@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from sweeper.definition.experiment import Experiment, load
 from sweeper.errors import ConfigError, ExperimentError
-from sweeper.project.compose import Composer, compose_trial, to_plain
+from sweeper.project import job
+from sweeper.project.compose import Composer, to_plain
 from sweeper.search_space.space import Space, parse
 
 FILES = {
@@ -267,19 +268,20 @@ def test_ten_thousand_points_are_composed(check: Check, composer: Composer) -> N
 
 def test_a_trials_config_knows_the_trials_folder(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "trials" / "abc"
-    config = compose_trial(
+    config = job.compose(
         project / "conf" / "train.yaml",
         ["model=large", "hydra.run.dir=elsewhere", "+hydra.job.env_set.MARK=7"],
         output_dir=folder,
-        job_name="sweep",
-    )
+        number=3,
+        target="my_project.fit:main",
+    ).config
     assert config.output == str(folder)
     assert config.name == "large-64"
     assert "hydra" not in config
     hydra = HydraConfig.get()
     assert hydra.run.dir == hydra.runtime.output_dir == str(folder)
-    assert hydra.job.name == "sweep"
-    assert hydra.job.num == 0
+    assert hydra.job.name == "fit"
+    assert hydra.job.num == 3
     assert hydra.job.id == "abc"
     assert hydra.runtime.choices["model"] == "large"
     assert list(hydra.overrides.task) == ["model=large"]
@@ -291,6 +293,6 @@ def test_a_second_trial_in_one_process_gets_its_own_folder(
 ) -> None:
     config = project / "conf" / "train.yaml"
     for name in ("a", "b"):
-        made = compose_trial(config, [], output_dir=tmp_path / name, job_name="sweep")
+        made = job.compose(config, [], output_dir=tmp_path / name).config
         assert made.output == str(tmp_path / name)
         assert OmegaConf.is_struct(made)

@@ -36,6 +36,17 @@ class TrialPaths:
         return self.folder / ".lock"
 
     @property
+    def started(self) -> Path:
+        """The time of the trial's first start, which `${now:...}` tells."""
+        return self.folder / ".started"
+
+    @property
+    def multirun(self) -> Path:
+        """Hydra's `sweep.dir`, one for all trials; only a project writes there."""
+        above = self.folder.parent
+        return (above.parent if above.name == "trials" else above) / "multirun"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of every checkpoint."""
         return self.folder / "checkpoints"

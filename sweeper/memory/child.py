@@ -21,8 +21,7 @@ from typing import Any
 from sweeper.definition.sources import put_on_path
 from sweeper.memory import guesses, runs
 from sweeper.memory.runs import Seen, StepError
-from sweeper.project import targets
-from sweeper.project.compose import compose_trial
+from sweeper.project import job, targets
 
 LIMIT_SECONDS = 120.0
 
@@ -87,12 +86,12 @@ def _try(
 def _run(request: Mapping[str, Any], overrides: Sequence[str], way: Way) -> Seen:
     os.chdir(request["project"])
     with tempfile.TemporaryDirectory(prefix="sweeper-memory-") as folder:
-        config = compose_trial(
+        config = job.compose(
             Path(request["config"]),
             overrides,
             output_dir=Path(folder),
-            job_name=request["sweep"],
-        )
+            target=request["target"],
+        ).config
         if way.has_gpu:
             runs.pretend_gpu()
         target = guesses.fit if way.is_guess else targets.load(request["target"])

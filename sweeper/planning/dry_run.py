@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.cards import packing
 from sweeper.cards.packing import Card, Node
@@ -24,12 +25,17 @@ from sweeper.planning import estimate
 from sweeper.planning.estimate import Forecast, Given
 from sweeper.planning.plan import Plan
 from sweeper.project.compose import Composer
+from sweeper.search import algorithms, policy
+from sweeper.search.past import Past
+from sweeper.search.samplers import directions
 from sweeper.search_space.parameter import Parameter
 from sweeper.search_space.space import Space
 from sweeper.storage import store
 from sweeper.trial import Params, Trial, Value, derive
 
 MAX_DRAWS = 20  # of a point that satisfies `where`
+MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each
+RANDOM = policy.Search(config={"_target_": "optuna.samplers.RandomSampler"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,13 +155,54 @@ def sample(plan: Plan) -> tuple[list[Params], bool]:
     space, seeds = plan.space, len(plan.experiment.seeds)
     total = plan.num_trials or 0
     if plan.experiment.search == "grid":
-        repeated = (point for point in space.points() for _ in range(seeds))
-        return list(itertools.islice(repeated, total)), True
+        grid = (point for point in space.points() for _ in range(seeds))
+        return list(itertools.islice(grid, total)), True
+    if space.size is not None:
+        distinct, is_exact = _distinct(plan, -(-total // seeds))
+        repeated = [point for point in distinct for _ in range(seeds)]
+        # The trials of a confirmation and of later generations have known points.
+        points = list(itertools.islice(itertools.cycle(repeated), total))
+        return points, is_exact and total <= len(repeated)
     random = np.random.default_rng(derive(plan.experiment.seeds[0], "plan"))
-    points: list[Params] = [] if space.baseline is None else [space.baseline]
-    while len(points) * seeds < total:
-        points.append(_draw(space, random))
-    return [p for p in points for _ in range(seeds)][:total], False
+    drawn: list[Params] = [] if space.baseline is None else [space.baseline]
+    while len(drawn) * seeds < total:
+        drawn.append(_draw(space, random))
+    return [p for p in drawn for _ in range(seeds)][:total], False
+
+
+def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
+    """Points of a finite space, none twice, and whether `run` draws the very same.
+
+    Random search draws without regard to results: `run` asks with the same seeds.
+    """
+    experiment, space = plan.experiment, plan.space
+    size = space.size or 0
+    if count >= size or count > MAX_ASKED:
+        rest = list(space.points())
+        random = np.random.default_rng(derive(experiment.seeds[0], "plan"))
+        order = random.permutation(size) if count < size else range(size)
+        points = [*space.given, *(rest[i] for i in order if rest[i] not in space.given)]
+        return points[:count], count >= size
+    asked = algorithms.search(experiment)
+    search = asked if asked.history == 0 else RANDOM
+    past, rows = Past(space), list[FrozenTrial]()
+    for _ in range(count):
+        made = policy.suggest(
+            rows,
+            space=space,
+            search=search,
+            directions=directions(experiment.objectives),
+            seed=derive(experiment.seeds[0], "suggest", len(rows)),
+            past=past,
+        )
+        assert made is not None  # noqa: S101  # there are more points than `count`
+        row = create_trial(
+            state=TrialState.WAITING,
+            params=dict(made.params),
+            distributions=dict(made.distributions),
+        )
+        rows += [row] * len(experiment.seeds)
+    return [row.params for row in rows[:: len(experiment.seeds)]], search is asked
 
 
 def _draw(space: Space, random: np.random.Generator) -> Params:
@@ -188,7 +235,11 @@ def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
     """
     experiment = plan.experiment
     unique = list({tuple(point.items()): point for point in points}.values())
-    composer = Composer(experiment.project / experiment.config, experiment.project)
+    composer = Composer(
+        experiment.project / experiment.config,
+        experiment.project,
+        target=experiment.target,
+    )
     seen = {
         hashlib.sha256(
             json.dumps(config, sort_keys=True, default=str).encode()

@@ -53,7 +53,10 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     os.environ.update(loaded.env)  # of this process and all that it starts
     try:
         composer = Composer(
-            loaded.project / loaded.config, loaded.project, target=loaded.target
+            loaded.project / loaded.config,
+            loaded.project,
+            target=loaded.target,
+            overrides=loaded.overrides,
         )
     except ConfigError as error:
         raise loaded.error(("config",), f"config: {error}") from error

@@ -17,6 +17,7 @@ from typing import Any
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError, TargetError
+from sweeper.host.paths import TrialPaths
 from sweeper.processes import endings
 from sweeper.reports import Measured
 from sweeper.search_space import grammar
@@ -86,7 +87,7 @@ def environment(spec: TrialSpec) -> dict[str, str]:
 
 
 def words(spec: TrialSpec) -> list[str]:
-    """The command line: the program, the overrides, Hydra's folder."""
+    """The command line: the program, the overrides, what is the trial's in Hydra."""
     program = shlex.split(spec.target)
     if program[0] in ("python", "python3"):
         program[0] = sys.executable
@@ -94,7 +95,15 @@ def words(spec: TrialSpec) -> list[str]:
         str(Path(spec.project) / word) if spec.chdir and word.endswith(".py") else word
         for word in program
     ]
-    return [*absolute, *spec.overrides, f"hydra.run.dir={grammar.to_text(spec.folder)}"]
+    own = {
+        "hydra.mode": "RUN",  # a config may say MULTIRUN, which is two jobs or more
+        "hydra.run.dir": spec.folder,
+        "hydra.sweep.dir": str(TrialPaths(Path(spec.folder)).multirun),
+        "hydra.job.num": spec.number,
+        "hydra.job.id": spec.id,
+    }
+    own_words = [f"{key}={grammar.to_text(value)}" for key, value in own.items()]
+    return [*absolute, *spec.overrides, *own_words]
 
 
 class _Relay:

@@ -11,12 +11,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper import callbacks
@@ -32,8 +30,8 @@ from sweeper.host.paths import (
 )
 from sweeper.processes import causes, endings, program, usage
 from sweeper.processes.endings import Outcome
-from sweeper.project import targets
-from sweeper.project.compose import compose_trial, to_resolved
+from sweeper.project import job, targets
+from sweeper.project.compose import to_resolved
 from sweeper.reports import Measured, Report
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
 
@@ -232,35 +230,26 @@ def _call_target(trial: ActiveTrial) -> None:
     if not is_program:
         trial.run = wandb.start(spec)  # before the target may import wandb's names
     target = None if is_program else targets.load(spec.target)
-    config = compose_trial(
+    composed = job.compose(
         Path(spec.config),
         spec.overrides,
         output_dir=Path(spec.folder),
-        job_name=spec.sweep,
+        number=spec.number,
         project=Path(spec.project),
-        target=spec.target if is_program else "",
+        target=spec.target,
     )
-    resolved = save_config(config, trial.paths)
+    resolved = save_config(composed.config, trial.paths)
     if target is not None:
         if spec.max_batches:
             one_batch.use_cpu()
         _describe(trial, resolved)
-        _become_job()
-        target(config)
+        composed.call(target)
         return
     try:
         program.run(trial)  # opens the run in its own process, if at all
     finally:
         trial.run = wandb.start(spec)
         _describe(trial, resolved)
-
-
-def _become_job() -> None:
-    """Do what Hydra does before it calls a job: its logging, its working directory."""
-    hydra: Any = HydraConfig.get()
-    configure_log(hydra.job_logging, hydra.verbose)
-    if hydra.job.chdir:
-        os.chdir(hydra.runtime.output_dir)
 
 
 def _describe(trial: ActiveTrial, config: Mapping[str, object]) -> None:

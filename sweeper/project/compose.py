@@ -1,11 +1,12 @@
 """Hydra configs of a project: composed for a point, and their groups and keys.
 
-It goes through Hydra's own loader and leaves Hydra's global state as it was, but for
-`compose_trial`, which makes the process the trial's.
+It goes through Hydra's own loader and leaves Hydra's global state as it was.
 """
 
-import copy
+import contextlib
+import logging
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,27 @@ from typing import Any
 import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
-from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.object_type import ObjectType
+from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.definition.experiment import Experiment
-from sweeper.definition.sources import is_program, mentions, reached, roots
-from sweeper.errors import ConfigError, nearest
-from sweeper.project import check, targets
+from sweeper.definition.sources import is_program, mentions, reached
+from sweeper.errors import ConfigError
+from sweeper.project import check, primary, targets
 from sweeper.project.config_keys import updated
 from sweeper.search_space import grammar
 from sweeper.search_space.space import VARIANT, Space
 from sweeper.trial import Params, Value
 
-VERSION_BASE = "1.3"
+log = logging.getLogger(__name__)
+
+SEARCH_PATH = "hydra.searchpath="
 REGISTERING = ("ConfigStore", "add_to_hydra_store")  # the second one: hydra-zen
 MAX_DEPTH = 5  # of nested groups: a config beside data must not walk the data
 _NOISE = (
@@ -51,6 +53,9 @@ _FAILURES = (
 )
 
 
+_warned: set[str] = set()  # warnings of Hydra that this process has shown
+
+
 class Composer:
     """Composes the configs of one project.
 
@@ -58,46 +63,76 @@ class Composer:
         config: the primary config, a file, `pkg://package.conf/name`, or the name of
             a structured config that the target registers.
         project: the folder that packages are looked for in.
-        target: imported where the configs need what it registers.
+        target: says how Hydra begins; imported where the configs need what it
+            registers.
+        overrides: of every trial; `hydra.searchpath` may add groups.
 
     Raises:
         ConfigError: there is no such config.
     """
 
     def __init__(
-        self, config: Path, project: Path, *, job_name: str = "app", target: str = ""
+        self,
+        config: Path,
+        project: Path,
+        *,
+        target: str = "",
+        overrides: Sequence[str] = (),
     ) -> None:
         if target and mentions(reached(target, project), *REGISTERING):
             targets.register(target, project)
-            if is_program(target) and _is_missing(config):
+            if is_program(target) and primary.is_missing(config):
                 targets.run_to_hydra(target, project)
-        folder, self._name = _locate(config, project)
-        self._config = config
-        version.setbase(VERSION_BASE)
-        loader = ConfigLoaderImpl(config_search_path=create_config_search_path(folder))
-        self._hydra = Hydra(task_name=job_name, config_loader=loader)
+        self._config, self._project = config, project
+        self._primary = primary.locate(config, project, target)
+        search_path = create_config_search_path(self._primary.folder)
+        if self._primary.config_dir:
+            search_path.prepend(
+                provider="command-line",
+                path=f"file://{self._primary.config_dir}",
+                anchor=SearchPathQuery(provider="schema"),
+            )
+        self.loader = ConfigLoaderImpl(config_search_path=search_path)
+        self._task = primary.task_name(target) if target else "app"
+        self._searchpath = [w for w in overrides if w.startswith(SEARCH_PATH)]
         self._groups: dict[str, tuple[str, ...]] | None = None
 
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Every config group, nested ones as `outer/inner`, with its options."""
+        """Every config group, nested ones as `outer/inner`, with its options.
+
+        A group that holds groups only has no options.
+        """
         if self._groups is None:
             self._groups = {}
-            self._collect("", 1, self._groups)
+            with self._as_hydra():
+                self._collect("", 1, self._groups)
         return self._groups
 
     def _collect(
         self, parent: str, depth: int, found: dict[str, tuple[str, ...]]
-    ) -> None:
-        loader = self._hydra.config_loader
-        for name in loader.list_groups(parent):
+    ) -> bool:
+        """Add the groups in one; whether there are any."""
+        has_options = False
+        for name in self._options(parent, ObjectType.GROUP):
             group = f"{parent}/{name}" if parent else name
             if group == "hydra" or name.startswith((".", "__")):
                 continue
-            options = loader.get_group_options(group, ObjectType.CONFIG)
-            if options:
-                found[group] = tuple(options)
-            if depth < MAX_DEPTH:
-                self._collect(group, depth + 1, found)
+            found[group] = tuple(self._options(group, ObjectType.CONFIG))
+            is_deep = depth < MAX_DEPTH and self._collect(group, depth + 1, found)
+            if not found[group] and not is_deep:
+                del found[group]
+            has_options |= group in found
+        return has_options
+
+    def _options(self, group: str, kind: ObjectType) -> list[str]:
+        return self.loader.get_group_options(
+            group, kind, self._primary.name, self._searchpath
+        )
+
+    def has_option(self, group: str, option: str) -> bool:
+        """Whether a group has an option, which may be in a group inside of it."""
+        inner, _, name = os.path.normpath(f"{group}/{option}").rpartition("/")
+        return name.removesuffix(".yaml") in self.groups().get(inner, ())
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of these overrides, interpolations unresolved.
@@ -105,16 +140,37 @@ class Composer:
         Raises:
             ConfigError: with Hydra's own message, in one line.
         """
-        return _without_hydra(self.compose_with_hydra(overrides))
+        return without_hydra(self.compose_with_hydra(overrides))
 
     def compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
         """The same with Hydra's own node, as `HydraConfig` takes it."""
+        words = [*self._primary.words, *overrides]
         try:
-            return self._hydra.compose_config(
-                self._name, list(overrides), run_mode=RunMode.RUN, from_shell=False
-            )
+            with self._as_hydra():
+                return self.loader.load_configuration(
+                    self._primary.name, words, run_mode=RunMode.RUN, from_shell=False
+                )
         except _FAILURES as error:
             raise ConfigError(f"{self._config}: {one_line(error)}") from error
+
+    @contextlib.contextmanager
+    def _as_hydra(self) -> Iterator[None]:
+        """Be what Hydra would be in: the project's folder, its version's defaults.
+
+        A warning of Hydra is shown once, however many configs are composed.
+        """
+        setup_globals()
+        JobRuntime().set("name", self._task)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            version.setbase(self._primary.version_base)
+            caught.clear()  # of the version; the project's own main says it, too
+            with contextlib.chdir(self._project):
+                yield
+        for warning in caught:
+            if str(warning.message) not in _warned:
+                _warned.add(str(warning.message))
+                log.warning("%s", " ".join(str(warning.message).split()))
 
     def check(self, experiment: Experiment, space: Space) -> None:
         """Refuse keys and options that the config does not have.
@@ -180,34 +236,11 @@ class _Values:
         return self._containers.get((name, value), value)
 
 
-def compose_trial(
-    config: Path,
-    overrides: Sequence[str],
-    *,
-    output_dir: Path,
-    job_name: str,
-    project: Path | None = None,
-    target: str = "",
-) -> DictConfig:
-    """The config that a trial's target is called with, as `@hydra.main` would make it.
-
-    The process is the trial's from here: `HydraConfig` is set, `hydra.job.env_set` is
-    in the environment, and `${hydra:runtime.output_dir}` is `output_dir`.
-
-    Raises:
-        ConfigError: with Hydra's own message, in one line.
-    """
-    composer = Composer(config, project or Path.cwd(), job_name=job_name, target=target)
-    composed = composer.compose_with_hydra(overrides)
-    with read_write(composed.hydra), open_dict(composed.hydra):
-        composed.hydra.mode = RunMode.RUN
-        composed.hydra.run.dir = str(output_dir)
-        composed.hydra.runtime.output_dir = str(output_dir)
-        composed.hydra.job.num = 0
-        composed.hydra.job.id = output_dir.name
-    HydraConfig.instance().set_config(composed)
-    os.environ.update({k: str(v) for k, v in composed.hydra.job.env_set.items()})
-    return _without_hydra(copy.deepcopy(composed))
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The config without the node that is Hydra's own, in place."""
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def to_plain(config: DictConfig) -> dict[str, object]:
@@ -253,44 +286,3 @@ def one_line(error: BaseException) -> str:
         lines.insert(0, f"override {error.override!r}")
     kept = dict.fromkeys(li for li in lines if li and not li.startswith(_NOISE))
     return "; ".join(kept) or type(error).__name__
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    with read_write(config), open_dict(config):
-        del config["hydra"]
-    return config
-
-
-def _locate(config: Path, project: Path) -> tuple[str | None, str]:
-    """Hydra's search path, if it has one, and the name of the primary config in it."""
-    _, is_package, rest = config.as_posix().partition("pkg:/")
-    if is_package:
-        package, _, name = rest.strip("/").rpartition("/")
-        folders = [root / package.replace(".", "/") for root in roots(project)]
-        folder = next((folder for folder in folders if folder.is_dir()), None)
-        if folder is None:
-            return f"pkg://{package}", name
-        config = folder / name
-    if not config.is_file() and config.suffix not in (".yaml", ".yml"):
-        config = config.with_name(f"{config.name}.yaml")
-    if not config.is_file() and _is_registered(config.stem):
-        return str(config.parent) if config.parent != project else None, config.stem
-    if not config.is_file():
-        beside = sorted(path.name for path in config.parent.glob("*.yaml"))
-        raise ConfigError(
-            f"{config}: no such Hydra config; {nearest(config.name, beside)}; set "
-            "config: to the project's primary config"
-        )
-    return str(config.parent.absolute()), config.stem
-
-
-def _is_missing(config: Path) -> bool:
-    """Whether a primary config is neither a file nor registered."""
-    files = (config, config.with_name(f"{config.name}.yaml"))
-    is_there = "pkg:/" in config.as_posix() or any(file.is_file() for file in files)
-    return not is_there and not _is_registered(config.stem)
-
-
-def _is_registered(name: str) -> bool:
-    """Whether Hydra's ConfigStore has a primary config of that name."""
-    return f"{name}.yaml" in ConfigStore.instance().repo

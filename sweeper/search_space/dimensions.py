@@ -96,17 +96,18 @@ def _values(
         if zipped is not None:
             return zipped
     check_key(key)
-    options = groups.get(key.lstrip("+").partition("@")[0], ())
+    group = key.lstrip("+").partition("@")[0]
+    is_group, options = group in groups, groups.get(group, ())
     if isinstance(given, str):
         shuffled = derive(seed, "shuffle", key)
         expanded = grammar.expand(key, given, options=options, seed=shuffled)
         if isinstance(expanded, Interval):
             return from_interval(key, expanded)
-        return from_choices(key, expanded, is_group=bool(options))
+        return from_choices(key, expanded, is_group=is_group)
     if isinstance(given, Mapping):
         raise ConfigError("values: a mapping; write a string or a list")
     values = given if isinstance(given, tuple) else (given,)
-    return from_choices(key, values, is_group=bool(options))
+    return from_choices(key, values, is_group=is_group)
 
 
 def _conditions(
