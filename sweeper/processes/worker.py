@@ -23,7 +23,7 @@ from sweeper import callbacks
 from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
-from sweeper.errors import SweeperError
+from sweeper.errors import MetricError, SweeperError
 from sweeper.host import disk, locks, metrics_file, redaction
 from sweeper.host.paths import (
     TrialPaths,
@@ -116,6 +116,7 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     """Call the target; how that ended."""
     try:
         _call_target(trial)
+        _expect_value(trial)
     except Paused:
         return Outcome(event="finished" if _is_stopped(trial) else "paused")
     except SweeperError as error:
@@ -134,6 +135,16 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
     return Outcome(event="finished")
+
+
+def _expect_value(trial: ActiveTrial) -> None:
+    """Raise MetricError if a trial has logged metrics to its end but no objective."""
+    spec = trial.spec
+    rows = metrics_file.epochs(trial.paths.metrics).values()
+    if trial.logged and not any(spec.metric in row for row in rows):
+        raise MetricError(
+            callbacks.unknown_metric(spec.metric, dict.fromkeys(trial.logged, 0.0))
+        )
 
 
 def _is_stopped(trial: ActiveTrial) -> bool:
