@@ -18,6 +18,8 @@ class Measured:
         step: the Trainer's global step, as its loggers have it.
         correct: "1" or "0" for each validation example, "" where unknown.
         order: a digest of their labels.
+        has_objectives: whether the objectives are among the metrics; a fit before the
+            one that counts, such as pretraining, may not log them.
     """
 
     epoch: int
@@ -25,6 +27,7 @@ class Measured:
     step: int | None = None
     correct: str = ""
     order: str = ""
+    has_objectives: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

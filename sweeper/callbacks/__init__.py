@@ -50,6 +50,7 @@ class ActiveTrial:
         has_trainer: whether a Lightning Trainer takes care of pauses.
         run: its W&B run, None without one.
         progress: of its fits in this process.
+        logged: names of the metrics of epochs that lack an objective.
     """
 
     spec: TrialSpec
@@ -59,6 +60,7 @@ class ActiveTrial:
     has_trainer: bool = False
     run: "TrialRun | None" = None
     progress: Progress = field(default_factory=Progress)
+    logged: set[str] = field(default_factory=set)
 
     @property
     def paths(self) -> TrialPaths:
@@ -87,6 +89,9 @@ class ActiveTrial:
             )
         epoch, metrics = measured.epoch, measured.metrics
         names = (self.spec.metric, *self.spec.more_metrics) if metrics else ()
+        if not measured.has_objectives:
+            self.logged |= metrics.keys()
+            names = ()
         for name in names:
             if name not in metrics:
                 raise MetricError(unknown_metric(name, metrics))

@@ -81,6 +81,7 @@ class _Hooks:
         self._own = inheritance.Own()
         self._restored: Mapping[str, Any] | None = None
         self._position: guard.Position | None = None  # where training has to begin
+        self._source = ""  # the checkpoint that says so
         self._is_in_fit = self._is_at_batch = self._has_trained = False
         self._is_resumed = self._is_in_epoch = False
         self._loop: replay.EpochLoop | None = None
@@ -113,6 +114,7 @@ class _Hooks:
         if trainer.state.fn != "fit" or self._is_in_fit:
             return  # a search puts back its own copy of the fit
         self._position = guard.of_checkpoint(checkpoint, is_ours=KEY in checkpoint)
+        self._source = str(trainer.ckpt_path)
         if KEY in checkpoint:
             loop_state.restore_metrics(module, checkpoint[KEY]["metrics"])
             ours, folder = checkpoint[KEY], str(self._trial.paths.folder)
@@ -238,6 +240,7 @@ class _Hooks:
             guard.check(
                 self._position,
                 trainer,
+                source=self._source,
                 is_fresh=not self._is_resumed,
                 may_reset=may_reset,
             )

@@ -37,7 +37,7 @@ class Position:
     def differences(self, now: "Position") -> str:
         """Return how a fit that now stands at `now` differs; "" if it does not."""
         pairs = [("global step", self.step, now.step)]
-        if self.epoch is not None:
+        if self.epoch is not None and now.epoch is not None:
             pairs.insert(0, ("epoch", self.epoch, now.epoch))
         for index, (old, new) in enumerate(_pairs(self, now)):
             name = f"optimizer {index}"
@@ -66,13 +66,19 @@ def of_checkpoint(checkpoint: Mapping[str, Any], *, is_ours: bool) -> Position:
 
 
 def check(
-    expected: Position, trainer: "Trainer", *, is_fresh: bool, may_reset: bool
+    expected: Position,
+    trainer: "Trainer",
+    *,
+    source: str,
+    is_fresh: bool,
+    may_reset: bool,
 ) -> None:
     """Compare a fit with the place that it was restored to, or began at.
 
     Args:
         expected: that place.
         trainer: of the fit.
+        source: the checkpoint that was restored, "" if there was none.
         is_fresh: whether nothing was restored; then a hook may load the optimizers.
         may_reset: whether a hook of the epoch may have started optimizers anew.
 
@@ -88,7 +94,7 @@ def check(
     differences = expected.differences(now)
     if differences:
         raise MisplacedFitError(
-            f"resume: the fit is not where {trainer.ckpt_path or 'a new fit'} puts it: "
+            f"resume: the fit is not where {source or 'a new fit'} puts it: "
             f"{differences}; a callback or a hook has restored or trained something "
             "since then; remove it, or let it finish before the fit"
         )

@@ -173,7 +173,7 @@ def _attributes(name: str, owner: Any) -> Iterator[tuple[str, Any]]:
                 yield attribute + GRAD, parameter.requires_grad
         for attribute in owner._non_persistent_buffers_set:
             yield attribute, owner._buffers[attribute]
-    skipped = _usual(type(owner)) if isinstance(owner, nn.Module) else ()
+    skipped = _usual(owner) if isinstance(owner, nn.Module) else ()
     for attribute, value in list(vars(owner).items()):
         is_loaders = isinstance(owner, DataLoader) and attribute.startswith("_")
         if is_loaders or (attribute != "_hparams" and attribute in skipped):
@@ -182,10 +182,15 @@ def _attributes(name: str, owner: Any) -> Iterator[tuple[str, Any]]:
             yield attribute, value
 
 
+def _usual(module: nn.Module) -> frozenset[str]:
+    """Return the attributes that every module has from its library."""
+    bases = type(module).__mro__
+    base: Any = next(b for b in bases if b.__name__ in ("LightningModule", "Module"))
+    return _names(base)
+
+
 @cache
-def _usual(kind: type) -> frozenset[str]:
-    """Return the attributes that every module of a kind has from its library."""
-    base = next(b for b in kind.__mro__ if b.__name__ in ("LightningModule", "Module"))
+def _names(base: Callable[[], object]) -> frozenset[str]:
     return frozenset(vars(base()))
 
 
@@ -193,7 +198,7 @@ def _keeps_nothing(callback: Any) -> bool:
     """Return whether a callback of the project's has no `state_dict` of its own."""
     package = type(callback).__module__.partition(".")[0]
     base = next(b for b in type(callback).__mro__ if b.__name__ == "Callback")
-    is_plain = type(callback).state_dict is base.state_dict
+    is_plain = vars(base)["state_dict"] is getattr(type(callback), "state_dict", None)
     return is_plain and package not in ("lightning", "pytorch_lightning", "sweeper")
 
 

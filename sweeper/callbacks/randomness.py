@@ -28,9 +28,8 @@ def begin_epoch(trainer: "Trainer", seed: int, *, fit: int) -> None:
         seed: of the trial.
         fit: number of the fit in its process, from 1.
     """
-    names = ("epoch", trainer.current_epoch)
-    if fit > 1:
-        names = ("fit", fit, *names)
+    first: tuple[object, ...] = ("fit", fit) if fit > 1 else ()
+    names = (*first, "epoch", trainer.current_epoch)
     _seed_process(derive(seed, *names))
     for index, generator in enumerate(_generators(trainer)):
         _seed(generator, derive(seed, *names, "generator", index))

@@ -71,8 +71,9 @@ class EpochLoop:
 
     def detach(self) -> None:
         """Leave the loop as Lightning made it."""
+        loop: Any = self.trainer.fit_loop.epoch_loop
         for name in ("on_run_start", "on_advance_end"):
-            vars(self.trainer.fit_loop.epoch_loop).pop(name, None)
+            loop.__dict__.pop(name, None)
 
     @property
     def _is_ours(self) -> bool:

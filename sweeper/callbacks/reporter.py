@@ -90,12 +90,15 @@ class _Hooks:
             batches = trainer.fit_loop.epoch_loop._batches_that_stepped
             progress.reach(epoch=trainer.current_epoch + 1, step=batches)
             known = self._answers if metrics else Answers()
+            spec = self._trial.spec
+            objectives = {spec.metric, *spec.more_metrics}
             measured = Measured(
                 epoch=progress.epochs,
                 metrics=metrics,
                 step=progress.steps - 1,
                 correct=known.correct(),
                 order=known.order(),
+                has_objectives=objectives <= metrics.keys(),
             )
             decision = self._trial.report(measured)
             if decision is Decision.STOP:

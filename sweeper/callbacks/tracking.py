@@ -1,4 +1,4 @@
-"""What the running fit has changed outside of `state_dict`, and how far it will train."""
+"""Changes that the running fit has made outside of `state_dict`, kept over a resume."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -26,8 +26,8 @@ def fingerprint(value: Any, inside: Collection[int]) -> object:
         return OPAQUE
     if isinstance(value, torch.Tensor):
         plain = value.detach().cpu().contiguous().reshape(-1)
-        digest = zlib.crc32(plain.view(torch.uint8).numpy()) if plain.numel() else 0
-        return str(value.dtype), tuple(value.shape), digest
+        data = plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        return str(value.dtype), tuple(value.shape), zlib.crc32(data)
     if isinstance(value, np.ndarray) and value.dtype != object:
         return str(value.dtype), value.shape, zlib.crc32(value.tobytes())
     if isinstance(value, dict):

@@ -21,6 +21,7 @@ from sweeper import callbacks
 from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
+from sweeper.errors import MetricError
 from sweeper.host import disk, leaving, locks, metrics_file, redaction
 from sweeper.host.paths import (
     TrialPaths,
@@ -103,6 +104,16 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     return Outcome(event="finished")
 
 
+def _expect_value(trial: ActiveTrial) -> None:
+    """Raise MetricError if a trial has logged metrics to its end but no objective."""
+    spec = trial.spec
+    rows = metrics_file.epochs(trial.paths.metrics).values()
+    if trial.logged and not any(spec.metric in row for row in rows):
+        raise MetricError(
+            callbacks.unknown_metric(spec.metric, dict.fromkeys(trial.logged, 0.0))
+        )
+
+
 def _is_stopped(trial: ActiveTrial) -> bool:
     """Return whether a trial ended before a further fit since the scheduler stopped it.
 
@@ -118,6 +129,7 @@ def _run_target(trial: ActiveTrial) -> BaseException | None:
     try:
         prepare(trial.spec, trial.paths)
         _call_target(trial)
+        _expect_value(trial)
     except BaseException as error:  # the one edge of a trial's process
         return error
     finally:

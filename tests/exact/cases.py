@@ -2,7 +2,30 @@
 
 from collections.abc import Mapping
 
+# Fits that change more than a `state_dict` holds, and trials with several fits.
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "BackboneFinetuning": ("kind=finetuning",),
+    "thaw by hand": ("kind=thaw",),
+    "batch norm in eval mode": ("kind=frozen_norm",),
+    "attributes": ("kind=attributes",),
+    "max_epochs moved": ("kind=longer",),
+    "SWA": ("kind=averaging",),
+    "GradientAccumulationScheduler": ("kind=accumulation",),
+    "folds": ("kind=folds", "epochs=2"),
+    "one net, two Trainers": ("kind=one_net", "epochs=3"),
+    "pretraining": ("kind=pretraining",),
+    "one Trainer, two fits": ("kind=twice",),
+    "a fit that fails and another one": ("kind=retried", "epochs=3"),
+    "from the best of a first fit": ("kind=from_best",),
+    "LearningRateFinder": ("kind=search_rate",),
+    "LearningRateFinder at milestones": ("kind=search_milestones",),
+    "BatchSizeFinder": ("kind=search_batch",),
+    "Tuner": ("kind=search_tuner",),
+    "folds, pytorch_lightning": ("kind=folds", "epochs=2", "package=pytorch_lightning"),
+}
+
 CASES: Mapping[str, tuple[str, ...]] = {
+    **STAGES,
     "plain": (),
     "two workers": ("workers=2",),
     "persistent workers": ("workers=2", "persistent=true"),
@@ -51,27 +74,6 @@ CASES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-# Fits that change more than a `state_dict` holds, and trials with several fits.
-STAGES: Mapping[str, tuple[str, ...]] = {
-    "BackboneFinetuning": ("kind=finetuning",),
-    "thaw by hand": ("kind=thaw",),
-    "batch norm in eval mode": ("kind=frozen_norm",),
-    "attributes": ("kind=attributes",),
-    "max_epochs moved": ("kind=longer",),
-    "SWA": ("kind=averaging",),
-    "GradientAccumulationScheduler": ("kind=accumulation",),
-    "folds": ("kind=folds", "epochs=2"),
-    "one net, two Trainers": ("kind=one_net", "epochs=3"),
-    "pretraining": ("kind=pretraining",),
-    "one Trainer, two fits": ("kind=twice",),
-    "from the best of a first fit": ("kind=from_best",),
-    "LearningRateFinder": ("kind=search_rate",),
-    "LearningRateFinder at milestones": ("kind=search_milestones",),
-    "BatchSizeFinder": ("kind=search_batch",),
-    "Tuner": ("kind=search_tuner",),
-    "folds, pytorch_lightning": ("kind=folds", "epochs=2", "package=pytorch_lightning"),
-}
-
 # One of each kind of trouble, for the tests that run all the time.
 QUICK = ("plain", "ReduceLROnPlateau", "own ModelCheckpoint", "pytorch_lightning")
 
@@ -89,4 +91,6 @@ MIDDLE: Mapping[str, int] = {
     "WeightAveraging": 2,
     "own ModelCheckpoint": 2,
     "pytorch_lightning": 2,
+    "thaw by hand": 2,
+    "GradientAccumulationScheduler": 2,
 }

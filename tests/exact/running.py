@@ -38,7 +38,7 @@ class History:
 
 def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
     """The spec of one trial of the toy project in `folder`."""
-    given: dict[str, Any] = {"params": {}, **keys}
+    given: dict[str, Any] = {"params": {}, "metric": "val/loss", **keys}
     return TrialSpec(
         id=folder.name,
         number=0,
@@ -49,7 +49,6 @@ def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
         seed=42,
         folder=str(folder),
         project=str(ROOT),
-        metric="val/loss",
         mode="min",
         wandb={"mode": "none"},
         **given,

@@ -245,6 +245,7 @@ def pretraining(cfg: DictConfig) -> list[Any]:
     net.body[1].load_state_dict(
         {"weight": saved["body.0.weight"], "bias": saved["body.0.bias"]}
     )
+    net.on_train_epoch_end = lambda: net.log("second", float(net.current_epoch))
     score = {"score": best.best_model_score}
     return [*found, score, *one(cfg, net)]
 
@@ -321,17 +322,47 @@ def search(cfg: DictConfig, style: str) -> list[Any]:
     return [facts(trainer, net), found]
 
 
+def retried(cfg: DictConfig) -> list[Any]:
+    """Fit again, with less, where a first fit has failed in its second epoch."""
+
+    def fail(self: Any) -> None:
+        if self.current_epoch == START:
+            raise MemoryError
+
+    try:
+        one(cfg, make_net(cfg, on_train_epoch_end=fail))
+    except MemoryError:
+        event("between fits")
+    return one(cfg, make_net(cfg))
+
+
+def misplaced(cfg: DictConfig) -> list[Any]:
+    """Load the end of a first epoch again, at the start of every process's fit."""
+    file = sweeper.trial_dir() / "first.ckpt"
+
+    def on_train_epoch_end(self: Any) -> None:
+        if not file.exists():
+            self.trainer.save_checkpoint(file)
+
+    def on_train_start(self: Any) -> None:
+        if file.exists():
+            self.trainer._checkpoint_connector.restore(file)
+
+    methods = {"on_train_epoch_end": on_train_epoch_end}
+    return one(cfg, make_net(cfg, **methods, on_train_start=on_train_start))
+
+
 KINDS: Mapping[str, Callable[[DictConfig], list[Any]]] = {
     f.__name__: f
     for f in (
         *(finetuning, thaw, frozen_norm, attributes, longer, averaging, accumulation),
-        *(folds, one_net, pretraining, twice, from_best),
+        *(folds, one_net, pretraining, twice, from_best, retried, misplaced),
     )
 }
 
 
 def train(cfg: DictConfig) -> None:
-    """Run the target of a kind, then write everything that must not depend on a kill."""
+    """Run the target of a kind, then write what must not depend on a kill."""
     style = cfg.kind.removeprefix("search_")
     is_search = style != cfg.kind
     found = search(cfg, style) if is_search else KINDS[cfg.kind](cfg)
