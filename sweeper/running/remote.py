@@ -38,7 +38,8 @@ class RemoteJournal:
         except ray.exceptions.RayActorError as error:
             raise ClusterLostError(DIED) from error
         except OSError as error:  # Ray raises what the journal's own call raised
-            raise JournalError(f"the journal cannot be written: {error}") from error
+            reason = getattr(error, "cause", error)
+            raise JournalError(f"the journal cannot be written: {reason}") from error
 
     def open(self, may_start: bool) -> None:
         """Let the slots start what they reserved, or have them leave."""
