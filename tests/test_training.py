@@ -51,3 +51,29 @@ def test_epochs_are_seeded_by_the_seed_of_the_overrides(
     overrides: tuple[str, ...], seed: int
 ) -> None:
     assert spec(*overrides).seed == seed
+
+
+def test_two_projects_with_one_folder_of_sweeps_train_apart(tmp_path: Path) -> None:
+    folders = set()
+    for name in ("one", "two"):
+        (tmp_path / name / "conf").mkdir(parents=True)
+        (tmp_path / name / "pyproject.toml").write_text("")
+        config = tmp_path / name / "conf" / "train.yaml"
+        config.write_text("")
+        folders.add(spec("seed=1", config=config, sweeps=tmp_path / "sweeps").folder)
+    assert len(folders) == 2
+
+
+def test_a_project_that_moves_with_its_sweeps_has_the_same_folder(
+    tmp_path: Path,
+) -> None:
+    names = []
+    for name in ("here", "there"):
+        project = tmp_path / name
+        (project / "conf").mkdir(parents=True)
+        (project / "pyproject.toml").write_text("")
+        config = project / "conf" / "train.yaml"
+        config.write_text("")
+        folder = Path(spec("seed=1", config=config, sweeps=project / "sweeps").folder)
+        names.append(folder.relative_to(project))
+    assert names[0] == names[1]

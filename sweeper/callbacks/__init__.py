@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sweeper import lineage
 from sweeper.callbacks.progress import Progress
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
-from sweeper.errors import MetricError, TargetError, nearest
+from sweeper.errors import MetricError, SweeperError, TargetError, nearest
 from sweeper.host import examples
 from sweeper.host.paths import TrialPaths
 from sweeper.reports import Measured
@@ -112,6 +112,14 @@ class ActiveTrial:
         """Write the epoch to the trial's W&B run, if it has one."""
         if self.run is not None and measured.metrics:
             self.run.report(measured.epoch, placed(measured))
+
+    def reject(self, error: SweeperError) -> None:
+        """End the trial with an error that every trial of the sweep would meet.
+
+        Raises:
+            SweeperError: the error.
+        """
+        raise error
 
     def use_trainer(self) -> None:
         """Say that a Lightning Trainer takes care of pauses."""

@@ -19,7 +19,7 @@ import yaml
 
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial, wandb
 from sweeper.callbacks.checkpoint import Paused
-from sweeper.errors import MetricError
+from sweeper.errors import MetricError, SweeperError
 from sweeper.host.paths import TrialPaths
 from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
@@ -59,6 +59,11 @@ class ProgramTrial(ActiveTrial):
         self.log(measured)
         self.decision = self.link.report(measured)
         return self.decision
+
+    def reject(self, error: SweeperError) -> None:
+        """Tell the trial's process first, since here the error ends a program."""
+        self.link.tell(event="fatal", message=str(error))
+        super().reject(error)
 
     def use_trainer(self) -> None:
         """Say that a Lightning Trainer takes care of pauses."""

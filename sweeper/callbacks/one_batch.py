@@ -7,6 +7,9 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sweeper.callbacks import parallel
+from sweeper.errors import TargetError
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
@@ -28,6 +31,9 @@ def _patch(trainer_class: Any) -> None:
     begin = trainer_class.__init__
 
     def patched(self: Any, *args: Any, **kwargs: Any) -> None:
+        refusal = parallel.wanted(kwargs)
+        if refusal:
+            raise TargetError(refusal)
         begin(self, *args, **{**kwargs, **ON_CPU})
 
     trainer_class.__init__ = patched

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper import callbacks
+from sweeper.callbacks import parallel
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -19,6 +20,9 @@ FOLDERS = ("_root_dir", "_save_dir")  # of Lightning's loggers that write files
 
 def keep_loggers_inside(package: str) -> None:
     """Have every Trainer of this process move its loggers' folders.
+
+    One that would train in several processes is refused here: it is the first call
+    that has the whole Trainer, before anything is started.
 
     Args:
         package: "lightning.pytorch" or "pytorch_lightning".
@@ -34,6 +38,7 @@ def keep_loggers_inside(package: str) -> None:
         original(self, logger)
         trial = callbacks.active()
         if trial is not None:
+            parallel.refuse(self.trainer, trial)
             for made in self.trainer.loggers:
                 move(made, trial.paths.folder)
 

@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SQLITE_FULL = ("SQLITE_FULL", "SQLITE_READONLY")
 # What torch and numpy say when a write fails, whatever the reason.
-UNWRITTEN = re.compile(r"PytorchStreamWriter failed|requested and \d+ written")
+UNWRITTEN = re.compile(
+    r"PytorchStreamWriter failed|inline_container\.cc:\d+\] \. unexpected pos"
+    r"|requested and \d+ written"
+)
 MAX_PATH = 4096
 PROBE_BYTES = 64 * 1024
 LOW_BYTES = 64 * 1024**2
@@ -50,15 +53,21 @@ def may_be_full(folder: Path) -> bool:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether a full or read-only disk is behind an error."""
-    seen: set[int] = set()  # a cause that is raised again closes a circle
-    while error is not None and id(error) not in seen:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if getattr(error, "sqlite_errorname", "").startswith(SQLITE_FULL):
-            return True
-        seen.add(id(error))
+    return any(map(_says_full, _causes(error)))
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """Return an error and what it was raised from or beside, the innermost last."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:  # it may close a circle
+        found.append(error)
         error = error.__cause__ or error.__context__
-    return False
+    return found
+
+
+def _says_full(error: BaseException) -> bool:
+    is_full = isinstance(error, OSError) and error.errno in FULL
+    return is_full or getattr(error, "sqlite_errorname", "").startswith(SQLITE_FULL)
 
 
 def has_filled(error: BaseException, folder: Path) -> bool:
@@ -68,21 +77,24 @@ def has_filled(error: BaseException, folder: Path) -> bool:
     for this one. Where the error does not say which file it is about, the file is
     looked for in what was running.
     """
-    texts = [argument for argument in error.args if isinstance(argument, str)]
-    if not is_full(error) and not any(map(UNWRITTEN.search, texts)):
+    causes = _causes(error)
+    if not any(_says_full(each) or _is_unwritten(each) for each in causes):
         return False
-    names = _named(error) or _open_files(error)
+    named = [
+        str(name)
+        for each in causes
+        if isinstance(each, OSError) and each.errno in FULL
+        for name in (each.filename, each.filename2)
+        if name
+    ]
+    running = filter(None, map(_open_files, reversed(causes)))
+    names = named or next(running, [])
     return any(_is_inside(name, folder) for name in names) or bool(problem(folder))
 
 
-def _named(error: BaseException | None) -> list[str]:
-    """Return the files that an error of a full disk is about."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL and error.filename:
-            names = (error.filename, error.filename2)
-            return [str(name) for name in names if name]
-        error = error.__cause__ or error.__context__
-    return []
+def _is_unwritten(error: BaseException) -> bool:
+    texts = [argument for argument in error.args if isinstance(argument, str)]
+    return any(map(UNWRITTEN.search, texts))
 
 
 def _open_files(error: BaseException) -> list[str]:

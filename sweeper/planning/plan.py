@@ -32,6 +32,7 @@ class Plan:
         num_trials: trials of the whole sweep, None where the budget does not say.
         batch: where the config has its batch size.
         workers: loader workers that the config asks for, by key.
+        outgrown: ids of complete trials whose config has more epochs by now.
     """
 
     experiment: Experiment
@@ -41,6 +42,7 @@ class Plan:
     num_trials: int | None
     batch: BatchKeys = field(default_factory=BatchKeys)
     workers: Mapping[str, int] = field(default_factory=dict)
+    outgrown: frozenset[str] = frozenset()
 
 
 def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.checkpoint import Paused
-from sweeper.errors import MetricError, TargetError
+from sweeper.errors import MetricError, SweeperError, TargetError
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import endings
 from sweeper.reports import Measured
@@ -46,7 +46,7 @@ def run(trial: ActiveTrial) -> None:
 
     Raises:
         Paused: it ended because the sweep is stopping.
-        MetricError: it does not log the objective.
+        SweeperError: it does not log the objective, or its Trainer is refused.
         ProgramError: it failed otherwise.
         TargetError: it cannot be started.
     """
@@ -67,7 +67,7 @@ def run(trial: ActiveTrial) -> None:
         relay.serve(process)
     code = process.wait()
     if relay.fatal:
-        raise MetricError(relay.fatal)
+        raise SweeperError(relay.fatal)
     if relay.is_paused or (trial.decision is Decision.PAUSE and code):
         raise Paused
     if code:
@@ -137,6 +137,8 @@ class _Relay:
                 self._answer(arguments)
             case {"event": "trainer"}:
                 self._trial.has_trainer = True
+            case {"event": "fatal", "message": str(text)}:
+                self.fatal = text
             case {"event": "paused"}:
                 self.is_paused = True
 

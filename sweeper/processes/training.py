@@ -30,6 +30,7 @@ class TerminalChannel:
     """Takes reports as they come and pauses after the first Ctrl-C."""
 
     is_pausing: bool = False
+    is_stopped: bool = False
 
     def report(self, report: Report) -> Decision:
         """Take one epoch; PAUSE once Ctrl-C was pressed."""
@@ -38,6 +39,7 @@ class TerminalChannel:
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal pauses at the next epoch, the second stops at once."""
         if self.is_pausing:
+            self.is_stopped = True
             raise KeyboardInterrupt
         self.is_pausing = True
         print("stopping at the end of this epoch; again to stop now", file=sys.stderr)
@@ -56,15 +58,22 @@ def make_spec(
 ) -> TrialSpec:
     """The spec of a training; equal overrides in any order give the same folder.
 
+    Each project has folders of its own in the same `sweeps`.
+
     Args:
         after: overrides that say what comes after the fit, so that with and without
             them it is the same training.
     """
     params = dict(override.partition("=")[::2] for override in overrides)
     seed = params.get("seed", "")
-    identity = trial_id({**params, "config": str(config), "target": target}, seed=0)
+    project = project_root(config).absolute()
+    # Relative to each other, so that a project that moves with its sweeps resumes.
+    places = {
+        "config": os.path.relpath(config.absolute(), project),
+        "project": os.path.relpath(project, sweeps.absolute()),
+    }
+    identity = trial_id({**params, **places, "target": target}, seed=0)
     folder = TrialPaths((sweeps / SWEEP / identity).absolute())
-    project = project_root(config)
     return TrialSpec(
         id=identity,
         number=0,
@@ -118,6 +127,8 @@ def train(spec: TrialSpec) -> int:
         threads = torch.get_num_threads()
         outcome = worker.run_trial(spec, channel)
         torch.set_num_threads(threads)
+    if channel.is_stopped and outcome.event == "failed":
+        raise KeyboardInterrupt
     best = metrics_file.best(paths.metrics, metric=spec.metric, mode=spec.mode)
     if best is not None:
         print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")

@@ -100,6 +100,7 @@ def settle(
         node_gpus=smallest.gpus if smallest else 0,
         batch=plan.batch,
         workers=plan.workers,
+        outgrown=plan.outgrown,
     )
     assigned = Assignment(plan.experiment, plan.space, launch)
     demands = [assigned.demand(key, {}) for key in peaks] or [demand]

@@ -18,7 +18,7 @@ from sweeper.definition.experiment import Experiment, changes
 from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
 from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
-from sweeper.planning import preflight
+from sweeper.planning import lengths, preflight
 from sweeper.planning.plan import Plan
 from sweeper.running.ahead import Ahead
 from sweeper.running.diary import Diary
@@ -85,6 +85,7 @@ def drive(
                 f"sweep since {other.since}; stop it (Ctrl-C there, or kill "
                 f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
             )
+        plan = lengths.compare(plan)
         admit(plan.experiment, paths)
         return _drive_locked(plan, cluster, display, ahead)
 

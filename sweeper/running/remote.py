@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
-from sweeper.errors import ClusterLostError
+from sweeper.errors import ClusterLostError, JournalError
 from sweeper.reports import Report
 from sweeper.running.ray_node import NAMESPACE
 from sweeper.stop import Stop
@@ -37,6 +37,9 @@ class RemoteJournal:
             return ray.get(getattr(self._handle, method).remote(*args))
         except ray.exceptions.RayActorError as error:
             raise ClusterLostError(DIED) from error
+        except OSError as error:  # Ray raises what the journal's own call raised
+            reason = getattr(error, "cause", error)
+            raise JournalError(f"the journal cannot be written: {reason}") from error
 
     def open(self, may_start: bool) -> None:
         """Let the slots start what they reserved, or have them leave."""

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from sweeper.errors import JournalError
 from sweeper.processes import slot, template
 from sweeper.running.ray_node import ACCELERATOR, own_card
 from sweeper.running.remote import RemoteJournal
@@ -53,14 +54,17 @@ def run(
         return
     env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
     asked = demand(config)
-    slot.run(
-        str(config["slot"]),
-        journal,
-        demand=asked,
-        card=own_card() if asked.gpus else "",
-        connect=functools.partial(_connect, Path(address), Path(project), target),
-        env=env,
-    )
+    try:
+        slot.run(
+            str(config["slot"]),
+            journal,
+            demand=asked,
+            card=own_card() if asked.gpus else "",
+            connect=functools.partial(_connect, Path(address), Path(project), target),
+            env=env,
+        )
+    except JournalError as error:  # a fault of the journal's disk, not of the trial
+        journal.abort(str(config["slot"]), str(error))
 
 
 def _connect(address: Path, project: Path, target: str) -> socket.socket:

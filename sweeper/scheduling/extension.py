@@ -35,7 +35,10 @@ def removed(
 
 
 def outgrown(
-    rows: Sequence[FrozenTrial], *, epochs: Mapping[str, int]
+    rows: Sequence[FrozenTrial],
+    *,
+    epochs: Mapping[str, int],
+    ids: Collection[str] = (),
 ) -> Iterator[FrozenTrial]:
     """Complete trials that ran for fewer epochs than the file has now.
 
@@ -44,10 +47,13 @@ def outgrown(
 
     Args:
         epochs: by the key of its override.
+        ids: of trials that a config file of the project has more epochs for.
     """
     for row in rows:
         ran = row.user_attrs.get("epochs", {})
-        is_short = any(count > ran.get(key, count) for key, count in epochs.items())
+        is_short = row.user_attrs["id"] in ids or any(
+            count > ran.get(key, count) for key, count in epochs.items()
+        )
         is_over = (
             row.state is TrialState.COMPLETE and lineage.of(row.user_attrs) is None
         )

@@ -98,7 +98,9 @@ class Journal:
         )
         self._rows.hide(hidden)
         now = epochs(self._experiment)
-        for row in extension.outgrown(self._rows.listed(), epochs=now):
+        ids = self._launch.outgrown
+        rows = extension.outgrown(self._rows.listed(), epochs=now, ids=ids)
+        for row in list(rows):
             self._rows.put_again(row)
 
     # ---- handing out

@@ -26,6 +26,7 @@ class Launch:
         node_cpus: cores of the machine with the fewest for each of its `node_gpus`.
         batch: where the config has its batch size.
         workers: loader workers that the config asks for, by key.
+        outgrown: ids of complete trials whose config has more epochs by now.
         code: version of the project's code, "" where it is in no repository.
         uid: tells the sweep from every other one, of the same name too.
     """
@@ -44,5 +45,6 @@ class Launch:
     node_gpus: float = 0.0
     batch: BatchKeys = field(default_factory=BatchKeys)
     workers: Mapping[str, int] = field(default_factory=dict)
+    outgrown: frozenset[str] = frozenset()
     code: str = ""
     uid: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 class Cut(BaseException):
-    """Stands for a kill: nothing of the project or of sweeper catches it."""
+    """Stands for a kill: nothing of the project catches it."""
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """How a trial's process ends, and what the journal makes of it."""
 
+import errno
 import functools
 import subprocess
 import tempfile
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from sweeper.definition.experiment import load
+from sweeper.planning import alone
 from sweeper.processes import slot, template
+from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.storage import store
-from sweeper.trial import FailureKind, State, Trial
+from sweeper.trial import Decision, FailureKind, State, Trial
 from tests.cases.harness import copy_case
+from tests.exact.running import make_spec
 from tests.helpers import LAUNCH, make_experiment
 
 EXIT_SECONDS = 3.0  # instead of a minute, for threads and exit handlers that hang
@@ -104,6 +108,30 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+@pytest.mark.slow
+def test_a_fault_of_the_journal_is_no_failure_of_the_trial(tmp_path: Path) -> None:
+    """The disk of the journal, not the process of the trial, is what broke."""
+    project = copy_case("C13", tmp_path)
+    spec = make_spec(
+        tmp_path / "trial",
+        [],
+        target="train:main",
+        config=str(project / "conf" / "config.yaml"),
+        project=str(project),
+        metric="score",
+        mode="max",
+    )
+
+    def refuse(report: Report) -> Decision:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with (
+        template.running(project=project, target="train:main") as address,
+        pytest.raises(OSError, match="Input/output error"),
+    ):
+        alone.run(spec, address, decide=refuse, env={})
 
 
 @pytest.mark.slow
