@@ -92,6 +92,16 @@ def _nested(groups: Mapping[str, Sequence[str]], group: str) -> Iterator[str]:
             yield from (f"{prefix}{option}" for option in options)
 
 
+def missing(composer: Composes, words: Sequence[str]) -> str:
+    """Return the group whose choice these overrides leave open (`???`), "" for none."""
+    try:
+        composer.compose(words)
+    except ConfigError as error:
+        found = _MANDATORY.search(str(error))
+        return found.group(1) if found else ""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Blame:
     """Finds which override makes a composition fail, and says what is wrong."""
@@ -136,7 +146,7 @@ class Blame:
             ConfigError: it does not compose with them either.
         """
         needed: list[Entry] = []
-        while group := self._missing(needed):
+        while group := missing(self.composer, [e.text for e in needed]):
             rest = [e for e in entries if e not in needed]
             more = [entry for entry in reversed(rest) if entry.chooses(group)]
             more += [entry for entry in rest if entry.key in self.composer.groups()]
@@ -149,15 +159,6 @@ class Blame:
         if not needed:
             self.composer.compose([])  # it is the config's own fault
         return needed
-
-    def _missing(self, entries: Sequence[Entry]) -> str:
-        """The group without whose choice these do not compose, "" for none."""
-        try:
-            self.composer.compose([entry.text for entry in entries])
-        except ConfigError as error:
-            found = _MANDATORY.search(str(error))
-            return found.group(1) if found else ""
-        return ""
 
     def _composed(self, entries: Sequence[Entry]) -> Mapping[str, object] | None:
         try:
