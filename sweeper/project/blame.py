@@ -7,7 +7,7 @@ from typing import Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.definition import validation
+from sweeper.definition import hydra_sweeper, validation
 from sweeper.definition.assignments import COMMAND_LINE
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.yaml_marks import Location
@@ -31,6 +31,9 @@ class Composes(Protocol):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of these overrides."""
+
+    def compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
+        """The same with Hydra's own node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class Blame:
         """The choices of groups without which the config does not compose (`???`).
 
         Raises:
+            ExperimentError: one of them is nowhere made.
             ConfigError: it does not compose with them either.
         """
         needed: list[Entry] = []
@@ -151,9 +155,10 @@ class Blame:
             more = [entry for entry in reversed(rest) if entry.chooses(group)]
             more += [entry for entry in rest if entry.key in self.composer.groups()]
             if not more:
-                raise ConfigError(
-                    f"the config leaves the choice of {group!r} open (???); choose an "
-                    "option under overrides:, or sweep it under search_space:"
+                raise self.experiment.error(
+                    ("config",),
+                    f"config: the choice of {group!r} is left open (???); choose an "
+                    "option under overrides:, or sweep it under search_space:",
                 )
             needed.append(more[0])
         if not needed:
@@ -177,6 +182,11 @@ class Blame:
         reason: ConfigError,
     ) -> str:
         override = grammar.parse_override(culprit.text)
+        if any(key in str(reason) for key in ("SweeperConf", *hydra_sweeper.OWN)):
+            return (
+                f"{culprit.text!r}: is for Hydra's own sweeper, which does not run "
+                f"here; remove it; {hydra_sweeper.NEXT} ({reason})"
+            )
         key, groups = culprit.key, self.composer.groups()
         if key in groups:
             value = override.value()
