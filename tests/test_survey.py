@@ -44,8 +44,8 @@ def test_sweepers_own_project_is_surveyed() -> None:
     found = survey(ROOT)
     assert found.target == "sweeper.vision.train:main"
     assert found.objective == ("val/acc_top1", "max")
-    assert "resnet18" in found.groups["model"]
-    assert found.keys["model.learning_rate"] == 1e-4
+    assert "resnet18" in found.defaults.groups["model"]
+    assert found.defaults.keys["model.learning_rate"] == 1e-4
 
 
 def test_a_virtual_environment_does_not_hide_the_project(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 def test_what_a_config_cannot_do_without_is_chosen(tmp_path: Path) -> None:
     found = survey(write(tmp_path, FILES))
     assert (found.target, found.config) == ("src.train:main", "configs/train.yaml")
-    assert found.needed == ("experiment=first",)  # which chooses the model
+    assert found.defaults.needed == ("experiment=first",)  # which chooses the model
     assert found.first(["lr"], float) == "model.optimizer.lr"
     assert found.first(["batch_size"], int) == "loaders.train.batch_size"
     assert found.objective == ("val/fid", "min")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper import exits
-from sweeper.errors import ConfigError
+from sweeper.errors import ConfigError, SweeperError
 
 if TYPE_CHECKING:
     from sweeper.project.survey import Survey
@@ -27,6 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look through the project, write the file, say what to do next."""
+    from sweeper.planning.plan import make_plan
     from sweeper.project.survey import survey
 
     if not args.project.is_dir():
@@ -42,13 +43,15 @@ def run(args: argparse.Namespace) -> int:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(first_experiment(args.project, found), encoding="utf-8")
     print(f"wrote {args.output}; read it, then: sweeper plan {args.output}")
+    try:
+        make_plan(args.output, (), sweeps=Path("sweeps"))
+    except SweeperError as error:
+        print(f"edit it first, since plan refuses it as it is: {error}")
     return exits.FINISHED
 
 
 def first_experiment(project: Path, found: "Survey") -> str:
     """The text of the file, with what was found in comments."""
-    from sweeper.project.survey import BATCHES, EPOCHS, MODELS, RATES
-
     lines = [
         f"# A first sweep of {project.absolute().name}; written by `sweeper init`.",
         f"project: {project.absolute()}",
@@ -59,34 +62,31 @@ def first_experiment(project: Path, found: "Survey") -> str:
         lines.append(
             "# No Lightning: its loop has to call sweeper.report, docs/trial.md"
         )
-    epochs = found.first(EPOCHS, int)
-    short = [*found.needed, *([f"{epochs}=3"] if epochs else [])]
+    group = found.model_group
+    short = [*found.defaults.without(group)]
+    if found.epochs:
+        short.append(f"{found.epochs}={found.short_epochs}")
     lines.append(f"overrides: [{', '.join(short)}]  # short, at first")
-    missing = [key for key, value in found.keys.items() if value == "???"]
+    missing = [key for key, value in found.defaults.keys.items() if value == "???"]
     if missing:
         lines.append(f"# has to be set, too: {', '.join(missing)}")
-    lines.append("search_space:")
-    start = len(lines)
-    for group in MODELS:
-        options = found.groups.get(group, ())
-        if len(options) > 1:
-            lines.append(f"  {group}: {', '.join(options[:3])}")
-            break
-    rate = found.first(RATES, (int, float))
-    if rate:
-        value = float(str(found.keys[rate]))
-        lines.append(f"  {rate}: [{value / 3:.1g}, {value:.3g}, {value * 3:.1g}]")
-    batch = found.first(BATCHES, int)
-    if batch:
-        size = int(str(found.keys[batch]))
-        lines.append(f"  {batch}: [{max(size // 2, 1)}, {size}]")
-    if len(lines) == start:
-        lines.append("  seed: [1, 2]  # nothing was found: name a key of the config")
+    space = found.space()
+    if space:
+        lines.append("search_space:")
+        lines += [f"  {key}: {values}" for key, values in space.items()]
+    else:
+        lines += [
+            "search_space: {}  # nothing was found: name a key of the config",
+            "variants: {plain: []}",
+        ]
     metric, mode = found.objective
     lines.append(f"objective: {{metric: {metric or 'val/loss'}, mode: {mode}}}")
     if found.metrics:
         lines.append(f"# logged: {', '.join(sorted(found.metrics)[:20])}")
+    else:
+        lines.append("# no metric was found: name one that the code logs")
     lines += ["search: grid", "scheduler: none"]
-    known = [f"{name} ({', '.join(o[:6])})" for name, o in found.groups.items()]
+    groups = found.defaults.groups.items()
+    known = [f"{name} ({', '.join(o[:6])})" for name, o in groups if o]
     lines += [f"# group {text}" for text in known[:12]]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import defaults
-from sweeper.definition import assignments, validation, yaml_marks
+from sweeper.definition import assignments, hydra_sweeper, validation, yaml_marks
 from sweeper.definition.fields import (
     Disk,
     Duration,
@@ -161,6 +161,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     lines = dict(document.lines)
     known = validation.keys(Experiment)
     assignments.apply(overrides, data=data, lines=lines, known=known)
+    for key, message in hydra_sweeper.problems(data).items():
+        raise _error_at(path, lines, (key,), message)
     _split_seeds(data, lines)
     data = {key: _frozen(value) for key, value in data.items()}
     data.setdefault("name", path.stem)

@@ -60,9 +60,10 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
             target=loaded.target,
             overrides=loaded.overrides,
         )
+        groups = composer.groups()
     except ConfigError as error:
         raise loaded.error(("config",), f"config: {error}") from error
-    parsed = space.parse(loaded, composer.groups())
+    parsed = space.parse(loaded, groups)
     composer.check(loaded, parsed)
     first = check.representatives(parsed)[0]  # there may be no group without it
     config = composer.compose([*loaded.overrides, *parsed.overrides(first)])

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.definition import validation
+from sweeper.definition import hydra_sweeper, validation
 from sweeper.definition.assignments import COMMAND_LINE
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.yaml_marks import Location
@@ -31,6 +31,9 @@ class Composes(Protocol):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of these overrides."""
+
+    def compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
+        """The same with Hydra's own node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,16 @@ def _nested(groups: Mapping[str, Sequence[str]], group: str) -> Iterator[str]:
             yield from (f"{prefix}{option}" for option in options)
 
 
+def missing(composer: Composes, words: Sequence[str]) -> str:
+    """Return the group whose choice these overrides leave open (`???`), "" for none."""
+    try:
+        composer.compose(words)
+    except ConfigError as error:
+        found = _MANDATORY.search(str(error))
+        return found.group(1) if found else ""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Blame:
     """Finds which override makes a composition fail, and says what is wrong."""
@@ -133,31 +146,24 @@ class Blame:
         """The choices of groups without which the config does not compose (`???`).
 
         Raises:
+            ExperimentError: one of them is nowhere made.
             ConfigError: it does not compose with them either.
         """
         needed: list[Entry] = []
-        while group := self._missing(needed):
+        while group := missing(self.composer, [e.text for e in needed]):
             rest = [e for e in entries if e not in needed]
             more = [entry for entry in reversed(rest) if entry.chooses(group)]
             more += [entry for entry in rest if entry.key in self.composer.groups()]
             if not more:
-                raise ConfigError(
-                    f"the config leaves the choice of {group!r} open (???); choose an "
-                    "option under overrides:, or sweep it under search_space:"
+                raise self.experiment.error(
+                    ("config",),
+                    f"config: the choice of {group!r} is left open (???); choose an "
+                    "option under overrides:, or sweep it under search_space:",
                 )
             needed.append(more[0])
         if not needed:
             self.composer.compose([])  # it is the config's own fault
         return needed
-
-    def _missing(self, entries: Sequence[Entry]) -> str:
-        """The group without whose choice these do not compose, "" for none."""
-        try:
-            self.composer.compose([entry.text for entry in entries])
-        except ConfigError as error:
-            found = _MANDATORY.search(str(error))
-            return found.group(1) if found else ""
-        return ""
 
     def _composed(self, entries: Sequence[Entry]) -> Mapping[str, object] | None:
         try:
@@ -176,6 +182,11 @@ class Blame:
         reason: ConfigError,
     ) -> str:
         override = grammar.parse_override(culprit.text)
+        if any(key in str(reason) for key in ("SweeperConf", *hydra_sweeper.OWN)):
+            return (
+                f"{culprit.text!r}: is for Hydra's own sweeper, which does not run "
+                f"here; remove it; {hydra_sweeper.NEXT} ({reason})"
+            )
         key, groups = culprit.key, self.composer.groups()
         if key in groups:
             value = override.value()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweeper.definition import hydra_sweeper
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import ConfigError
 from sweeper.project.blame import Blame, Composes, entries_of, no_option
@@ -48,6 +49,37 @@ def check(composer: Composes, experiment: Experiment, space: Space) -> None:
             ]
             _check_values(config, experiment, new)
             seen.update(point)
+    _check_sweeper(composer, experiment, space.overrides(points[0]))
+
+
+def _check_sweeper(
+    composer: Composes, experiment: Experiment, point: Sequence[str]
+) -> None:
+    """Refuse an override that brings parameters for Hydra's own sweeper.
+
+    Those of the config itself are ignored, as in any run of one job.
+    """
+    words = experiment.overrides
+    if not words or not _sweeper_params(composer, [*words, *point]):
+        return
+    for index, word in enumerate(words):
+        others = [other for other in words if other != word]
+        params = _sweeper_params(composer, [*words, *point])
+        if params != _sweeper_params(composer, [*others, *point]):
+            raise experiment.error(
+                ("overrides", index),
+                f"overrides: {word!r}: is for Hydra's own sweeper, which does not run "
+                f"here: its params {', '.join(params)} would have no effect; remove "
+                f"it; {hydra_sweeper.NEXT}",
+            )
+
+
+def _sweeper_params(composer: Composes, words: Sequence[str]) -> dict[str, str]:
+    try:
+        hydra = composer.compose_with_hydra(words).hydra
+    except ConfigError:  # without a word that others need
+        return {}
+    return dict(hydra.sweeper.get("params") or {})
 
 
 def _check_options(composer: Composes, experiment: Experiment, space: Space) -> None:

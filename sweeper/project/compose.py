@@ -101,11 +101,15 @@ class Composer:
         """Every config group, nested ones as `outer/inner`, with its options.
 
         A group that holds groups only has no options.
+
+        Raises:
+            ConfigError: the primary config cannot be read.
         """
         if self._groups is None:
-            self._groups = {}
+            groups: dict[str, tuple[str, ...]] = {}
             with self._as_hydra():
-                self._collect("", 1, self._groups)
+                self._collect("", 1, groups)
+            self._groups = groups
         return self._groups
 
     def _collect(
@@ -145,13 +149,10 @@ class Composer:
     def compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
         """The same with Hydra's own node, as `HydraConfig` takes it."""
         words = [*self._primary.words, *overrides]
-        try:
-            with self._as_hydra():
-                return self.loader.load_configuration(
-                    self._primary.name, words, run_mode=RunMode.RUN, from_shell=False
-                )
-        except _FAILURES as error:
-            raise ConfigError(f"{self._config}: {one_line(error)}") from error
+        with self._as_hydra():
+            return self.loader.load_configuration(
+                self._primary.name, words, run_mode=RunMode.RUN, from_shell=False
+            )
 
     @contextlib.contextmanager
     def _as_hydra(self) -> Iterator[None]:
@@ -165,8 +166,11 @@ class Composer:
             warnings.simplefilter("always")
             version.setbase(self._primary.version_base)
             caught.clear()  # of the version; the project's own main says it, too
-            with contextlib.chdir(self._project):
-                yield
+            try:
+                with contextlib.chdir(self._project):
+                    yield
+            except _FAILURES as error:
+                raise ConfigError(f"{self._config}: {one_line(error)}") from error
         for warning in caught:
             if str(warning.message) not in _warned:
                 _warned.add(str(warning.message))

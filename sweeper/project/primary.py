@@ -74,8 +74,7 @@ def locate(config: Path, project: Path, target: str = "") -> Primary:
 
 def is_missing(config: Path) -> bool:
     """Return whether a primary config is neither a file nor registered."""
-    files = (config, config.with_name(f"{config.name}.yaml"))
-    is_there = "pkg:/" in config.as_posix() or any(file.is_file() for file in files)
+    is_there = "pkg:/" in config.as_posix() or _file(config).is_file()
     return not is_there and not _is_registered(config.stem)
 
 
@@ -135,7 +134,7 @@ def _home(main: Main) -> Path:
 
 
 def _file(config: Path) -> Path:
-    if config.is_file() or config.suffix in SUFFIXES:
+    if config.is_file() or config.suffix in SUFFIXES or not config.name:
         return config
     return config.with_name(f"{config.name}.yaml")
 

@@ -4,7 +4,6 @@ It guesses; the experiment file that `init` writes from it is for the user to re
 """
 
 import ast
-import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import yaml
-
 from sweeper.definition import sources
-from sweeper.errors import ConfigError
-from sweeper.project import mains
-from sweeper.project.compose import Composer, to_plain
+from sweeper.project import default_config, logged, mains
+from sweeper.project.compose import REGISTERING, to_resolved
+from sweeper.project.default_config import Defaults
 
 SKIPPED = {
     *("site-packages", "node_modules", "outputs", "multirun", "wandb"),
@@ -28,9 +25,6 @@ RATES = ("lr", "learning_rate", "base_lr", "max_lr")
 BATCHES = ("batch_size", "train_batch_size", "bs")
 MODELS = ("model", "models", "net", "network", "architecture", "backbone", "encoder")
 EPOCHS = ("max_epochs", "epochs", "num_epochs", "n_epochs")
-LOGGERS = {"log", "log_dict", "report"}
-_MONITOR = re.compile(r"^\s*monitor:\s*[\"']?([\w./@-]+)", re.MULTILINE)
-LOWER_IS_BETTER = re.compile(r"loss|error|mse|mae|rmse|wer|cer|perplexity|fid|nll")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,29 +34,29 @@ class Survey:
     Attributes:
         target: module:function, or a program for a script that needs its main.
         config: primary config, relative to the project.
-        groups: config groups with their options.
-        keys: dotted keys of the config tree with their values, those that every
-            choice of groups could have.
-        needed: overrides without which the config does not compose.
+        defaults: what the config is without an experiment.
         has_lightning: whether anything of it imports Lightning, or sweeper.
-        metrics: names that the code logs, as far as they are written out.
-        watched: those that its callbacks monitor.
+        logged: metrics that a fit logs with their stage, as far as the code says.
+        watched: those that its callbacks monitor, with the mode that they have.
     """
 
     target: str = ""
     config: str = ""
-    groups: Mapping[str, tuple[str, ...]]
-    keys: Mapping[str, object]
-    needed: tuple[str, ...] = ()
+    defaults: Defaults
     has_lightning: bool = True
-    metrics: tuple[str, ...] = ()
-    watched: tuple[str, ...] = ()
+    logged: Mapping[str, str]
+    watched: Mapping[str, str]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric that is logged or monitored."""
+        return tuple(dict.fromkeys([*self.logged, *self.watched]))
 
     def first(self, names: Sequence[str], kind: type | tuple[type, ...]) -> str:
         """The shortest key that ends in one of `names` and holds a `kind`."""
         found = [
             key
-            for key, value in self.keys.items()
+            for key, value in self.defaults.keys.items()
             if key.rpartition(".")[2] in names
             and isinstance(value, kind)
             and not isinstance(value, bool)
@@ -70,33 +64,90 @@ class Survey:
         return min(found, key=_prominence, default="")
 
     @property
+    def epochs(self) -> str:
+        """The key that says how long it trains, "" for none."""
+        return self.first(EPOCHS, int)
+
+    @property
+    def short_epochs(self) -> int:
+        """Epochs of a first sweep: three, or fewer where the config says so."""
+        asked = self.defaults.keys[self.epochs]
+        return min(asked, 3) if isinstance(asked, int) and asked > 0 else 3
+
+    @property
+    def model_group(self) -> str:
+        """The group that chooses the model, its package with it; "" for none."""
+        for name in MODELS:
+            for group in self.defaults.choices:
+                if group.partition("@")[0].rpartition("/")[2] == name:
+                    return group
+        return ""
+
+    def space(self) -> dict[str, str]:
+        """A first search space: the model's kin, the rate and the size of a batch."""
+        space: dict[str, str] = {}
+        rate, batch = self.first(RATES, (int, float)), self.first(BATCHES, int)
+        if rate and (value := float(str(self.defaults.keys[rate]))) > 0:
+            space[rate] = f"[{value / 3:.1g}, {value:.3g}, {value * 3:.1g}]"
+        if batch and (size := int(str(self.defaults.keys[batch]))) > 1:
+            space[batch] = f"[{size // 2}, {size}]"
+        keys = [*space, *([self.epochs] if self.epochs else [])]
+        group = self.model_group
+        options = self.defaults.kin(group, keys=keys, most=3) if group else ()
+        return {**({group: ", ".join(options)} if len(options) > 1 else {}), **space}
+
+    @property
     def objective(self) -> tuple[str, str]:
         """The metric to rank by, and its mode; validation before training."""
-        ranked = sorted(self.watched or self.metrics, key=_promise)
-        metric = ranked[0] if ranked else ""
-        is_low = not metric or LOWER_IS_BETTER.search(metric.lower())
-        return metric, "min" if is_low else "max"
+        metric = min(self.metrics, key=self._promise, default="")
+        is_lower = not metric or logged.is_lower_better(metric)
+        return metric, self.watched.get(metric) or ("min" if is_lower else "max")
+
+    def _promise(self, metric: str) -> tuple[bool, bool, bool, bool, bool, bool, str]:
+        """Sorts what a project is ranked by to the front."""
+        stage = self.logged.get(metric) or logged.stage_of(metric)
+        return (
+            stage != logged.VALIDATION,
+            metric not in self.logged,
+            not logged.is_quality(metric),
+            metric not in self.watched,
+            "best" in metric.lower(),
+            logged.is_lower_better(metric),
+            metric,
+        )
 
 
 def survey(project: Path) -> Survey:
-    """Look through a project's folder."""
+    """Look through a project's folder.
+
+    Of several functions under @hydra.main it takes one that trains and logs.
+    """
     trees = dict(_python_files(project))
-    found = sorted(mains.mains(trees, project), key=lambda main: _likely(main.target))
-    for main in found:
-        if (project / main.config).is_file():
-            return _survey(project, trees, target=main.target, config=main.config)
-    for main in found:
-        if main.target.startswith("["):  # its config is registered, not a file
-            return _survey(project, trees, target=main.target, config=main.config)
-    configs = [
-        str(path.relative_to(project))
-        for folder in mains.FOLDERS
-        for path in (project / folder).glob("*.yaml")
-        if "defaults:" in path.read_text(errors="replace")
-    ]
-    target = found[0].target if found else ""
-    config = min(configs, key=_likely, default="")
-    return _survey(project, trees, target=target, config=config)
+    files = [m for m in mains.mains(trees, project) if _has_config(project, m)]
+    found = [_survey(project, trees, main.target, main.config) for main in files]
+    if not found:
+        configs = [
+            str(path.relative_to(project))
+            for folder in mains.FOLDERS
+            for path in (project / folder).glob("*.yaml")
+            if "defaults:" in path.read_text(errors="replace")
+        ]
+        targets = [main.target for main in mains.mains(trees, project)]
+        config = min(configs, key=_likely, default="")
+        target = min(targets, key=_likely, default="")
+        return _survey(project, trees, target, config)[1]
+    return min(found, key=lambda pair: (pair[0], _likely(pair[1].target)))[1]
+
+
+def _has_config(project: Path, main: mains.Main) -> bool:
+    """Whether a main's config is a file, or one that its code registers."""
+    if (project / main.config).is_file() or main.target.startswith("["):
+        return True
+    return sources.mentions(sources.reached(_plain(main.target), project), *REGISTERING)
+
+
+def _plain(target: str) -> str:
+    return target.strip("[]").replace(",", "")
 
 
 def _likely(target: str) -> tuple[bool, int, str]:
@@ -105,27 +156,53 @@ def _likely(target: str) -> tuple[bool, int, str]:
 
 
 def _survey(
-    project: Path, trees: Mapping[Path, ast.Module], *, target: str, config: str
-) -> Survey:
-    folder = (project / config).parent
-    is_file = (project / config).is_file()
-    needed, keys = _composed(project, config) if is_file else ((), {})
-    plain = target.strip("[]").replace(",", "")
-    reached = sources.reached(plain, project) if target else {}
-    # A target that instantiates by config reaches little: then all files count.
-    written = _metrics(reached.values()) or _metrics(trees.values())
-    watched = _monitors(folder, trees.values()) if is_file else ()
-    metrics = tuple(dict.fromkeys([*watched, *written]))
-    return Survey(
+    project: Path, trees: Mapping[Path, ast.Module], target: str, config: str
+) -> tuple[tuple[bool, bool], Survey]:
+    """What one main can sweep; whether it lacks a training, and metrics."""
+    defaults = default_config.compose(project, config, _plain(target))
+    plain = {} if defaults.config is None else to_resolved(defaults.config)
+    reached = sources.reached(_plain(target), project) if target else {}
+    for name in _values(plain, "_target_"):
+        reached |= sources.reached(f"{str(name[0]).rpartition('.')[0]}:_", project)
+    written = logged.metrics(reached.values())
+    monitors = [(m, mode) for m, mode in _values(plain, "monitor", "mode")]
+    monitors += _monitors(reached.values())
+    found = Survey(
         target=target,
         config=config,
-        groups=_groups(folder) if is_file else {},
-        keys=keys,
-        needed=needed,
+        defaults=defaults,
         has_lightning=any(map(_uses_lightning, trees.values())),
-        metrics=metrics,
-        watched=watched,
+        # A target that makes all by names of its own reaches little: all files count.
+        logged=written or logged.metrics(trees.values()),
+        watched={
+            str(monitor): str(mode) if mode in ("min", "max") else ""
+            for monitor, mode in reversed(monitors)
+            if isinstance(monitor, str) and monitor not in ("", "???")
+        },
     )
+    return (not logged.trains(reached.values()), not written), found
+
+
+def _values(node: object, key: str, *others: str) -> Iterator[tuple[object, ...]]:
+    """The values of a key, wherever a config has it, with those beside it."""
+    if isinstance(node, Mapping) and isinstance(node.get(key), str):
+        yield (node[key], *(node.get(other) for other in others))
+    if isinstance(node, Mapping | list):
+        for child in node.values() if isinstance(node, Mapping) else node:
+            yield from _values(child, key, *others)
+
+
+def _monitors(trees: Iterable[ast.Module]) -> list[tuple[object, object]]:
+    """What callbacks in the code watch, with the mode beside it."""
+    found = []
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                words = {word.arg: word.value for word in node.keywords}
+                values = [words.get(name) for name in ("monitor", "mode")]
+                if isinstance(values[0], ast.Constant):
+                    found.append(tuple(getattr(v, "value", None) for v in values))
+    return [(monitor, mode) for monitor, mode in found]
 
 
 def _python_files(project: Path) -> Iterator[tuple[Path, ast.Module]]:
@@ -145,126 +222,6 @@ def _files(folder: Path, suffix: str, skipped: Collection[str] = ()) -> Iterator
         yield from (Path(root, name) for name in sorted(names) if name.endswith(suffix))
 
 
-def _groups(folder: Path) -> dict[str, tuple[str, ...]]:
-    groups: dict[str, list[str]] = {}
-    for path in _files(folder, ".yaml"):
-        *group, name = path.relative_to(folder).with_suffix("").parts
-        if group and group[0] != "hydra":
-            groups.setdefault("/".join(group), []).append(name)
-    return {name: tuple(options) for name, options in groups.items()}
-
-
-def _keys(config: Path) -> dict[str, object]:
-    """Keys of the primary config and of the group files that its defaults choose."""
-    data = _load(config)
-    found = dict(_flat(data, ""))
-    for group, name in _defaults(data):
-        path = config.parent / group.lstrip("/") / f"{name}.yaml"
-        found |= _flat(_load(path), f"{group.replace('/', '.')}.")
-    return found
-
-
-def _defaults(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Groups of a defaults list with the options that it chooses."""
-    entries = data.get("defaults", [])
-    for entry in entries if isinstance(entries, list) else []:
-        for group, name in entry.items() if isinstance(entry, dict) else ():
-            group = str(group).removeprefix("override ").removeprefix("optional ")
-            if isinstance(name, str) and not group.startswith("hydra"):
-                yield group, name
-
-
-def _composed(project: Path, config: str) -> tuple[tuple[str, ...], dict[str, object]]:
-    """Overrides that the config cannot do without, and the keys that it has then.
-
-    Where Hydra cannot compose it here, the keys of its files.
-    """
-    composer = Composer(project / config, project)
-    groups = composer.groups()
-    needed = [
-        f"{group}={groups[group][0]}"
-        for group, name in _defaults(_load(project / config))
-        if name == "???" and group in groups
-    ]
-    for word in list(needed):  # an experiment's file may choose the others
-        fewer = [other for other in needed if other != word]
-        with contextlib.suppress(ConfigError):
-            composer.compose(fewer)
-            needed = fewer
-    try:
-        keys = dict(_flat(to_plain(composer.compose(needed)), ""))
-    except ConfigError:
-        keys = _keys(project / config)
-    return tuple(needed), keys
-
-
-def _load(path: Path) -> dict[str, object]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _flat(node: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
-    for key, value in node.items():
-        if key == "defaults":
-            continue
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _number(value)
-
-
-def _number(value: object) -> object:
-    """1e-3 is a number to Hydra and a text to PyYAML."""
-    if isinstance(value, str) and re.fullmatch(r"[\d.]+e-?\d+", value):
-        return float(value)
-    return value
-
-
-def _monitors(folder: Path, trees: Iterable[ast.Module]) -> tuple[str, ...]:
-    """What callbacks of the configs and of the code watch."""
-    names: dict[str, None] = {}
-    for path in _files(folder, ".yaml"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        names.update(dict.fromkeys(_MONITOR.findall(text)))
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg == "monitor":
-                value = node.value
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    names[value.value] = None
-    return tuple(name for name in names if name not in ("null", "None"))
-
-
-def _metrics(trees: Iterable[ast.Module]) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and _called(node) in LOGGERS:
-                names.update(dict.fromkeys(_logged(node)))
-    return tuple(names)
-
-
-def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
-
-
-def _logged(node: ast.Call) -> Iterator[str]:
-    """Names in a call of log: its text, or the keys of its mapping."""
-    for argument in node.args:
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            if re.fullmatch(r"[\w./@-]+", argument.value):
-                yield argument.value
-            return
-        if isinstance(argument, ast.Dict):
-            for key in argument.keys:
-                if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                    yield key.value
-            return
-
-
 def _prominence(key: str) -> tuple[bool, int, str]:
     """Sorts keys: those of training first, the shortest first."""
     return bool(re.search(r"\b(val|valid|test|eval|predict)", key)), key.count("."), key
@@ -282,15 +239,3 @@ def _uses_lightning(tree: ast.Module) -> bool:
         )
     ]
     return any(re.match(r"((pytorch_)?lightning|sweeper)\b", name) for name in names)
-
-
-def _promise(metric: str) -> tuple[bool, bool, bool, bool, str]:
-    """Sorts what a project is ranked by to the front; a picture has spaces."""
-    name = metric.lower()
-    return (
-        " " in name,
-        "val" not in name,
-        "best" in name,
-        bool(LOWER_IS_BETTER.search(name)),
-        metric,
-    )

@@ -5,6 +5,7 @@ It knows Hydra's grammar and sweeper's own keys; it never composes a config.
 
 from collections.abc import Collection
 
+from sweeper.definition import hydra_sweeper
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError
@@ -40,6 +41,11 @@ def check_fixed(experiment: Experiment, text: str, location: Location) -> str:
         if override.is_sweep_override():
             raise ConfigError(f"{text!r} is a sweep; write it under search_space")
         key: str = override.key_or_group
+        if hydra_sweeper.is_own(key):
+            raise ConfigError(
+                f"{text!r}: Hydra's own sweeper and launcher do not run here; remove "
+                f"it; {hydra_sweeper.NEXT}"
+            )
         if key == "seed":
             raise ConfigError(f"{text!r}: each trial's seed is set from seeds: [42]")
     except ConfigError as error:
