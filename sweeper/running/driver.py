@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
 from sweeper.callbacks import wandb
-from sweeper.definition.experiment import Experiment, changes
-from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import LockedError, SweeperError
 from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import preflight
@@ -25,7 +25,7 @@ from sweeper.running.diary import Diary
 from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage import export, retention, store
+from sweeper.storage import export, replacement, retention, store
 from sweeper.trial import Sweep
 from sweeper.views.live import Display
 
@@ -85,29 +85,28 @@ def drive(
                 f"sweep since {other.since}; stop it (Ctrl-C there, or kill "
                 f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
             )
-        admit(plan.experiment, paths)
+        if admit(plan.experiment, paths):
+            display.event("no epoch was reported so far: the sweep starts from scratch")
         return _drive_locked(plan, cluster, display, ahead)
 
 
-def admit(experiment: Experiment, paths: SweepPaths) -> None:
+def admit(experiment: Experiment, paths: SweepPaths) -> bool:
     """Store the experiment beside its sweep, unless the sweep is another one.
+
+    Returns:
+        Whether trials of an earlier start, none of which has a result, were removed.
 
     Raises:
         ExperimentChangedError: what may not change has changed.
     """
     remove_stale_temporaries(paths.folder)
     paths.stop_request.unlink(missing_ok=True)
-    if paths.experiment.exists():
-        stored = store.load_experiment(paths)
-        differences = changes(stored, experiment)
-        if differences:
-            raise ExperimentChangedError(
-                f"{experiment.path}: not the experiment that {paths.folder} holds:\n"
-                + "\n".join(f"  {line}" for line in differences)
-                + "\nundo the change, or start a new sweep: --fork NAME"
-            )
+    is_replaced = replacement.is_replaced(experiment, paths)
+    if is_replaced:
+        replacement.discard(paths)
     store.save_experiment(experiment, paths)
     spec.relocate(paths, experiment)
+    return is_replaced
 
 
 def _drive_locked(
