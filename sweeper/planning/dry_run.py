@@ -30,6 +30,7 @@ from sweeper.storage import store
 from sweeper.trial import Params, Trial, Value, derive
 
 MAX_DRAWS = 20  # of a point that satisfies `where`
+MAX_DRAWN = 10_000  # points; those of a longer search stand for all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,8 @@ class Preview:
     """What `sweeper plan` shows.
 
     Attributes:
-        points: a point for each trial; of a search that draws, points like its own.
+        points: a point for each trial; of a search that draws, points like its own, at
+            most `MAX_DRAWN`.
         is_exact: whether those are the very points.
         duplicates: points whose config another one has, too.
         busy: share of a card's time that one trial alone keeps it busy.
@@ -68,6 +70,11 @@ class Preview:
     predictions: Mapping[str, Prediction]
     forecast: Forecast
     busy: float = estimate.BUSY
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the points stand for."""
+        return self.plan.num_trials or len(self.points)
 
 
 def preview(
@@ -110,6 +117,7 @@ def preview(
             card=card,
             nodes=nodes,
             given=_given(plan, given, card, most=_spread(points, nodes)),
+            scale=(plan.num_trials or 0) / len(points) if points else 1.0,
         ),
     )
 
@@ -145,12 +153,16 @@ def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
 
 
 def sample(plan: Plan) -> tuple[list[Params], bool]:
-    """A point for each trial of the sweep, and whether they are the very points."""
+    """A point for each trial of the sweep, and whether they are the very points.
+
+    Of a search that draws there are at most `MAX_DRAWN`.
+    """
     space, seeds = plan.space, len(plan.experiment.seeds)
     total = plan.num_trials or 0
     if plan.experiment.search == "grid":
         repeated = (point for point in space.points() for _ in range(seeds))
         return list(itertools.islice(repeated, total)), True
+    total = min(total, MAX_DRAWN)
     random = np.random.default_rng(derive(plan.experiment.seeds[0], "plan"))
     points: list[Params] = [] if space.baseline is None else [space.baseline]
     while len(points) * seeds < total:

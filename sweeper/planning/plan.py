@@ -12,7 +12,7 @@ from sweeper.definition.experiment import Experiment
 from sweeper.errors import ConfigError, ExperimentError, TargetError
 from sweeper.host.paths import SweepPaths, is_packaged
 from sweeper.memory import kinds
-from sweeper.project import check, seed, target_check
+from sweeper.project import check, mixed, seed, target_check
 from sweeper.project.compose import Composer, to_plain
 from sweeper.search import algorithms
 from sweeper.search.population import Population
@@ -56,6 +56,7 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     composer = _composer(loaded)
     parsed = _space(loaded, composer)
     composer.check(loaded, parsed)
+    mixed.check(composer, loaded, parsed)
     first = check.representatives(parsed)[0]  # there may be no group without it
     config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
     if "seeds" not in loaded.model_fields_set:
@@ -99,7 +100,14 @@ def _composer(loaded: Experiment) -> Composer:
     try:
         return Composer(config, loaded.project, target=loaded.target)
     except ConfigError as error:
-        raise loaded.error(("config",), f"config: {error}") from error
+        message = str(error)
+        if config.is_dir():
+            files = ", ".join(sorted(file.name for file in config.glob("*.yaml")))
+            message = (
+                f"{config} is a folder; it must be the primary config, a file such as "
+                f"{loaded.config.rstrip('/')}/train.yaml; in it: {files or 'none'}"
+            )
+        raise loaded.error(("config",), f"config: {message}") from error
 
 
 def _space(loaded: Experiment, composer: Composer) -> Space:
