@@ -156,7 +156,7 @@ def run(
 def train(
     *overrides: str,
     config: str | Path = defaults.CONFIG,
-    target: str = defaults.TARGET,
+    target: str = "",
     metric: str = defaults.METRIC,
     mode: str = "max",
     wandb: str = "auto",
