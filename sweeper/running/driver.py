@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
 from sweeper.callbacks import wandb
+from sweeper.cards import booking
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import LockedError, SweeperError
 from sweeper.host import disk, locks
@@ -115,7 +116,7 @@ def _drive_locked(
     from sweeper.running import journal_actor, placement, ray_node
 
     thread = ThreadPoolExecutor(max_workers=2)  # never waited for: see Ctrl-C
-    with _Signals() as signals:
+    with ExitStack() as stack, _Signals() as signals:
         started = thread.submit(
             ray_node.start,
             options.address,
@@ -128,6 +129,9 @@ def _drive_locked(
         try:
             _await(started, check=ray_node.check)
             signals.renew()
+            booked = booking.book(plan.experiment, count=ray_node.own_cards())
+            for other in stack.enter_context(booked):
+                display.event(booking.warning(other))
             opened = thread.submit(
                 journal_actor.open_journal,
                 plan,
