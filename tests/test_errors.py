@@ -75,9 +75,12 @@ def _damaged(folder: Path) -> object:
 
 
 def _changed(folder: Path) -> object:
-    before = make_experiment(folder)
     paths = SweepPaths(folder / "sweeps" / "toy")
-    driver.admit(before, paths)
+    driver.admit(make_experiment(folder), paths)
+    journal = open_journal(folder)
+    assert journal.claim("a") is not None
+    journal.start("a")
+    journal.report("a", Report(epoch=1, values=(0.5,)))
     text = (folder / "toy.yaml").read_text().replace("max", "min")
     (folder / "toy.yaml").write_text(text)
     driver.admit(experiment.load(folder / "toy.yaml"), paths)

@@ -192,7 +192,7 @@ def headline(plan: Plan) -> str:
     """The first lines of `run`: what will run, how many, where."""
     loaded = plan.experiment
     swept = ", ".join(dict.fromkeys(p.name for p in plan.space.parameters))
-    started = SweepPaths(plan.folder).journal.exists()
+    started = any(SweepPaths(plan.folder).trials.glob("*/metrics.jsonl"))
     return (
         f"{'resume' if started else 'sweep'} {loaded.name}: "
         f"{plan.num_trials} trials of {loaded.target} over {swept}\n"
