@@ -218,7 +218,7 @@ def remove_stale_temporaries(folder: Path) -> None:
 
 def project_root(file: Path) -> Path:
     """The nearest folder above `file` with a pyproject.toml or .git, else the cwd."""
-    for folder in file.absolute().parents:
+    for folder in Path(os.path.abspath(file)).parents:  # without ".."
         if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             return folder
     return Path.cwd()
