@@ -264,6 +264,10 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A primary config that is not there": _plan(
         SPACE + OBJECTIVE + "config: conf/trian.yaml\n"
     ),
+    "A target that is not named": _plan(SPACE + OBJECTIVE + "config: main.yaml\n"),
+    "A word among numbers": _plan(
+        "search_space:\n  data.batch_size: [32, big]\n" + OBJECTIVE
+    ),
     "A target that cannot be imported": lambda _: targets.load("my_projct.train:main"),
     "A target without the function": lambda _: targets.load("json:dunp"),
     "A project that raises at its import": _raising_project,

@@ -14,11 +14,12 @@ from sweeper.host.paths import SweepPaths, is_packaged
 from sweeper.memory import kinds
 from sweeper.project import check, mixed, seed, target_check
 from sweeper.project.compose import Composer, to_plain
+from sweeper.scheduling import warm
 from sweeper.search import algorithms
 from sweeper.search.population import Population
 from sweeper.search_space import space
 from sweeper.search_space.space import Space
-from sweeper.storage import replacement
+from sweeper.storage import database, replacement
 
 ACCUMULATION = "accumulate_grad_batches"
 WORKERS = "num_workers"
@@ -70,6 +71,7 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     scheduler = algorithms.scheduler(loaded)
     folder = (sweeps / loaded.name).absolute()
     replacement.is_replaced(loaded, SweepPaths(folder))
+    _check_history(loaded, parsed, SweepPaths(folder))
     return Plan(
         experiment=loaded,
         space=parsed,
@@ -125,6 +127,16 @@ def _space(loaded: Experiment, composer: Composer) -> Space:
         )
         composer.check(bare, space.parse(bare, composer.groups()))
         raise
+
+
+def _check_history(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
+    """Refuse what the journal would refuse once Ray is there."""
+    warm.check(loaded, parsed, paths)
+    if loaded.storage is not None:
+        try:
+            database.check(loaded.storage, paths.folder)
+        except ConfigError as error:
+            raise loaded.error(("storage",), f"storage: {error}") from error
 
 
 def _without_conditions(given: object) -> object:
