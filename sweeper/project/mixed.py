@@ -49,18 +49,26 @@ def _mixed(parameter: Parameter) -> Iterator[tuple[str, Location, object]]:
     """Each word among the numbers of a parameter's keys, with its place."""
     if parameter.is_group or parameter.name == VARIANT:
         return
-    columns: dict[str, list[object]] = {}
-    for choice in parameter.choices:
-        recipe = parameter.recipes.get(choice, (parameter.override(choice),))
-        for override in map(grammar.parse_override, recipe):
-            value = grammar.plain(override.value())
-            columns.setdefault(override.key_or_group, []).append(value)
-    for key, values in columns.items():
+    for key, values in _columns(parameter).items():
         if key.rpartition(".")[2] in EITHER or not any(map(_is_number, values)):
             continue
         for index, value in enumerate(values):
             if _is_word(value):
                 yield key, (*parameter.place, index), value
+
+
+def _columns(parameter: Parameter) -> dict[str, list[object]]:
+    """The values of each key that a parameter sets; None for a list or mapping."""
+    if not parameter.recipes:
+        key = parameter.name.lstrip("+")
+        texts = parameter.texts.items()
+        return {key: [None if v == t and t[:1] in "[{" else v for v, t in texts]}
+    columns: dict[str, list[object]] = {}
+    for recipe in parameter.recipes.values():
+        for override in map(grammar.parse_override, recipe):
+            value = grammar.plain(override.value())
+            columns.setdefault(override.key_or_group, []).append(value)
+    return columns
 
 
 def _is_number(value: object) -> bool:
