@@ -10,9 +10,14 @@ PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# Command line
 
 `sweeper COMMAND` and `python -m sweeper COMMAND` are the same. A sweep is named by its
-name below the folder of all sweeps (`--sweeps DIR`, else `$SWEEPER_SWEEPS`, else
-`sweeps`) or by its own folder; a trial by its number, the first digits of its id, or
-`best`.
+name below the folder of all sweeps or by its own folder; a trial by its number, the
+first digits of its id, or `best`.
+
+The folder of all sweeps is `--sweeps DIR`, else `$SWEEPER_SWEEPS`, else `sweeps` at the
+root of the project, whatever folder of it the shell is in. The root is the nearest
+folder with a `pyproject.toml` or `.git` above the experiment file (`run`, `plan`),
+above `--config` (`train`) or above the working directory (all others); where there is
+none, it is the working directory.
 
 This page is made from the commands by `python docs/cli_page.py`.
 """

@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol, cast
 
 from sweeper import commands, exits
 from sweeper.errors import ClusterLostError, SweeperError
+from sweeper.host import paths
 
 HELPERS = {"sweeps"}  # modules of `commands` that are none
 
@@ -57,8 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--sweeps",
             type=Path,
-            default=Path(os.environ.get("SWEEPER_SWEEPS", "sweeps")),
-            help="folder of all sweeps (default: $SWEEPER_SWEEPS or ./sweeps)",
+            help="folder of all sweeps (default: $SWEEPER_SWEEPS, else `sweeps` at the "
+            "project's root)",
         )
     return parser
 
@@ -73,9 +74,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     (group,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     command = group.choices.get(words[0]) if words else None
     if command is None or all(a.dest != "overrides" for a in command._actions):
-        return parser.parse_args(words)
-    args: argparse.Namespace = command.parse_intermixed_args(words[1:])
+        args = parser.parse_args(words)
+    else:
+        args = command.parse_intermixed_args(words[1:])
+    args.sweeps = args.sweeps or paths.default_sweeps(_project_file(args))
     return args
+
+
+def _project_file(args: argparse.Namespace) -> Path | None:
+    """A file of the project that a command is about; None for the shell's project."""
+    values = (getattr(args, name, None) for name in ("file", "determinism", "config"))
+    return next((Path(v) for v in values if isinstance(v, str | Path)), None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

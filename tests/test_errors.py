@@ -75,9 +75,12 @@ def _damaged(folder: Path) -> object:
 
 
 def _changed(folder: Path) -> object:
-    before = make_experiment(folder)
     paths = SweepPaths(folder / "sweeps" / "toy")
-    driver.admit(before, paths)
+    driver.admit(make_experiment(folder), paths)
+    journal = open_journal(folder)
+    assert journal.claim("a") is not None
+    journal.start("a")
+    journal.report("a", Report(epoch=1, values=(0.5,)))
     text = (folder / "toy.yaml").read_text().replace("max", "min")
     (folder / "toy.yaml").write_text(text)
     driver.admit(experiment.load(folder / "toy.yaml"), paths)
@@ -260,6 +263,10 @@ CASES: dict[str, Callable[[Path], object]] = {
     ),
     "A primary config that is not there": _plan(
         SPACE + OBJECTIVE + "config: conf/trian.yaml\n"
+    ),
+    "A target that is not named": _plan(SPACE + OBJECTIVE + "config: main.yaml\n"),
+    "A word among numbers": _plan(
+        "search_space:\n  data.batch_size: [32, big]\n" + OBJECTIVE
     ),
     "A target that cannot be imported": lambda _: targets.load("my_projct.train:main"),
     "A target without the function": lambda _: targets.load("json:dunp"),

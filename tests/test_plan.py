@@ -24,6 +24,7 @@ def make_plan_of(folder: Path, **keys: object) -> Plan:
     (folder / "pyproject.toml").touch()
     (folder / "config.yaml").write_text(CONFIG)
     content = {
+        "target": "sweeper.vision.train:train",
         "config": "config.yaml",
         "search_space": {"model.lr": [0.1, 0.2], "data.batch_size": [4, 8]},
         "objective": {"metric": "acc", "mode": "max"},

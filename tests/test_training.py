@@ -45,9 +45,10 @@ def test_another_folder_has_another_run_of_wandb_and_the_same_one_keeps_it(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "seed"), [((), 42), (("seed=7",), 7), (("seed=null",), 42)]
+    ("overrides", "seed"),
+    [((), 42), (("seed=7",), 7), (("seed=null",), 42), (("++seed=8",), 8)],
 )
-def test_epochs_are_seeded_by_the_seed_of_the_overrides(
+def test_epochs_are_seeded_by_the_seed_of_the_composed_config(
     overrides: tuple[str, ...], seed: int
 ) -> None:
     assert spec(*overrides).seed == seed

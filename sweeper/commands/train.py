@@ -12,7 +12,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("overrides", nargs="*", help="Hydra overrides")
     parser.add_argument("--config", default=defaults.CONFIG, help="primary config")
-    parser.add_argument("--target", default=defaults.TARGET, help="module:function")
+    parser.add_argument(
+        "--target",
+        default="",
+        help="module:function (may be left out with sweeper's own configs only)",
+    )
     parser.add_argument("--metric", default=defaults.METRIC, help="the objective")
     parser.add_argument("--mode", choices=("max", "min"), default="max")
     parser.add_argument(

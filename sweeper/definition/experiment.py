@@ -50,7 +50,11 @@ EPOCHS = ("max_epochs", "num_epochs", "n_epochs", "epochs")
 
 
 class Experiment(Frozen):
-    """One experiment file; only `search_space` and `objective` are required."""
+    """One experiment file; only `search_space` and `objective` are always required.
+
+    `target`: may be left out with sweeper's own configs only. `seeds`: a plan takes the
+    seed of the composed config where the file has none.
+    """
 
     name: Name = Field(examples=["lr_sweep"])
     notes: str = ""
@@ -73,7 +77,7 @@ class Experiment(Frozen):
         default=(), examples=["[{model: resnet18, data.batch_size: 64}]"]
     )
     warm_start: str = Field(default="", examples=["lr_sweep"])
-    seeds: Seeds = Field(default=(42,), examples=["[42, 43, 44]"])
+    seeds: Seeds = Field(default=(defaults.SEED,), examples=["[42, 43, 44]"])
     confirm: Confirm = Field(default=Confirm(), examples=["{top: 3, seeds: 5}"])
     objectives: Objectives = Field(
         alias="objective", examples=["{metric: val/acc_top1, mode: max}"]

@@ -19,6 +19,7 @@ def schema() -> dict[str, Any]:  # JSON
         made["properties"].pop(key, None)
     made["properties"]["project"] = {"type": "string", "examples": [".."]}
     values = made["properties"]["seeds"]
+    del values["default"]  # it is the seed of the config, if there is one
     confirm = made["properties"].pop("confirm")
     both = {"values": {"anyOf": values["anyOf"]}, "confirm": confirm}
     values["anyOf"] = [

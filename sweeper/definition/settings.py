@@ -11,6 +11,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sweeper.definition.fields import Cpus, Gpus, Text
 
+# As wandb.Settings refuses them, at the first trial.
+WANDB_PROJECT = 128  # characters
+WANDB_REFUSED = "/\\#?%:"
+WANDB_TAG = 64  # characters
+
 
 class Frozen(BaseModel):
     """A part of the file: no unknown key, no other type, no change afterwards."""
@@ -62,7 +67,7 @@ class Confirm(Frozen):
     """Finalists: the best `top` suggestions run again with `seeds` fresh seeds each."""
 
     top: int = Field(default=0, ge=0, examples=[3])
-    seeds: int = Field(default=5, ge=2, examples=[5])
+    seeds: int = Field(default=5, ge=2, le=1000, examples=[5])
 
     @property
     def trials(self) -> int:
@@ -144,6 +149,21 @@ def short_wandb(value: object) -> object:
     return {"mode": value} if isinstance(value, str) else value
 
 
+def _check_project(project: str) -> str:
+    if len(project) > WANDB_PROJECT or set(project) & set(WANDB_REFUSED):
+        raise ValueError(
+            f"up to {WANDB_PROJECT} characters without any of {' '.join(WANDB_REFUSED)}"
+            " (W&B refuses others)"
+        )
+    return project
+
+
+def _check_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(0 < len(tag) <= WANDB_TAG for tag in tags):
+        raise ValueError(f"tags of 1 to {WANDB_TAG} characters (W&B refuses others)")
+    return tags
+
+
 class WandbSettings(Frozen):
     """The W&B runs of a sweep; `mode: none` makes none.
 
@@ -151,9 +171,13 @@ class WandbSettings(Frozen):
     """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
-    project: str = ""
+    project: Annotated[str, AfterValidator(_check_project)] = Field(
+        default="", examples=["jersey-numbers"]
+    )
     entity: str = ""
-    tags: tuple[str, ...] = Field(default=(), examples=["[phase-13]"])
+    tags: Annotated[tuple[str, ...], AfterValidator(_check_tags)] = Field(
+        default=(), examples=["[phase-13]"]
+    )
     sweep_page: bool = False  # attach the runs to a native Sweep page, online only
 
 

@@ -82,6 +82,8 @@ def _shown(value: object) -> str:
 def _rule(detail: ErrorDetails) -> str:
     if detail["type"] == "model_type":
         return "a mapping"
+    if detail["type"] == "string_too_short":
+        return "a text that is not empty"
     text = detail["msg"].removeprefix("Value error, ")
     for start in ("Input should be ", "Input should ", "must be "):
         text = text.removeprefix(start)

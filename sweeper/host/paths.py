@@ -241,10 +241,22 @@ def remove_stale_temporaries(folder: Path) -> None:
 
 def project_root(file: Path) -> Path:
     """The nearest folder above `file` with a pyproject.toml or .git, else the cwd."""
-    for folder in file.absolute().parents:
+    for folder in Path(os.path.abspath(file)).parents:  # without ".."
         if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             return folder
     return Path.cwd()
+
+
+def default_sweeps(file: Path | None = None) -> Path:
+    """Return the folder of all sweeps: $SWEEPER_SWEEPS, else `sweeps` of the project.
+
+    Args:
+        file: of the project, an experiment file for one; None where only the working
+            directory says which project is meant.
+    """
+    given = os.environ.get("SWEEPER_SWEEPS")
+    root = project_root(file or Path.cwd() / "here")
+    return Path(given) if given else root / "sweeps"
 
 
 def builtin_conf() -> Path:
@@ -252,3 +264,9 @@ def builtin_conf() -> Path:
     package = Path(__file__).resolve().parents[1]
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def is_packaged(config: Path) -> bool:
+    """Return whether a Hydra config is one of sweeper's own."""
+    inside = config.resolve().is_relative_to(builtin_conf().resolve())
+    return inside or "pkg:/sweeper.conf/" in config.as_posix()

@@ -18,6 +18,7 @@ CLASSES = ("num_classes", "n_classes", "num_labels")
 CHANNELS = ("in_channels", "in_chans", "channels", "num_channels")
 DEFAULT_CLASSES = 1000  # more than most have; the head is small beside the rest
 AVERAGES = ("ema", "averag")
+PRETRAINED = "pretrained"
 STEPS = 100  # of an epoch; only schedules ask
 
 
@@ -79,7 +80,7 @@ def fit(config: DictConfig) -> None:
     data, module = shape(nodes), _find(nodes, "LightningModule", "model")
     if not module:
         raise GuessError("no node of the config makes a LightningModule")
-    module = dict(module)
+    module = _untrained(module)
     for name in CLASSES:
         if name in module and module[name] is None:
             module[name] = DEFAULT_CLASSES
@@ -100,6 +101,16 @@ def fit(config: DictConfig) -> None:
         accumulate_grad_batches=_first(nodes, ("accumulate_grad_batches",)) or 1,
         callbacks=_averages(nodes),
     ).fit(made, loader)
+
+
+def _untrained(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The node without trained weights, whose size is known without a download."""
+    return {
+        key: False
+        if key == PRETRAINED and value is True
+        else (_untrained(value) if isinstance(value, Mapping) else value)
+        for key, value in node.items()
+    }
 
 
 def shape(nodes: list[Mapping[str, Any]]) -> dict[str, Any]:

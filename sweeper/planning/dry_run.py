@@ -36,6 +36,7 @@ from sweeper.trial import Params, Trial, Value, derive
 MAX_DRAWS = 20  # of a point that satisfies `where`
 MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each
 RANDOM = policy.Search(config={"_target_": "optuna.samplers.RandomSampler"})
+MAX_DRAWN = 10_000  # points; those of a longer search stand for all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,8 @@ class Preview:
     """What `sweeper plan` shows.
 
     Attributes:
-        points: a point for each trial; of a search that draws, points like its own.
+        points: a point for each trial; of a search that draws, points like its own, at
+            most `MAX_DRAWN`.
         is_exact: whether those are the very points.
         duplicates: points whose config another one has, too.
         busy: share of a card's time that one trial alone keeps it busy.
@@ -74,6 +76,11 @@ class Preview:
     predictions: Mapping[str, Prediction]
     forecast: Forecast
     busy: float = estimate.BUSY
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the points stand for."""
+        return self.plan.num_trials or len(self.points)
 
 
 def preview(
@@ -116,6 +123,7 @@ def preview(
             card=card,
             nodes=nodes,
             given=_given(plan, given, card, most=_spread(points, nodes)),
+            scale=(plan.num_trials or 0) / len(points) if points else 1.0,
         ),
     )
 
@@ -151,12 +159,16 @@ def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
 
 
 def sample(plan: Plan) -> tuple[list[Params], bool]:
-    """A point for each trial of the sweep, and whether they are the very points."""
+    """A point for each trial of the sweep, and whether they are the very points.
+
+    Of a search that draws there are at most `MAX_DRAWN`.
+    """
     space, seeds = plan.space, len(plan.experiment.seeds)
     total = plan.num_trials or 0
     if plan.experiment.search == "grid":
         grid = (point for point in space.points() for _ in range(seeds))
         return list(itertools.islice(grid, total)), True
+    total = min(total, MAX_DRAWN)
     if space.size is not None:
         distinct, is_exact = _distinct(plan, -(-total // seeds))
         repeated = [point for point in distinct for _ in range(seeds)]

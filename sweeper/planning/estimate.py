@@ -99,6 +99,7 @@ def forecast(
     card: Card | None,
     nodes: Sequence[Node],
     given: Given,
+    scale: float = 1.0,
 ) -> Forecast:
     """What the trials of these keys take on these machines.
 
@@ -108,12 +109,13 @@ def forecast(
         measured: seconds of an epoch of a trial alone on a card, by key, from trials
             that have run.
         card: type of the cards, None for CPUs.
+        scale: how many trials each of `keys` stands for.
     """
     counts = Counter(keys)
     lines = tuple(
         _line(
             key,
-            trials=counts[key],
+            trials=round(counts[key] * scale),
             prediction=predictions.get(key, Prediction(how="none")),
             measured=measured.get(key, 0.0),
             card=card,
@@ -126,7 +128,7 @@ def forecast(
         Task(label=line.key, demand=line.demand, seconds=line.seconds)
         for line in lines
         if line.per_card >= 0
-        for _ in range(line.trials)
+        for _ in range(counts[line.key])
     ]
     slices = schedule.arrange(tasks, nodes)
     is_timed = all(line.source != "unknown" for line in lines if line.per_card > 0)
@@ -135,8 +137,8 @@ def forecast(
         lines=lines,
         slices=tuple(slices),
         gpu_hours=hours,
-        wall_seconds=schedule.makespan(slices),
-        bound_seconds=schedule.lower_bound(tasks, nodes),
+        wall_seconds=schedule.makespan(slices) * scale,
+        bound_seconds=schedule.lower_bound(tasks, nodes) * scale,
         cost=hours * given.price if is_timed else math.nan,
         disk_bytes=_disk(lines),
     )

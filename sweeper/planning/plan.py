@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweeper import defaults
 from sweeper.cards.ladder import BatchKeys
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
-from sweeper.errors import ConfigError
-from sweeper.host.paths import SweepPaths
+from sweeper.errors import ConfigError, ExperimentError, TargetError
+from sweeper.host.paths import SweepPaths, is_packaged
 from sweeper.memory import kinds
-from sweeper.project import check
+from sweeper.project import check, mixed, seed, target_check
 from sweeper.project.compose import Composer, to_plain
+from sweeper.scheduling import warm
 from sweeper.search import algorithms
 from sweeper.search.population import Population
 from sweeper.search_space import space
 from sweeper.search_space.space import Space
+from sweeper.storage import database, replacement
 
 ACCUMULATION = "accumulate_grad_batches"
 WORKERS = "num_workers"
@@ -53,34 +56,107 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     """
     loaded = experiment.load(file, overrides)
     os.environ.update(loaded.env)  # of this process and all that it starts
-    try:
-        composer = Composer(
-            loaded.project / loaded.config,
-            loaded.project,
-            target=loaded.target,
-            overrides=loaded.overrides,
-        )
-        groups = composer.groups()
-    except ConfigError as error:
-        raise loaded.error(("config",), f"config: {error}") from error
-    parsed = space.parse(loaded, groups)
+    composer = _composer(loaded)
+    parsed = _space(loaded, composer)
     composer.check(loaded, parsed)
+    mixed.check(composer, loaded, parsed)
     first = check.representatives(parsed)[0]  # there may be no group without it
     config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
+    if "seeds" not in loaded.model_fields_set:
+        asked = seed.value(config)
+        loaded = loaded.model_copy(
+            update={"seeds": (defaults.SEED if asked is None else asked,)}
+        )
+        parsed = space.parse(loaded, composer.groups())  # shuffles by the seed
     plain = to_plain(config)
     algorithms.search(loaded)
     scheduler = algorithms.scheduler(loaded)
+    folder = (sweeps / loaded.name).absolute()
+    replacement.is_replaced(loaded, SweepPaths(folder))
+    _check_history(loaded, parsed, SweepPaths(folder))
     return Plan(
         experiment=loaded,
         space=parsed,
-        folder=(sweeps / loaded.name).absolute(),
-        seed_key="seed" if "seed" in config else "",
+        folder=folder,
+        seed_key=seed.key(config),
         num_trials=_num_trials(loaded, parsed, scheduler),
         batch=_batch_keys(plain),
         workers={
             key: value for key, value in _integers(plain) if key.endswith(WORKERS)
         },
     )
+
+
+def _composer(loaded: Experiment) -> Composer:
+    """The composer of the project's configs, once its target is known to exist."""
+    config = loaded.project / loaded.config
+    if "target" not in loaded.model_fields_set and not is_packaged(config):
+        raise loaded.error(
+            ("target",),
+            f"target: missing; {loaded.config} is no config of sweeper's own, so the "
+            "file must name the function to call with the config; add the line "
+            "target: my_project.train:main",
+        )
+    try:
+        target_check.check(loaded.target, loaded.project)
+    except TargetError as error:
+        raise loaded.error(("target",), str(error)) from error
+    try:
+        return Composer(
+            config,
+            loaded.project,
+            target=loaded.target,
+            overrides=loaded.overrides,
+        )
+    except ConfigError as error:
+        message = str(error)
+        if config.is_dir():
+            files = ", ".join(sorted(file.name for file in config.glob("*.yaml")))
+            message = (
+                f"{config} is a folder; it must be the primary config, a file such as "
+                f"{loaded.config.rstrip('/')}/train.yaml; in it: {files or 'none'}"
+            )
+        raise loaded.error(("config",), f"config: {message}") from error
+
+
+def _space(loaded: Experiment, composer: Composer) -> Space:
+    """The space of the file; a wrong key of it is blamed before what refers to it.
+
+    A baseline, a known point or a condition has the right name where the space has a
+    wrong one; without them the space alone shows which of the two is wrong.
+    """
+    try:
+        return space.parse(loaded, composer.groups())
+    except ExperimentError:
+        alone = {"search_space": _without_conditions(loaded.search_space)}
+        bare = loaded.model_copy(
+            update={**alone, "where": "", "baseline": {}, "enqueue": ()}
+        )
+        composer.check(bare, space.parse(bare, composer.groups()))
+        raise
+
+
+def _check_history(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
+    """Refuse what the journal would refuse once Ray is there."""
+    warm.check(loaded, parsed, paths)
+    if loaded.storage is not None:
+        try:
+            database.check(loaded.storage, paths.folder)
+        except ConfigError as error:
+            raise loaded.error(("storage",), f"storage: {error}") from error
+
+
+def _without_conditions(given: object) -> object:
+    if isinstance(given, tuple):
+        return tuple(map(_without_conditions, given))
+    if not isinstance(given, Mapping):
+        return given
+    return {
+        key: item["values"]
+        if isinstance(item, Mapping) and item.keys() == {"when", "values"}
+        else item
+        for key, item in given.items()
+    }
 
 
 def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
@@ -135,7 +211,7 @@ def headline(plan: Plan) -> str:
     """The first lines of `run`: what will run, how many, where."""
     loaded = plan.experiment
     swept = ", ".join(dict.fromkeys(p.name for p in plan.space.parameters))
-    started = SweepPaths(plan.folder).journal.exists()
+    started = any(SweepPaths(plan.folder).trials.glob("*/metrics.jsonl"))
     return (
         f"{'resume' if started else 'sweep'} {loaded.name}: "
         f"{plan.num_trials} trials of {loaded.target} over {swept}\n"

@@ -12,7 +12,7 @@ from sweeper.cards.packing import GIB, MIB
 from sweeper.definition.settings import unpriced
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.estimate import Line
-from sweeper.planning.schedule import Slice
+from sweeper.planning.schedule import Slice, makespan
 from sweeper.search_space.space import Space
 from sweeper.storage.export import plain
 
@@ -37,7 +37,7 @@ def view(preview: Preview, work: Sequence[str] = ()) -> RenderableType:
 
 def _head(preview: Preview) -> Text:
     plan = preview.plan
-    lines = [f"{plan.experiment.name}: {len(preview.points)} trials"]
+    lines = [f"{plan.experiment.name}: {preview.num_trials} trials"]
     lines += [f"  {line}" for line in _space_lines(plan.space)]
     if preview.is_exact:
         lines.append(f"duplicates: {preview.duplicates}")
@@ -95,7 +95,7 @@ def _step(line: Line) -> str:
 
 def _chart(preview: Preview) -> Text:
     """One line a card and slot: when it runs trials of which key."""
-    total = preview.forecast.wall_seconds
+    total = makespan(preview.forecast.slices)
     names = {
         line.key: chr(ord("A") + i % 26)
         for i, line in enumerate(preview.forecast.lines)
@@ -163,6 +163,11 @@ def _notes(preview: Preview) -> list[str]:
     """What was assumed or could not be found out."""
     lines = preview.forecast.lines
     notes = []
+    if len(preview.points) < preview.num_trials:
+        notes.append(
+            f"note: {len(preview.points)} trials were looked at; hours, cost and disk "
+            f"are those of all {preview.num_trials} in proportion"
+        )
     for how in dict.fromkeys(line.prediction.how for line in lines):
         reasons = dict.fromkeys(
             p.prediction.note for p in lines if p.prediction.how == how
@@ -201,7 +206,7 @@ def to_json(preview: Preview) -> dict[str, object]:
     forecast = preview.forecast
     return {
         "name": preview.plan.experiment.name,
-        "trials": len(preview.points),
+        "trials": preview.num_trials,
         "is_exact": preview.is_exact,
         "duplicates": preview.duplicates,
         "spaces": [

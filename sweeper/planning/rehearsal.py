@@ -42,6 +42,9 @@ class Rehearsal:
 def rehearse(preview: Preview) -> Rehearsal:
     """Simulate a plan; {} of packings where there is no card to share."""
     experiment = preview.plan.experiment
+    if len(preview.points) < preview.num_trials:
+        limit = experiment.budget.model_copy(update={"trials": len(preview.points)})
+        experiment = experiment.model_copy(update={"budget": limit})
     packings = {}
     if preview.card is not None:
         for name, gpus in PACKINGS.items():

@@ -14,10 +14,12 @@ import torch
 
 from sweeper import defaults
 from sweeper.callbacks import wandb
-from sweeper.errors import SweeperError
+from sweeper.errors import SweeperError, TargetError
 from sweeper.host import metrics_file, process_state
-from sweeper.host.paths import TrialPaths, project_root
+from sweeper.host.paths import TrialPaths, is_packaged, project_root
 from sweeper.processes import worker
+from sweeper.project import seed
+from sweeper.project.compose import Composer
 from sweeper.reports import Report
 from sweeper.scheduling.spec import run_id
 from sweeper.trial import Decision, TrialSpec, trial_id
@@ -63,9 +65,13 @@ def make_spec(
     Args:
         after: overrides that say what comes after the fit, so that with and without
             them it is the same training.
+        target: "" for sweeper's own, which only a config of sweeper's own may use.
+
+    Raises:
+        SweeperError: there is no such config, or no target for it.
     """
     params = dict(override.partition("=")[::2] for override in overrides)
-    seed = params.get("seed", "")
+    target = target or _own_target(config)
     project = project_root(config).absolute()
     # Relative to each other, so that a project that moves with its sweeps resumes.
     places = {
@@ -82,7 +88,7 @@ def make_spec(
         config=str(config.absolute()),
         overrides=(*overrides, *after),
         params=params,
-        seed=int(seed) if seed.isdecimal() else defaults.SEED,
+        seed=_seed(config, overrides, project=project, target=target),
         folder=str(folder.folder),
         project=str(project),
         metric=metric,
@@ -99,6 +105,22 @@ def make_spec(
             "tags": (),
         },
     )
+
+
+def _own_target(config: Path) -> str:
+    if not is_packaged(config):
+        raise TargetError(
+            f"target: missing; {config} is no config of sweeper's own, so the function "
+            "to call with it must be named: --target my_project.train:main"
+        )
+    return defaults.TARGET
+
+
+def _seed(config: Path, overrides: Sequence[str], *, project: Path, target: str) -> int:
+    """The seed of the composed config, which an override may have set."""
+    composer = Composer(config.absolute(), project, target=target)
+    asked = seed.value(composer.compose(overrides))
+    return defaults.SEED if asked is None else asked
 
 
 def _run_id(paths: TrialPaths, identity: str) -> str:

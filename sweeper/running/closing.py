@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper import exits
+from sweeper.host.paths import default_sweeps
 from sweeper.scheduling import spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
@@ -37,7 +38,7 @@ def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
 def resume_command(file: Path, overrides: Sequence[str], *, sweeps: Path) -> str:
     """The command that goes on with a sweep: the one that started it."""
     words = ["python", "-m", "sweeper", "run", str(file), *overrides]
-    if sweeps != Path("sweeps"):
+    if sweeps != default_sweeps(file):
         words += ["--sweeps", str(sweeps)]
     return shlex.join(words)
 

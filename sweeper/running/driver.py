@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
 from sweeper.callbacks import wandb
-from sweeper.definition.experiment import Experiment, changes
-from sweeper.errors import ExperimentChangedError, LockedError, SweeperError
+from sweeper.cards import booking
+from sweeper.definition.experiment import Experiment
+from sweeper.errors import LockedError, SweeperError
 from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import lengths, preflight
@@ -25,7 +26,7 @@ from sweeper.running.diary import Diary
 from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage import export, retention, store
+from sweeper.storage import export, replacement, retention, store
 from sweeper.trial import Sweep
 from sweeper.views.live import Display
 
@@ -86,29 +87,28 @@ def drive(
                 f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
             )
         plan = lengths.compare(plan)
-        admit(plan.experiment, paths)
+        if admit(plan.experiment, paths):
+            display.event("no epoch was reported so far: the sweep starts from scratch")
         return _drive_locked(plan, cluster, display, ahead)
 
 
-def admit(experiment: Experiment, paths: SweepPaths) -> None:
+def admit(experiment: Experiment, paths: SweepPaths) -> bool:
     """Store the experiment beside its sweep, unless the sweep is another one.
+
+    Returns:
+        Whether trials of an earlier start, none of which has a result, were removed.
 
     Raises:
         ExperimentChangedError: what may not change has changed.
     """
     remove_stale_temporaries(paths.folder)
     paths.stop_request.unlink(missing_ok=True)
-    if paths.experiment.exists():
-        stored = store.load_experiment(paths)
-        differences = changes(stored, experiment)
-        if differences:
-            raise ExperimentChangedError(
-                f"{experiment.path}: not the experiment that {paths.folder} holds:\n"
-                + "\n".join(f"  {line}" for line in differences)
-                + "\nundo the change, or start a new sweep: --fork NAME"
-            )
+    is_replaced = replacement.is_replaced(experiment, paths)
+    if is_replaced:
+        replacement.discard(paths)
     store.save_experiment(experiment, paths)
     spec.relocate(paths, experiment)
+    return is_replaced
 
 
 def _drive_locked(
@@ -117,7 +117,7 @@ def _drive_locked(
     from sweeper.running import journal_actor, placement, ray_node
 
     thread = ThreadPoolExecutor(max_workers=2)  # never waited for: see Ctrl-C
-    with _Signals() as signals:
+    with ExitStack() as stack, _Signals() as signals:
         started = thread.submit(
             ray_node.start,
             options.address,
@@ -130,6 +130,9 @@ def _drive_locked(
         try:
             _await(started, check=ray_node.check)
             signals.renew()
+            booked = booking.book(plan.experiment, count=ray_node.own_cards())
+            for other in stack.enter_context(booked):
+                display.event(booking.warning(other))
             opened = thread.submit(
                 journal_actor.open_journal,
                 plan,

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sweeper import defaults
 from sweeper.errors import SweeperError
+from sweeper.host.paths import default_sweeps
 from sweeper.statistics.leaderboard import best, front_trials
 from sweeper.storage import store
 from sweeper.storage.export import value_cell
@@ -19,7 +20,6 @@ from sweeper.views.tables import sweep_state
 if TYPE_CHECKING:
     import pandas as pd
 
-SWEEPS = Path("sweeps")
 MAX_ROWS = 20  # of the leaderboard below a cell
 
 
@@ -98,21 +98,26 @@ class SweepView:
         return f"{len(self.trials)} trials"
 
 
-def load_sweep(name: str | Path, *, sweeps: str | Path = SWEEPS) -> SweepView:
+def load_sweep(name: str | Path, *, sweeps: str | Path | None = None) -> SweepView:
     """The sweep of that name, or in that folder, as it stands now.
+
+    Args:
+        name: of the sweep, or its folder.
+        sweeps: folder of all sweeps; None for the one of this project.
 
     Raises:
         SweepNotFoundError: no sweep is there.
     """
     given = Path(name)
     is_folder = (given / "experiment.yaml").exists()
-    return SweepView(store.load_sweep(given if is_folder else Path(sweeps) / name))
+    below = Path(sweeps or default_sweeps()) / name
+    return SweepView(store.load_sweep(given if is_folder else below))
 
 
 def run(
     file: str | Path,
     *overrides: str,
-    sweeps: str | Path = SWEEPS,
+    sweeps: str | Path | None = None,
     address: str = "",
     quiet: bool = False,
 ) -> SweepView:
@@ -121,7 +126,7 @@ def run(
     Args:
         file: the experiment file.
         overrides: `key=value`, as on the command line.
-        sweeps: folder of all sweeps.
+        sweeps: folder of all sweeps; None for the one of the file's project.
         address: a running Ray cluster, "auto" for this machine's; "" starts one.
         quiet: print no events.
 
@@ -134,7 +139,8 @@ def run(
         from sweeper.planning import plan as planning
         from sweeper.running import driver, session
 
-        plan = planning.make_plan(Path(file), overrides, sweeps=Path(sweeps))
+        folder = Path(sweeps or default_sweeps(Path(file)))
+        plan = planning.make_plan(Path(file), overrides, sweeps=folder)
         started.prepare(plan.experiment)
         # in a notebook, too, one plain line an event: a cell keeps what it printed
         console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
@@ -150,11 +156,11 @@ def run(
 def train(
     *overrides: str,
     config: str | Path = defaults.CONFIG,
-    target: str = defaults.TARGET,
+    target: str = "",
     metric: str = defaults.METRIC,
     mode: str = "max",
     wandb: str = "auto",
-    sweeps: str | Path = SWEEPS,
+    sweeps: str | Path | None = None,
 ) -> Path:
     """Train one trial in this process, or go on with it; its folder.
 
@@ -170,7 +176,7 @@ def train(
         metric=metric,
         mode=mode,
         wandb_mode=wandb,
-        sweeps=Path(sweeps),
+        sweeps=Path(sweeps or default_sweeps(Path(config))),
     )
     code = training.train(spec)
     if code == 3:

@@ -198,6 +198,11 @@ def nodes() -> list[Node]:
     return [_node(node["Resources"]) for node in found if node["Alive"]]
 
 
+def own_cards() -> int:
+    """Return how many cards the cluster has that this process started; 0 of others."""
+    return sum(node.gpus for node in nodes()) if is_ours() else 0
+
+
 def own_card() -> str:
     """Type of the cards of the node that this process is on; "" for none."""
     here = ray.get_runtime_context().get_node_id()

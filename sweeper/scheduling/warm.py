@@ -43,6 +43,16 @@ def history(
     return [_trial(space, point) for point in noted["points"] if _has(space, point)]
 
 
+def check(experiment: Experiment, space: Space, paths: SweepPaths) -> None:
+    """Refuse a `warm_start` that the first start of the sweep would refuse.
+
+    Raises:
+        ExperimentError: as `history`.
+    """
+    if experiment.warm_start and not paths.experiment.exists():
+        _points(experiment, space, paths)
+
+
 def _points(
     experiment: Experiment, space: Space, paths: SweepPaths
 ) -> Sequence[Mapping[str, Any]]:

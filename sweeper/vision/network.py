@@ -79,10 +79,12 @@ def _pretrained(name: str, arguments: Mapping[str, object]) -> nn.Module:
             name, weights="DEFAULT", progress=False, **arguments
         )
     except OSError as error:
+        url = models.get_model_weights(name).DEFAULT.url
         raise NetworkError(
-            f"model.pretrained: the weights of {name!r} cannot be had ({error}); "
-            "connect to the network once, put the file into "
-            f"{torch.hub.get_dir()}/checkpoints, or set model.pretrained=false"
+            f"model.pretrained: the ImageNet weights of {name!r} cannot be downloaded "
+            f"({error}); copy {url} from a machine that has a network to "
+            f"{torch.hub.get_dir()}/checkpoints, or set model.pretrained=false, which "
+            "trains from random weights"
         ) from error
     return network
 
