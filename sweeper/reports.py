@@ -20,6 +20,8 @@ class Measured:
         order: a digest of their labels.
         has_objectives: whether the objectives are among the metrics; a fit before the
             one that counts, such as pretraining, may not log them.
+        is_mean: whether the first objective is the mean of what was logged per step.
+        logged: names of what was logged, where an objective is missing.
     """
 
     epoch: int
@@ -28,6 +30,8 @@ class Measured:
     correct: str = ""
     order: str = ""
     has_objectives: bool = True
+    is_mean: bool = False
+    logged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Report:
         busy_seconds: age of the trial's process.
         usage: what it measured of its device: peak_bytes, utilisation (0 to 1), rate in
             steps a second.
+        is_mean: see `Measured`.
     """
 
     epoch: int
@@ -48,6 +53,7 @@ class Report:
     metrics: Mapping[str, float] = field(default_factory=dict)
     busy_seconds: float = 0.0
     usage: Mapping[str, float] = field(default_factory=dict)
+    is_mean: bool = False
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back equal.

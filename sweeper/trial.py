@@ -5,6 +5,7 @@ It holds no behaviour that touches a file, a clock or a random generator.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -126,6 +127,7 @@ class Trial:
         card_seconds: the same times the share of a card that each start had, by type
             of card; "" for a type that is not known.
         lineage: its place in a population, None outside of one.
+        is_mean: whether its values are epoch means of what was logged per step.
     """
 
     number: int
@@ -152,13 +154,14 @@ class Trial:
     busy_seconds: float = 0.0
     card_seconds: Mapping[str, float] = field(default_factory=dict)
     lineage: Lineage | None = None
+    is_mean: bool = False
 
     def best(self, objective: Objective) -> tuple[int, float] | None:
         """Epoch and value of the best report; None before the first finite one.
 
         The earliest of equal values wins.
         """
-        finite = {epoch: v for epoch, v in self.values.items() if v == v}
+        finite = {epoch: v for epoch, v in self.values.items() if math.isfinite(v)}
         if not finite:
             return None
         sign = -1 if objective.mode == "max" else 1

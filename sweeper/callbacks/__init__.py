@@ -5,7 +5,7 @@ module imports neither torch nor lightning.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +22,7 @@ from sweeper.trial import Decision, TrialSpec
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
 
+    from sweeper.callbacks.step_means import StepMeans
     from sweeper.callbacks.wandb_run import TrialRun
 
 
@@ -50,7 +51,9 @@ class ActiveTrial:
         has_trainer: whether a Lightning Trainer takes care of pauses.
         run: its W&B run, None without one.
         progress: of its fits in this process.
-        logged: names of the metrics of epochs that lack an objective.
+        logged: names of all metrics that an epoch had.
+        is_validated: whether a validation logged metrics without an objective.
+        step_means: see `StepMeans`; None without a Trainer.
     """
 
     spec: TrialSpec
@@ -61,6 +64,8 @@ class ActiveTrial:
     run: "TrialRun | None" = None
     progress: Progress = field(default_factory=Progress)
     logged: set[str] = field(default_factory=set)
+    is_validated: bool = False
+    step_means: "StepMeans | None" = None
 
     @property
     def paths(self) -> TrialPaths:
@@ -89,8 +94,9 @@ class ActiveTrial:
             )
         epoch, metrics = measured.epoch, measured.metrics
         names = (self.spec.metric, *self.spec.more_metrics) if metrics else ()
+        self.logged |= {*metrics, *measured.logged}
         if not measured.has_objectives:
-            self.logged |= metrics.keys()
+            self.is_validated |= bool(metrics)
             names = ()
         for name in names:
             if name not in metrics:
@@ -204,9 +210,15 @@ def parent_dir() -> Path | None:
     return None if parent is None else parent.folder
 
 
-def unknown_metric(metric: str, logged: Mapping[str, float]) -> str:
+def unknown_metric(metric: str, logged: Iterable[str]) -> str:
     """The message for an objective that is not logged."""
-    names = ", ".join(sorted(logged)) or "nothing"
+    names = ", ".join(sorted(logged))
+    if not names:
+        return (
+            f"objective.metric: {metric!r}: the trial reported nothing; log it with "
+            "self.log in the LightningModule, call sweeper.report(epoch, "
+            f"{{{metric!r}: ...}}), or return it from the target"
+        )
     return (
         f"objective.metric: {metric!r} is not logged by the trial; "
         f"{nearest(metric, logged)} (logged: {names})"

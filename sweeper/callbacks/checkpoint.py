@@ -162,6 +162,7 @@ class _Hooks:
             epochs_before=restored["epochs_before"],
             steps_before=restored["steps_before"],
         )
+        self._trial.progress.validations = restored["validations"]
         finders.wake(vars(trainer)["callbacks"])
         finders.put(vars(trainer)["callbacks"], restored["searches"])
         loop_state.regroup(trainer, restored["groups"])

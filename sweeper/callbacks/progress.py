@@ -13,6 +13,7 @@ class Progress:
         steps: the same for the Trainer's steps.
         epochs_before: what to add to the running fit's own epochs.
         steps_before: the same for its steps.
+        validations: validations that were reported each by itself.
     """
 
     fit: int = 0
@@ -20,6 +21,7 @@ class Progress:
     steps: int = 0
     epochs_before: int = 0
     steps_before: int = 0
+    validations: int = 0
 
     def begin(self, *, epoch: int, step: int) -> None:
         """Set where the running fit stands as it begins without a checkpoint of ours.

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from sweeper.callbacks import averaging, loop_state, randomness, running_means
 from sweeper.callbacks.saver import Saver
+from sweeper.callbacks.step_means import StepMeans
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -89,7 +90,13 @@ class EpochLoop:
     def _place(self, fetcher: Any) -> None:
         prepare_validation(self.trainer)  # a search drops the loaders
         if self.middle is not None:
-            _replay(self.trainer, fetcher, self.middle, self.package)
+            _replay(
+                self.trainer,
+                fetcher,
+                self.middle,
+                package=self.package,
+                step_means=self.saver.step_means,
+            )
             self.saver.epoch_start = self.middle["start"]
             loop_state.end_restart(self.trainer, within=True)
         else:
@@ -111,7 +118,12 @@ class EpochLoop:
 
 
 def _replay(
-    trainer: "Trainer", fetcher: Any, place: Mapping[str, Any], package: str
+    trainer: "Trainer",
+    fetcher: Any,
+    place: Mapping[str, Any],
+    *,
+    package: str,
+    step_means: StepMeans | None,
 ) -> None:
     randomness.renew_workers(trainer)
     randomness.restore(trainer, place["start"])
@@ -121,6 +133,8 @@ def _replay(
     fetcher.fetched -= place["batches"]  # Lightning adds them itself
     randomness.restore(trainer, place["now"])
     running_means.put(trainer, package, place["means"])
+    if step_means is not None:
+        step_means.restore(trainer, place["step_sums"])
 
 
 def prepare_validation(trainer: "Trainer") -> None:

@@ -4,11 +4,13 @@ It saves nothing; `checkpoint` does, after the report of the same epoch.
 """
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import ActiveTrial
 from sweeper.callbacks.answers import Answers
 from sweeper.callbacks.one_batch import limit_batches
+from sweeper.callbacks.step_means import StepMeans
 from sweeper.reports import Measured
 from sweeper.trial import Decision
 
@@ -22,6 +24,7 @@ class _Hooks:
 
     def __init__(self, trial: ActiveTrial) -> None:
         self._trial = trial
+        self._means = trial.step_means = StepMeans()
         self._is_validated = False
         self._answers = Answers()
         self._stepped: int | None = None  # the loggers' step that a fit resumes at
@@ -66,6 +69,16 @@ class _Hooks:
             trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
             self._stepped = None
 
+    def on_train_batch_end(
+        self,
+        trainer: "Trainer",
+        _: "LightningModule",
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        self._means.add(trainer)
+
     def setup(self, trainer: "Trainer", _: "LightningModule", stage: str) -> None:
         if self._trial.spec.max_batches:
             limit_batches(trainer, self._trial.spec.max_batches)
@@ -74,35 +87,73 @@ class _Hooks:
             self._trial.run.use_trainer(has_logger="WandbLogger" in names)
 
     def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
-        is_fitting = trainer.state.fn == "fit"
-        self._is_validated = is_fitting and not trainer.sanity_checking
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._is_validated = True
+        names = _names_of_validation(trainer)
+        if self._is_within_epochs(trainer) and self._trial.spec.metric in names:
+            # Each validation is a report; its number stands for the epoch.
+            means = self._means.take(trainer)
+            logged = _values(trainer)
+            metrics = {k: v for k, v in logged.items() if k in names} | means
+            progress = self._trial.progress
+            progress.validations += 1
+            self._is_validated = False
+            self._report(trainer, progress.validations, metrics, logged, means)
+
+    @staticmethod
+    def _is_within_epochs(trainer: "Trainer") -> bool:
+        """Return whether validations come at steps, not at the ends of epochs."""
+        if trainer.check_val_every_n_epoch is None:
+            return True
+        batches = trainer.val_check_batch
+        return batches is not None and batches < trainer.num_training_batches
 
     def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
         progress = self._trial.progress
-        metrics: dict[str, float] = {}
-        if self._is_validated or _is_logged_in_training(
-            trainer, self._trial.spec.metric
-        ):
-            metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        batches = trainer.fit_loop.epoch_loop._batches_that_stepped
+        progress.reach(epoch=trainer.current_epoch + 1, step=batches)
+        metric = self._trial.spec.metric
+        if self._is_within_epochs(trainer) and metric in _names_of_validation(trainer):
+            return
+        means, logged = self._means.take(trainer), _values(trainer)
+        logged |= means
+        is_measured = metric in means or _is_logged_in_training(trainer, metric)
+        metrics = logged if self._is_validated or is_measured else {}
+        if not self._is_validated:  # what validation logged is of an earlier epoch
+            current = trainer._logger_connector.metrics["callback"]
+            stale = _names_of_validation(trainer) - {*current, *means}
+            metrics = {k: v for k, v in metrics.items() if k not in stale}
         self._is_validated = False
-        if trainer.is_global_zero:
-            # What Lightning's loggers call the step of this epoch's metrics.
-            batches = trainer.fit_loop.epoch_loop._batches_that_stepped
-            progress.reach(epoch=trainer.current_epoch + 1, step=batches)
-            known = self._answers if metrics else Answers()
-            spec = self._trial.spec
-            objectives = {spec.metric, *spec.more_metrics}
-            measured = Measured(
-                epoch=progress.epochs,
-                metrics=metrics,
-                step=progress.steps - 1,
-                correct=known.correct(),
-                order=known.order(),
-                has_objectives=objectives <= metrics.keys(),
-            )
-            decision = self._trial.report(measured)
-            if decision is Decision.STOP:
-                trainer.should_stop = True
+        self._report(trainer, progress.epochs, metrics, logged, means)
+
+    def _report(
+        self,
+        trainer: "Trainer",
+        number: int,
+        metrics: Mapping[str, float],
+        logged: Mapping[str, float],
+        means: Mapping[str, float],
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        known = self._answers if metrics else Answers()
+        spec, progress = self._trial.spec, self._trial.progress
+        # What Lightning's loggers call the step of these metrics.
+        batches = trainer.fit_loop.epoch_loop._batches_that_stepped
+        has_objectives = {spec.metric, *spec.more_metrics} <= metrics.keys()
+        measured = Measured(
+            epoch=number,
+            metrics=metrics,
+            step=progress.steps_before + batches - 1,
+            correct=known.correct(),
+            order=known.order(),
+            has_objectives=has_objectives,
+            is_mean=spec.metric in means,
+            logged=() if has_objectives else tuple(sorted(logged)),
+        )
+        if self._trial.report(measured) is Decision.STOP:
+            trainer.should_stop = True
 
 
 def make(package: str, trial: ActiveTrial) -> "Callback":
@@ -119,6 +170,21 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
     base: type[Callback] = importlib.import_module(f"{package}.callbacks").Checkpoint
     reporter: Callback = type("Reporter", (_Hooks, base), {})(trial)
     return reporter
+
+
+def _values(trainer: "Trainer") -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _names_of_validation(trainer: "Trainer") -> set[str]:
+    """Return the names under which validation logs, as the callbacks see them."""
+    loop: Any = trainer.fit_loop.epoch_loop
+    names = {result.meta.name for result in loop.val_loop._results.values()}
+    return {
+        key
+        for key in trainer.callback_metrics
+        if key.partition("/dataloader_idx_")[0] in names
+    }
 
 
 def _is_logged_in_training(trainer: "Trainer", metric: str) -> bool:

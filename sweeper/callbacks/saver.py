@@ -27,6 +27,7 @@ from sweeper.callbacks import (
 from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.inheritance import Settings
 from sweeper.callbacks.loop_state import KEY, Boundary
+from sweeper.callbacks.step_means import StepMeans
 from sweeper.callbacks.tracking import Tracker
 from sweeper.trial import Decision
 
@@ -141,6 +142,11 @@ class Saver:
             module.load_state_dict({**module.state_dict(), **content["weights"]})
             outside.put(trainer, content["outside"])
 
+    @property
+    def step_means(self) -> StepMeans | None:
+        """The running means of what the module logs per step."""
+        return self._trial.step_means
+
     def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
         content = self._dump(trainer, boundary)
         if trainer.is_global_zero:
@@ -191,12 +197,15 @@ class Saver:
             "searches": finders.take(vars(trainer)["callbacks"]),
             "epochs_before": self._trial.progress.epochs_before,
             "steps_before": self._trial.progress.steps_before,
+            "validations": self._trial.progress.validations,
         }
         if self._boundary is Boundary.MIDDLE:
             batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+            means = self._trial.step_means
             checkpoint[KEY]["middle"] = {
                 "batches": batches.ready,
                 "start": self.epoch_start,
                 "now": randomness.state(trainer),
                 "means": running_means.take(trainer),
+                "step_sums": {} if means is None else means.state(),
             }

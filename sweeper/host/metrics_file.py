@@ -5,6 +5,7 @@ line, and of two lines of one epoch the last one counts.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def best(path: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
     The file, and not this process, knows the epochs of earlier starts.
     """
     values = {e: row[metric] for e, row in epochs(path).items() if metric in row}
-    finite = {epoch: value for epoch, value in values.items() if value == value}
+    finite = {epoch: v for epoch, v in values.items() if math.isfinite(v)}
     if not finite:
         return None
     pick = max if mode == "max" else min

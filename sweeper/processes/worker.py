@@ -29,7 +29,7 @@ from sweeper.host.paths import (
     remove_stale_temporaries,
     write_text,
 )
-from sweeper.processes import causes, endings, program, usage
+from sweeper.processes import causes, endings, program, returned, usage
 from sweeper.processes.endings import Outcome
 from sweeper.project import job, targets
 from sweeper.project.compose import to_resolved
@@ -74,6 +74,7 @@ def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome
             metrics=measured.metrics,
             busy_seconds=time.monotonic() - started,
             usage=meter.read(measured.step),
+            is_mean=measured.is_mean,
         )
         return channel.report(report)
 
@@ -105,13 +106,18 @@ def _attempt(trial: ActiveTrial) -> Outcome:
 
 
 def _expect_value(trial: ActiveTrial) -> None:
-    """Raise MetricError if a trial has logged metrics to its end but no objective."""
-    spec = trial.spec
+    """Raise MetricError if a trial has come to its end without an objective.
+
+    One batch of a preflight shows that only if a validation logged other names.
+    """
+    is_shown = trial.is_validated or not trial.spec.max_batches
+    if is_shown and trial.decision is not Decision.PAUSE and not _has_value(trial):
+        raise MetricError(callbacks.unknown_metric(trial.spec.metric, trial.logged))
+
+
+def _has_value(trial: ActiveTrial) -> bool:
     rows = metrics_file.epochs(trial.paths.metrics).values()
-    if trial.logged and not any(spec.metric in row for row in rows):
-        raise MetricError(
-            callbacks.unknown_metric(spec.metric, dict.fromkeys(trial.logged, 0.0))
-        )
+    return any(trial.spec.metric in row for row in rows)
 
 
 def _is_stopped(trial: ActiveTrial) -> bool:
@@ -255,7 +261,9 @@ def _call_target(trial: ActiveTrial) -> None:
         if spec.max_batches:
             one_batch.use_cpu()
         _describe(trial, resolved)
-        composed.call(target)
+        value = composed.call(target)
+        if value is not None and not _has_value(trial):
+            returned.report(trial, value)
         return
     try:
         program.run(trial)  # opens the run in its own process, if at all

@@ -64,7 +64,9 @@ def _of_trial(before: Trial | None, trial: Trial, *, metric: str) -> Iterator[Ev
             seed=trial.seed,
         )
     for epoch, value in trial.values.items():
-        if before is None or before.values.get(epoch) != value:
+        is_nan = math.isnan(value)
+        known = before.values.get(epoch) if before else None
+        if known != value and not (is_nan and known is not None and math.isnan(known)):
             text = f"epoch {epoch} {metric} {value:.4g}"
             number = value if math.isfinite(value) else None
             yield event("epoch", text, epoch=epoch, metric=metric, value=number)

@@ -35,6 +35,7 @@ class Halt:
         self._started = clock()
         self._wall_before = study.user_attrs.get("wall_seconds", 0.0)
         self._failed: list[tuple[str, Failure]] = []  # in a row, in this start
+        self.has_succeeded = False  # some trial of this start
         limits = experiment.budget.model_dump(exclude={"trials"}, exclude_none=True)
         self._has_limits = bool(limits)  # but for that on trials
         self._meter = Meter(
@@ -54,6 +55,7 @@ class Halt:
     def succeeded(self) -> None:
         """A trial ended with a result."""
         self._failed.clear()
+        self.has_succeeded = True
 
     def failed(self, identity: str, failure: Failure) -> None:
         """A trial failed for good: where it is one of many alike, the next would be."""

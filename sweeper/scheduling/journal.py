@@ -174,8 +174,12 @@ class Journal:
         }
         with self._rows.together():
             self._rows.note(identity, progress=progress)
+            if report.is_mean and not frozen.user_attrs.get("is_mean"):
+                self._rows.note(identity, is_mean=True)
             if report.values:
-                self._rows.report(identity, epoch=report.epoch, values=report.values)
+                # What is not finite is no value: nothing may rank or stop by it.
+                values = [v if math.isfinite(v) else math.nan for v in report.values]
+                self._rows.report(identity, epoch=report.epoch, values=values)
         if report.values and self._is_pruned(identity):
             return Decision.STOP
         self.count_time()
@@ -219,12 +223,13 @@ class Journal:
         objective = self._experiment.objective
         best = attributes.to_trial(frozen).best(objective)
         if best is None or not math.isfinite(best[1]):
-            name = objective.metric
+            has_epochs = bool(frozen.intermediate_values)
+            what = "was never finite" if has_epochs else "was never reported"
             return self.fail(
                 slot,
                 Failure(
                     kind=FailureKind.NAN,
-                    message=f"{name} was never finite",
+                    message=f"{objective.metric} {what}",
                     step=frozen.last_step or 0,
                 ),
             )
@@ -285,7 +290,13 @@ class Journal:
         self._halt.set(StopReason.INTERRUPTED)
 
     def abort(self, slot: str, message: str) -> None:
-        """Stop the sweep for an error that every trial would meet."""
+        """Stop the sweep for an error that every trial would meet.
+
+        If another one has ended well in this start, the error is this trial's own.
+        """
+        if self._halt.has_succeeded:
+            self.fail(slot, Failure(kind=FailureKind.ERROR, message=message))
+            return
         self._halt.set(StopReason.ERROR, message)
         self.pause(slot)
 

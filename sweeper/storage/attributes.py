@@ -105,6 +105,7 @@ def to_trial(frozen: AnyRow) -> Trial:
         busy_seconds=progress.get("busy_seconds", 0.0),
         card_seconds=card_seconds(frozen),
         lineage=lineage.of(attrs),
+        is_mean=attrs.get("is_mean", False),
     )
 
 

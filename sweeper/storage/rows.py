@@ -27,6 +27,7 @@ KEPT = (
     "progress",
     "card",  # with the next one: what its attempts have used of a budget
     "card_seconds_before",
+    "is_mean",
 )
 QUEUED_AFTER = "queued_after"  # attempts of the row that this one follows
 

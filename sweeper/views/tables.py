@@ -91,6 +91,11 @@ def remarks(sweep: Sweep) -> list[str]:
     if len(codes) > 1:
         parts = [f"{n} trials with {code or 'no commit'}" for code, n in codes.items()]
         lines.append("the project's code has changed: " + ", ".join(parts))
+    if any(trial.is_mean for trial in sweep.trials):
+        metric = sweep.experiment.objective.metric
+        lines.append(
+            f"{metric} is logged per step: each value is the mean of an epoch's steps"
+        )
     if sweep.hidden:
         lines.append(f"{len(sweep.hidden)} trials hidden: not in the file any more")
     return lines

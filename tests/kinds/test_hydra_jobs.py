@@ -20,7 +20,7 @@ from tests.kinds.specs import spec_of
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "token-0123456789"
+TOKEN = "token-0123456789"  # noqa: S105
 TARGETS = ("train:main", "python train.py")
 
 
