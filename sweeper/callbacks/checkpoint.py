@@ -70,9 +70,9 @@ class _Hooks:
         self._package = package
         self._start(Fit(trial, 1))
 
-    def begin_fit(self) -> Fit:
+    def begin_fit(self, module: "LightningModule") -> Fit:
         """Count a fit of this Trainer, before Lightning restores anything."""
-        self._start(fits.begin(self._trial))
+        self._start(fits.begin(self._trial, module))
         return self.fit
 
     def _start(self, fit: Fit) -> None:

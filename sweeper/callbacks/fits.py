@@ -6,16 +6,23 @@ makes the fits after it void, since they may have started from its weights.
 """
 
 import json
+import logging
 import shutil
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sweeper.callbacks import ActiveTrial, snapshot
+from torch import nn
+
+from sweeper.callbacks import ActiveTrial, snapshot, values
 from sweeper.errors import TargetError
 from sweeper.host.paths import TrialPaths, write_text
 
-BEGUN = "begun.json"  # the trial's checkpoint files as a later fit first began
+log = logging.getLogger(__name__)
+
+BEGUN = "begun.json"  # what a fit began with in the first attempt that reached it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +64,25 @@ class Fit:
         paths = self.trial.paths
         return any(snapshot.newest(paths.fit(n)) for n in range(1, self.number))
 
-    def begin(self) -> None:
-        """Note which checkpoint files are there before a later fit writes its own."""
-        if self.number > 1 and not (self.folder / BEGUN).exists():
-            write_text(self.folder / BEGUN, json.dumps(_files(self.trial.paths)))
+    def begin(self, born: int) -> None:
+        """Note how the fit first began: its weights, the files that were there."""
+        if not (self.folder / BEGUN).exists():
+            files = _files(self.trial.paths) if self.number > 1 else []
+            begun = {"born": born, "files": files}
+            write_text(self.folder / BEGUN, json.dumps(begun))
+
+    @property
+    def begun(self) -> Mapping[str, Any]:
+        """Return what `begin` noted; {} if the fit never began."""
+        path = self.folder / BEGUN
+        text = path.read_text(encoding="utf-8") if path.exists() else "{}"
+        noted: Mapping[str, Any] = json.loads(text)
+        return noted
 
     def files_before(self) -> Collection[str]:
         """Return the checkpoint files that were there when it first began."""
-        begun = self.folder / BEGUN
-        if not begun.exists():
-            return ()
-        names: list[str] = json.loads(begun.read_text(encoding="utf-8"))
-        return names
+        files: Collection[str] = self.begun.get("files", ())
+        return files
 
     def own_files(self) -> Collection[str]:
         """Return the names of those files that are in the folder of checkpoints."""
@@ -83,11 +97,30 @@ class Fit:
                 shutil.rmtree(folder)
 
 
-def begin(trial: ActiveTrial) -> Fit:
-    """Count one more fit of this process and return it."""
-    trial.progress.fit += 1
-    fit = Fit(trial, trial.progress.fit)
-    fit.begin()
+def begin(trial: ActiveTrial, module: nn.Module) -> Fit:
+    """Count one more fit of this process and return it.
+
+    Args:
+        module: what is to be trained. Its weights tell fits apart if the target has
+            skipped one that it knows to be finished.
+    """
+    born = zlib.crc32(repr(values.fingerprint(module.state_dict(), ())).encode())
+    fit = Fit(trial, trial.progress.fit + 1)
+    if fit.begun.get("born", born) != born:
+        others = [
+            Fit(trial, n) for n in range(fit.number + 1, len(trial.paths.fits) + 1)
+        ]
+        same = [other for other in others if other.begun.get("born") == born]
+        if len(same) == 1:
+            fit = same[0]
+        elif others:
+            log.warning(
+                "resume: fit %d of this trial begins from other weights than it first "
+                "did; a target has to call its fits in one order, with seeded weights",
+                fit.number,
+            )
+    trial.progress.fit = fit.number
+    fit.begin(born)
     return fit
 
 

@@ -1,6 +1,7 @@
 """Values of attributes: compared without a copy, copied to a checkpoint, put back."""
 
 import zlib
+from collections import deque
 from collections.abc import Collection
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-SCALARS = (bool, int, float, str, torch.dtype, type(None))
+SCALARS = (bool, int, float, str, np.generic, torch.dtype, type(None))
 STATE = "sweeper.state_dict"  # key of the copy of an object that has one
 OPAQUE = object()  # fingerprint of a value that cannot be kept
 
@@ -33,7 +34,7 @@ def fingerprint(value: Any, inside: Collection[int]) -> object:
     if isinstance(value, dict):
         marks = {repr(key): fingerprint(item, inside) for key, item in value.items()}
         return tuple((k, mark) for k, mark in marks.items() if mark is not OPAQUE)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque):
         items = tuple(fingerprint(item, inside) for item in value)
         return OPAQUE if OPAQUE in items else items
     return fingerprint(_state(value), inside) if _has_state(value) else OPAQUE
@@ -51,7 +52,7 @@ def copy(value: Any, inside: Collection[int]) -> Any:
             for key, item in value.items()
             if fingerprint(item, inside) is not OPAQUE
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque):
         return [copy(item, inside) for item in value]
     return {STATE: copy(_state(value), inside)} if _has_state(value) else value
 
@@ -76,6 +77,10 @@ def restored(now: Any, saved: Any) -> Any:
         before = [*now, *[None] * len(saved)]
         pairs = zip(before, saved, strict=False)
         now[:] = [restored(old, item) for old, item in pairs]
+        return now
+    if isinstance(now, deque):
+        now.clear()
+        now.extend(saved)
         return now
     return tuple(saved) if isinstance(now, tuple) else saved
 

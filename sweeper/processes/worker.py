@@ -227,7 +227,7 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     write_text(paths.spec, spec.to_json())
     os.environ.update(spec.env)
     os.environ["SWEEPER_TRIAL"] = spec.id
-    if any(paths.resume.iterdir()) or spec.lineage is not None:
+    if any(paths.resume.rglob("*.ckpt")) or spec.lineage is not None:
         # A project that saves modules in its hyperparameters could not resume.
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     sources.put_on_path(Path(spec.project))

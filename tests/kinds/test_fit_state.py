@@ -170,6 +170,7 @@ def _mean(value: float) -> MeanMetric:
         (None, "best"),
         ([1, 2], [1, 2, 3]),
         ((0.1, 0.2), (0.1, 0.3)),
+        (collections.deque([1]), collections.deque([1, 2])),
         ({"a": 1, "gone": 2}, {"a": 2, "new": [3]}),
         (torch.zeros(3), torch.tensor([1.0, 0.0, 0.0])),
         (torch.zeros(0), torch.ones(1)),

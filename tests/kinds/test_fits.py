@@ -47,6 +47,14 @@ def test_finished_folds_are_not_trained_again_and_epochs_count_on(
     assert [list(attempt.metrics) for attempt in attempts] == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_a_fold_that_the_target_skips_by_itself_is_not_mixed_up(
+    tmp_path: Path,
+) -> None:
+    attempts = _cut(tmp_path, ("kind=skipped", "epochs=2"), 3, 0)
+    assert list(attempts[1].metrics) == []
+    assert list(attempts[2].metrics) == [4, 5, 6]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 2], ids=["first fold", "start of the second"])
 def test_a_cut_in_any_fold_ends_the_same(tmp_path: Path, place: int) -> None:
