@@ -36,6 +36,10 @@ def _nowhere(measured: Measured, values: tuple[float, ...]) -> Decision:
     return Decision.CONTINUE
 
 
+def _unwatched(epoch: int) -> None:
+    return
+
+
 def _nothing(epoch: int, metrics: Mapping[str, float]) -> None:
     return
 
@@ -47,6 +51,7 @@ class ActiveTrial:
     Attributes:
         decision: the answer to the last report.
         has_trainer: whether a Lightning Trainer takes care of pauses.
+        on_epoch: called in the process that trains, with the epoch that is reported.
         run: its W&B run, None without one.
     """
 
@@ -55,6 +60,7 @@ class ActiveTrial:
     on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
     decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
+    on_epoch: Callable[[int], None] = _unwatched
     run: "TrialRun | None" = None
 
     @property
@@ -102,6 +108,7 @@ class ActiveTrial:
 
     def log(self, measured: Measured) -> None:
         """Write the epoch to the trial's W&B run, if it has one."""
+        self.on_epoch(measured.epoch)
         if self.run is not None and measured.metrics:
             self.run.report(measured.epoch, placed(measured))
 

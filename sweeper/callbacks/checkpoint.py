@@ -9,9 +9,17 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sweeper.callbacks import ActiveTrial, inheritance, loop_state, own_files, replay
+from sweeper.callbacks import (
+    ActiveTrial,
+    inheritance,
+    loop_state,
+    own_files,
+    replay,
+    saves,
+)
 from sweeper.callbacks.loop_state import KEY
 from sweeper.callbacks.saver import Paused, Saver
+from sweeper.host import saved_files
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -60,7 +68,8 @@ class _Hooks:
         return KEY
 
     def setup(self, trainer: "Trainer", module: "LightningModule", stage: str) -> None:
-        own_files.keep_inside(trainer, self._trial.paths.folder)
+        own_files.keep_inside(trainer, self._trial.paths)
+        saves.watch(trainer, self._trial)
         others = [c for c in vars(trainer)["callbacks"] if c is not self._first]
         vars(trainer)["callbacks"] = [self._first, *others]
         self._own.take_callbacks(others)
@@ -126,6 +135,8 @@ class _Hooks:
     def on_train_start(self, trainer: "Trainer", module: "LightningModule") -> None:
         restored, self._restored = self._restored, None
         self._has_trained = True
+        if restored is None and trainer.is_global_zero:
+            saved_files.begin_fit(self._trial.paths)
         middle = None if restored is None else restored.get("middle")
         self._saver.has_begun = middle is not None
         self._saver.begin(step=trainer.global_step)

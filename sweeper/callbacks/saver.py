@@ -20,10 +20,12 @@ from sweeper.callbacks import (
     own_files,
     randomness,
     running_means,
+    saves,
     snapshot,
 )
 from sweeper.callbacks.inheritance import Settings
 from sweeper.callbacks.loop_state import KEY, Boundary
+from sweeper.host import saved_files
 from sweeper.trial import Decision
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Saver:
         self._clock = clock
         self._boundary: Boundary | None = None
         self._ended: Path | None = None
+        self._position: saved_files.Position = ()
         self._weights: dict[str, torch.Tensor] = {}
         self.begin(step=0)
 
@@ -100,6 +103,7 @@ class Saver:
         They may replace the weights by an average, which no training continues.
         """
         if trainer.is_global_zero:
+            self._position = saves.position(trainer)
             self._ended = snapshot.stage(self._dump(trainer, Boundary.END), self.folder)
             self._weights = {
                 name: value.detach().cpu().clone()
@@ -121,7 +125,7 @@ class Saver:
         ended.unlink(missing_ok=True)
         if changed:
             snapshot.write(changed, ended)
-        snapshot.commit(self._ended)
+        self._commit(self._ended)
         self._ended, self._weights = None, {}
 
     def put_end(self, module: "LightningModule") -> None:
@@ -133,9 +137,18 @@ class Saver:
 
     def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
         content = self._dump(trainer, boundary)
+        self._position = saves.position(trainer)
         if trainer.is_global_zero:
-            snapshot.commit(snapshot.stage(content, self.folder))
+            self._commit(snapshot.stage(content, self.folder))
         self.begin(step=trainer.global_step)
+
+    def _commit(self, staged: Path) -> None:
+        """Make a staged file the newest one, and record which epoch's state it is."""
+        paths, last = self._trial.paths, self.folder / snapshot.LAST
+        previous = self.folder / snapshot.PREVIOUS
+        saved_files.begin(paths, last, previous)
+        snapshot.commit(staged)
+        saved_files.end_rotation(paths, last, self._position, moved_to=previous)
 
     def _dump(self, trainer: "Trainer", boundary: Boundary) -> dict[str, Any]:
         self._boundary = boundary
@@ -171,7 +184,7 @@ class Saver:
             "batches": trainer.num_training_batches,
             "folder": str(self._trial.paths.folder),
             "memory": own_files.memory(vars(trainer)["callbacks"]),
-            "files": sorted(p.name for p in self.folder.parent.glob("*.ckpt")),
+            "files": own_files.names(self._trial.paths),
         }
         if self._boundary is Boundary.MIDDLE:
             batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
