@@ -101,7 +101,7 @@ def handed(paths: TrialPaths) -> HandedOut:
     return found
 
 
-class _Loaded(torch.nn.Module):
+class Loaded(torch.nn.Module):
     def __init__(self, state: dict[str, torch.Tensor]) -> None:
         super().__init__()
         self._state = state
@@ -113,7 +113,7 @@ class _Loaded(torch.nn.Module):
 def assert_is_true(found: HandedOut, paths: TrialPaths) -> None:
     """The file's weights are those that had the value in the epoch."""
     state = torch.load(found.path, map_location="cpu", weights_only=False)
-    weights = digest(_Loaded(state["state_dict"]))
+    weights = digest(Loaded(state["state_dict"]))
     lines = (paths.folder / "weights.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     same = [row for row in rows if row["weights"] == weights]
