@@ -38,6 +38,10 @@ def _nowhere(measured: Measured, values: tuple[float, ...]) -> Decision:
     return Decision.CONTINUE
 
 
+def _unwatched(epoch: int) -> None:
+    return
+
+
 def _nothing(epoch: int, metrics: Mapping[str, float]) -> None:
     return
 
@@ -49,6 +53,7 @@ class ActiveTrial:
     Attributes:
         decision: the answer to the last report.
         has_trainer: whether a Lightning Trainer takes care of pauses.
+        on_epoch: called in the process that trains, with the epoch that is reported.
         run: its W&B run, None without one.
         progress: of its fits in this process.
         logged: names of all metrics that an epoch had.
@@ -61,6 +66,7 @@ class ActiveTrial:
     on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
     decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
+    on_epoch: Callable[[int], None] = _unwatched
     run: "TrialRun | None" = None
     progress: Progress = field(default_factory=Progress)
     logged: set[str] = field(default_factory=set)
@@ -116,6 +122,7 @@ class ActiveTrial:
 
     def log(self, measured: Measured) -> None:
         """Write the epoch to the trial's W&B run, if it has one."""
+        self.on_epoch(measured.epoch)
         if self.run is not None and measured.metrics:
             self.run.report(measured.epoch, placed(measured))
 

@@ -20,10 +20,12 @@ from sweeper.callbacks import (
     own_files,
     randomness,
     replay,
+    saves,
 )
 from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.loop_state import KEY
 from sweeper.callbacks.saver import Paused, Saver
+from sweeper.host import saved_files
 from sweeper.trial import Decision
 
 if TYPE_CHECKING:
@@ -92,7 +94,8 @@ class _Hooks:
         return KEY
 
     def setup(self, trainer: "Trainer", module: "LightningModule", stage: str) -> None:
-        own_files.keep_inside(trainer, self._trial.paths.folder)
+        own_files.keep_inside(trainer, self._trial.paths)
+        saves.watch(trainer, self._trial)
         others = [c for c in vars(trainer)["callbacks"] if c is not self.first]
         vars(trainer)["callbacks"] = [self.first, *others]
         self._own.take_callbacks(others)
@@ -187,6 +190,8 @@ class _Hooks:
         restored, self._restored = self._restored, None
         self._has_trained = self._is_at_batch = True
         if trainer.is_global_zero:
+            if restored is None:
+                saved_files.begin_fit(self._trial.paths)
             known = self.fit.own_files() if restored is None else restored["files"]
             own_files.forget_redone(self._trial.paths, known)
         middle = None if restored is None else restored.get("middle")

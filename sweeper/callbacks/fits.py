@@ -7,6 +7,7 @@ makes the fits after it void, since they may have started from its weights.
 
 import json
 import logging
+import os
 import shutil
 import zlib
 from collections.abc import Collection, Mapping
@@ -85,10 +86,10 @@ class Fit:
         return files
 
     def own_files(self) -> Collection[str]:
-        """Return the names of those files that are in the folder of checkpoints."""
-        folder = self.trial.paths.checkpoints.name
-        paths = map(Path, self.files_before())
-        return [path.name for path in paths if str(path.parent) == folder]
+        """Return those files relative to the folder of checkpoints."""
+        paths = self.trial.paths
+        files = (paths.folder / name for name in self.files_before())
+        return [os.path.relpath(file, paths.checkpoints) for file in files]
 
     def void_later(self) -> None:
         """Remove the states of the fits after this one, which is about to save."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.callbacks import averaging, finders
 from sweeper.callbacks.fits import Fit
 from sweeper.callbacks.loop_state import KEY
+from sweeper.host import saved_files
 from sweeper.host.paths import TrialPaths
 
 if TYPE_CHECKING:
@@ -23,16 +24,53 @@ REMEMBERED = (
 )
 
 
-def keep_inside(trainer: "Trainer", folder: Path) -> None:
+def keep_inside(trainer: "Trainer", paths: TrialPaths) -> None:
     """Point every ModelCheckpoint that writes elsewhere to the trial's folder.
 
     With a relative `dirpath` two trials in one working directory would share files,
-    and the second would go on from the first one's weights.
+    and the second would go on from the first one's weights. Lightning's own choice
+    of a folder has a number that each start counts up; a new start would forget the
+    best value.
     """
+    elsewhere = {}
     for callback in trainer.checkpoint_callbacks:
         dirpath = getattr(callback, "dirpath", None)
-        if dirpath is not None and folder not in Path(dirpath).absolute().parents:
-            vars(callback)["dirpath"] = str(folder / "checkpoints")
+        if dirpath is None:
+            continue
+        place = Path(dirpath).absolute()
+        if place == _default_folder(trainer):
+            callback.dirpath = str(paths.checkpoints)  # type: ignore[attr-defined]  # has one
+        elif paths.folder not in place.parents:
+            elsewhere[callback] = place
+    inside = folders(elsewhere.values(), paths.checkpoints)
+    for callback, place in elsewhere.items():
+        callback.dirpath = str(inside[place])  # type: ignore[attr-defined]  # has one
+
+
+def folders(outside: Iterable[Path], root: Path) -> dict[Path, Path]:
+    """Return a folder in `root` for each folder outside: one alone gets `root` itself.
+
+    Several keep what tells them apart, or files of one name would collide.
+
+    >>> folders([Path("/a/out")], Path("/t"))
+    {PosixPath('/a/out'): PosixPath('/t')}
+    >>> sorted(folders([Path("/a/loss"), Path("/a/acc")], Path("/t")).values())
+    [PosixPath('/t/acc'), PosixPath('/t/loss')]
+    """
+    places = dict.fromkeys(outside)
+    common = os.path.commonpath(places) if places else ""
+    return {place: root / place.relative_to(common) for place in places}
+
+
+def _default_folder(trainer: "Trainer") -> Path:
+    """Return the folder that Lightning chooses for a ModelCheckpoint without one."""
+    folder = trainer.default_root_dir
+    if trainer.loggers:
+        logger = trainer.loggers[0]
+        version = logger.version
+        name = version if isinstance(version, str) else f"version_{version}"
+        folder = os.path.join(logger.save_dir or folder, str(logger.name), name)
+    return Path(folder, "checkpoints").absolute()
 
 
 def memory(callbacks: Iterable[object]) -> dict[str, dict[str, Any]]:
@@ -81,16 +119,25 @@ def forget_redone(paths: TrialPaths, known: Collection[str]) -> None:
 
     Args:
         paths: of the trial.
-        known: names of the files that were there when the resumed state was saved.
+        known: `names` when the resumed state was saved.
     """
-    for path in paths.checkpoints.glob("*.ckpt"):
-        if path.name not in known and _is_older(path, paths):
+    for path in saved_files.checkpoints(paths):
+        if _name(path, paths) not in known and _is_older(path, paths):
             path.unlink()
+
+
+def names(paths: TrialPaths) -> list[str]:
+    """Return the project's checkpoint files, relative to the folder of checkpoints."""
+    return [_name(path, paths) for path in saved_files.checkpoints(paths)]
+
+
+def _name(path: Path, paths: TrialPaths) -> str:
+    return os.path.relpath(path, paths.checkpoints)
 
 
 def _is_older(path: Path, paths: TrialPaths) -> bool:
     """Whether `path` was written before this attempt of the trial began."""
-    return path.stat().st_mtime < paths.spec.stat().st_mtime
+    return path.lstat().st_mtime < paths.spec.stat().st_mtime
 
 
 def resume_from_ours(package: str) -> None:

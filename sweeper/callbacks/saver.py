@@ -22,6 +22,7 @@ from sweeper.callbacks import (
     own_files,
     randomness,
     running_means,
+    saves,
     snapshot,
 )
 from sweeper.callbacks.fits import Fit
@@ -29,6 +30,7 @@ from sweeper.callbacks.inheritance import Settings
 from sweeper.callbacks.loop_state import KEY, Boundary
 from sweeper.callbacks.step_means import StepMeans
 from sweeper.callbacks.tracking import Tracker
+from sweeper.host import saved_files
 from sweeper.trial import Decision
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Saver:
         self._clock = clock
         self._boundary: Boundary | None = None
         self._ended: Path | None = None
+        self._position: saved_files.Position = ()
         self._weights: dict[str, torch.Tensor] = {}
         self.begin(step=0)
 
@@ -111,6 +114,7 @@ class Saver:
         They may replace the weights by an average, which no training continues.
         """
         if trainer.is_global_zero:
+            self._position = saves.position(trainer, self._trial)
             self._ended = snapshot.stage(self._dump(trainer, Boundary.END), self.folder)
             self._weights = {
                 name: value.detach().cpu().clone()
@@ -131,7 +135,7 @@ class Saver:
         ended = {"weights": changed, "outside": self.tracker.take_end(trainer)}
         self._fit.void_later()
         snapshot.write(ended, self.folder / ENDED)
-        snapshot.commit(self._ended)
+        self._commit(self._ended)
         self._ended, self._weights = None, {}
 
     def put_end(self, trainer: "Trainer", module: "LightningModule") -> None:
@@ -149,10 +153,19 @@ class Saver:
 
     def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
         content = self._dump(trainer, boundary)
+        self._position = saves.position(trainer, self._trial)
         if trainer.is_global_zero:
             self._fit.void_later()
-            snapshot.commit(snapshot.stage(content, self.folder))
+            self._commit(snapshot.stage(content, self.folder))
         self.begin(step=trainer.global_step)
+
+    def _commit(self, staged: Path) -> None:
+        """Make a staged file the newest one, and record which epoch's state it is."""
+        paths, last = self._trial.paths, self.folder / snapshot.LAST
+        previous = self.folder / snapshot.PREVIOUS
+        saved_files.begin(paths, last, previous)
+        snapshot.commit(staged)
+        saved_files.end_rotation(paths, last, self._position, moved_to=previous)
 
     def _dump(self, trainer: "Trainer", boundary: Boundary) -> dict[str, Any]:
         self._boundary = boundary
@@ -188,9 +201,7 @@ class Saver:
             "batches": trainer.num_training_batches,
             "folder": str(self._trial.paths.folder),
             "memory": own_files.memory(vars(trainer)["callbacks"]),
-            "files": sorted(
-                p.name for p in self._trial.paths.checkpoints.glob("*.ckpt")
-            ),
+            "files": own_files.names(self._trial.paths),
             "outside": self.tracker.take(trainer),
             "averaging": averaging.take(trainer),
             "groups": loop_state.parameter_groups(trainer),

@@ -5,6 +5,7 @@ With several objectives it shows the Pareto front; one thing is of `--trial`.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--json", action="store_true", help="for programs")
     one.add_argument("--config", action="store_true", help="its config only")
-    one.add_argument("--ckpt", action="store_true", help="its checkpoint only")
+    one.add_argument(
+        "--ckpt",
+        action="store_true",
+        help="the path of its checkpoint only; epoch and value of the file are written "
+        "to standard error",
+    )
     one.add_argument("--command", action="store_true", help="how to repeat it")
 
 
@@ -32,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Print it."""
     from sweeper.scheduling import spec
     from sweeper.statistics import leaderboard
+    from sweeper.storage import handed_out
     from sweeper.views import live
 
     sweep = sweeps.find(args)
@@ -46,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(data))
     elif args.ckpt:
-        print(data["checkpoint"])
+        found = handed_out.require(sweep, best)
+        print(found.path)
+        print(found.text(sweep.experiment.objective.metric), file=sys.stderr)
     elif args.command:
         print(command)
     elif args.config:

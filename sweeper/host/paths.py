@@ -78,8 +78,16 @@ class TrialPaths:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the epoch with the best objective."""
+        """The file name that the packaged config gives its best checkpoint.
+
+        `storage.handed_out` knows the best checkpoint of any project.
+        """
         return self.checkpoints / "best.ckpt"
+
+    @property
+    def saved(self) -> Path:
+        """The record of the checkpoint files that the Trainer has saved."""
+        return self.folder / "saved.jsonl"
 
     @property
     def metrics(self) -> Path:

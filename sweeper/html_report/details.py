@@ -63,9 +63,7 @@ def _trial(
     command = spec.stored_command(paths.spec)
     if command:
         parts.append(f"<p>repeat it</p><pre><code>{escape(command)}</code></pre>")
-    checkpoint = files.checkpoint(sweep, trial)
-    if checkpoint:
-        parts.append(f"<p>checkpoint <code>{escape(checkpoint)}</code></p>")
+    parts.append(files.checkpoint(sweep, trial))
     parts += [
         f"<p>{failure.kind} after epoch {failure.step}: {text(failure.message)}</p>"
         for failure in trial.failures

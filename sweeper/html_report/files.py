@@ -7,12 +7,14 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from PIL import Image
 
 from sweeper.host.paths import TrialPaths
 from sweeper.statistics.leaderboard import Row
+from sweeper.storage import handed_out
 from sweeper.trial import Sweep, Trial
 
 MAX_SIDE = 560  # pixels of a thumbnail
@@ -32,10 +34,13 @@ def traceback_text(paths: TrialPaths) -> str:
 
 
 def checkpoint(sweep: Sweep, trial: Trial) -> str:
-    """The best checkpoint relative to the sweep's folder; "" without one."""
-    paths = sweep.paths.trial(trial.id)
-    found = next((p for p in (paths.best, paths.last) if p.exists()), None)
-    return str(found.relative_to(sweep.folder)) if found else ""
+    """Return a trial's checkpoint as HTML, with its own value; "" without one."""
+    found = handed_out.find(sweep, trial)
+    if found is None:
+        return ""
+    path = escape(str(found.path.relative_to(sweep.folder)))
+    shown = escape(found.text(sweep.experiment.objective.metric))
+    return f"<p>checkpoint <code>{path}</code> ({shown})</p>"
 
 
 def pictures(paths: TrialPaths) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from sweeper.project import seed
 from sweeper.project.compose import Composer
 from sweeper.reports import Report
 from sweeper.scheduling.spec import run_id
+from sweeper.storage import handed_out
 from sweeper.trial import Decision, TrialSpec, trial_id
 
 SWEEP = "train"
@@ -154,10 +155,15 @@ def train(spec: TrialSpec) -> int:
     best = metrics_file.best(paths.metrics, metric=spec.metric, mode=spec.mode)
     if best is not None:
         print(f"best {spec.metric} {best[1]:.4f} at epoch {best[0]}")
-    for path in (paths.best, paths.last):
-        if path.exists():
-            print(f"checkpoint {path}")
-            break
+    rows = metrics_file.epochs(paths.metrics)
+    checkpoint = handed_out.choose(
+        paths,
+        best=None if best is None else best[0],
+        values={e: row[spec.metric] for e, row in rows.items() if spec.metric in row},
+    )
+    if checkpoint is not None:
+        print(f"checkpoint {checkpoint.path}")
+        print(f"  {checkpoint.text(spec.metric)}")
     match outcome.event:
         case "finished":
             return 0

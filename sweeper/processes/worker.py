@@ -224,6 +224,7 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
         remove_stale_temporaries(folder)
     remove_stale_temporaries(paths.folder)
     drop_torn_tail(paths.metrics)
+    drop_torn_tail(paths.saved)
     write_text(paths.spec, spec.to_json())
     os.environ.update(spec.env)
     os.environ["SWEEPER_TRIAL"] = spec.id

@@ -9,6 +9,7 @@ from sweeper.host.paths import default_sweeps
 from sweeper.scheduling import spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
+from sweeper.storage import handed_out
 from sweeper.trial import State, Sweep
 
 
@@ -23,9 +24,10 @@ def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
     elif best is not None:
         paths = sweep.paths.trial(best.id)
         lines += [f"best {best.id}"]
-        if paths.best.exists() or paths.last.exists():
-            found = paths.best if paths.best.exists() else paths.last
-            lines += [f"  checkpoint {found}"]
+        checkpoint = handed_out.find(sweep, best)
+        if checkpoint is not None:
+            lines += [f"  checkpoint {checkpoint.path}"]
+            lines += [f"    {checkpoint.text(sweep.experiment.objective.metric)}"]
         lines += [f"  repeat {spec.stored_command(paths.spec)}"]
     if sweep.paths.report.exists():
         lines += [f"report {sweep.paths.report}"]

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper import lineage
-from sweeper.host import locks
-from sweeper.host.paths import TrialPaths, remove_stale_temporaries
+from sweeper.host import locks, saved_files
+from sweeper.host.paths import remove_stale_temporaries
 from sweeper.search import algorithms
 from sweeper.search.asha import Asha
 from sweeper.statistics.leaderboard import rank
+from sweeper.storage import handed_out
 from sweeper.trial import State, Sweep, Trial
 
 GB = 10**9
@@ -27,12 +28,14 @@ class Stored:
     Attributes:
         trial: id of its trial.
         is_resume: a new start goes on from it; else the project's own.
+        is_handed_out: `best --ckpt` prints it.
     """
 
     path: Path
     trial: str
     num_bytes: int
     is_resume: bool
+    is_handed_out: bool = False
 
 
 def excess(sweep: Sweep, stored: Sequence[Stored]) -> tuple[Stored, ...]:
@@ -53,7 +56,7 @@ def excess(sweep: Sweep, stored: Sequence[Stored]) -> tuple[Stored, ...]:
             continue
         is_kept = file.trial in kept
         if file.is_resume and policy.keep_last == "running":
-            if file.trial in needed:
+            if file.trial in needed or (is_kept and file.is_handed_out):
                 continue
             if not is_kept or file.trial in own:
                 found.append(file)
@@ -138,22 +141,21 @@ def _finished(sweep: Sweep) -> list[Trial]:
 
 def find(sweep: Sweep) -> tuple[Stored, ...]:
     """The checkpoints of a sweep on disk."""
-    return tuple(
-        file
-        for trial in sweep.trials
-        for file in _of_trial(trial.id, sweep.paths.trial(trial.id))
-    )
+    return tuple(file for trial in sweep.trials for file in _of_trial(sweep, trial))
 
 
-def _of_trial(identity: str, paths: TrialPaths) -> Iterator[Stored]:
-    for folder in (*paths.fits, paths.checkpoints):
-        for path in sorted(folder.glob("*.ckpt")):
-            yield Stored(
-                path=path,
-                trial=identity,
-                num_bytes=path.lstat().st_size,
-                is_resume=folder != paths.checkpoints,
-            )
+def _of_trial(sweep: Sweep, trial: Trial) -> Iterator[Stored]:
+    paths = sweep.paths.trial(trial.id)
+    chosen = handed_out.find(sweep, trial)
+    resume = sorted(path for folder in paths.fits for path in folder.glob("*.ckpt"))
+    for path in (*resume, *saved_files.checkpoints(paths)):
+        yield Stored(
+            path=path,
+            trial=trial.id,
+            num_bytes=path.lstat().st_size,
+            is_resume=paths.resume in path.parents,
+            is_handed_out=chosen is not None and path == chosen.path,
+        )
 
 
 def size(folder: Path) -> int:

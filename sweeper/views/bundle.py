@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
-from sweeper.errors import SweeperError, SweepNotFoundError
+from sweeper.errors import SweeperError
 from sweeper.host.paths import TrialPaths, write_text
 from sweeper.scheduling import spec
 from sweeper.statistics.leaderboard import found
+from sweeper.storage import handed_out
 from sweeper.storage.export import cell, value_cell
+from sweeper.storage.handed_out import HandedOut
 from sweeper.trial import Sweep, Trial
 
 CARD = "README.md"
@@ -20,32 +22,26 @@ def copy(sweep: Sweep, trial: Trial, target: Path) -> tuple[str, ...]:
         SweepNotFoundError: the trial has no checkpoint.
         SweeperError: `target` is not empty.
     """
-    paths = sweep.paths.trial(trial.id)
-    if not (paths.best.exists() or paths.last.exists()):
-        raise SweepNotFoundError(
-            f"{paths.checkpoints}: trial {trial.id} has no checkpoint; export one "
-            "that has, as `sweeper status` shows them"
-        )
+    checkpoint = handed_out.require(sweep, trial)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise SweeperError(
             f"{target}: not an empty folder; nothing is overwritten; name a new one"
         )
     target.mkdir(parents=True, exist_ok=True)
     names = []
-    for path in _files(paths):
+    for path in _files(sweep.paths.trial(trial.id), checkpoint.path):
         shutil.copy2(path, target / path.name)
         names.append(path.name)
-    write_text(target / CARD, card(sweep, trial, names))
+    write_text(target / CARD, card(sweep, trial, checkpoint, names))
     return (*names, CARD)
 
 
-def _files(paths: TrialPaths) -> list[Path]:
-    checkpoint = paths.best if paths.best.exists() else paths.last
+def _files(paths: TrialPaths, checkpoint: Path) -> list[Path]:
     onnx = sorted(paths.artifacts.glob("*.onnx*"))
     return [p for p in (paths.config, paths.spec, checkpoint, *onnx) if p.exists()]
 
 
-def card(sweep: Sweep, trial: Trial, names: list[str]) -> str:
+def card(sweep: Sweep, trial: Trial, checkpoint: HandedOut, names: list[str]) -> str:
     """The model card: what it is, what it reached, how it was made."""
     objective = sweep.experiment.objective
     result = found(trial, objective)
@@ -53,6 +49,7 @@ def card(sweep: Sweep, trial: Trial, names: list[str]) -> str:
     lines = [f"# {sweep.experiment.name} {trial.id}", ""]
     lines += [sweep.experiment.notes, ""] if sweep.experiment.notes else []
     lines += [f"- {objective.metric} ({objective.mode}): {reached}"]
+    lines += [f"- `{checkpoint.path.name}`: {checkpoint.text(objective.metric)}"]
     lines += [f"- seed {trial.seed}, state {trial.state}, {trial.starts} starts"]
     lines += [f"- target `{sweep.experiment.target}`", "", "| parameter | value |"]
     lines += ["|---|---|"]

@@ -17,6 +17,7 @@ from rich.text import Text
 from sweeper.cards import packed
 from sweeper.scheduling.events import Event
 from sweeper.statistics.leaderboard import best, found_all
+from sweeper.storage import handed_out
 from sweeper.storage.export import plain
 from sweeper.trial import Sweep, Trial
 from sweeper.views.tables import leaderboard_view, status_view, sweep_state
@@ -156,6 +157,7 @@ def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
         "seed": trial.seed,
         **_values(sweep, result),
         "best_epoch": result[0] if result else None,
+        **handed_out.to_json(handed_out.find(sweep, trial)),
         "epochs": {str(e): _number(v) for e, v in trial.values.items()},
         "metrics": {k: _number(v) for k, v in trial.metrics.items()},
         "starts": trial.starts,
@@ -198,7 +200,6 @@ def best_json(sweep: Sweep, trial: Trial, *, command: str) -> dict[str, object]:
     """The best trial as plain data, for `best --json`."""
     paths = sweep.paths.trial(trial.id)
     result = found_all(trial, sweep.experiment.objectives)
-    checkpoint = paths.best if paths.best.exists() else paths.last
     return {
         "id": trial.id,
         **_values(sweep, result),
@@ -206,7 +207,7 @@ def best_json(sweep: Sweep, trial: Trial, *, command: str) -> dict[str, object]:
         "params": dict(trial.params),
         "seed": trial.seed,
         "folder": str(paths.folder),
-        "checkpoint": str(checkpoint) if checkpoint.exists() else None,
+        **handed_out.to_json(handed_out.find(sweep, trial)),
         "command": command,
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from sweeper.scheduling import spec
 from sweeper.statistics.importance import importance
 from sweeper.statistics.leaderboard import Row, rank, varied
+from sweeper.storage import handed_out
 from sweeper.storage.export import cell, delta_text, short, to_markdown, value_text
 from sweeper.trial import State, Sweep
 from sweeper.views.ranking import point
@@ -68,12 +69,16 @@ def _artefacts(sweep: Sweep, rows: Sequence[Row]) -> Iterator[str]:
         for trial in row.trials:
             paths = sweep.paths.trial(trial.id)
             files = [
-                path.relative_to(sweep.folder)
-                for path in (paths.best, paths.config, paths.artifacts / "model.onnx")
+                f"`{path.relative_to(sweep.folder)}`"
+                for path in (paths.config, paths.artifacts / "model.onnx")
                 if path.exists()
             ]
-            listed = ", ".join(f"`{file}`" for file in files) or "none"
-            yield f"- #{row.rank} {trial.id}: {listed}"
+            checkpoint = handed_out.find(sweep, trial)
+            if checkpoint is not None:
+                path = checkpoint.path.relative_to(sweep.folder)
+                shown = checkpoint.text(sweep.experiment.objective.metric)
+                files.insert(0, f"`{path}` ({shown})")
+            yield f"- #{row.rank} {trial.id}: {', '.join(files) or 'none'}"
 
 
 def _commands(sweep: Sweep, rows: Sequence[Row]) -> Iterator[str]:

@@ -26,6 +26,8 @@ def make_trainer(
     precision: Precision = "auto",
     benchmark: bool | Literal["auto"] = "auto",
     deterministic: bool | Literal["auto"] = "auto",
+    enable_checkpointing: bool | None = None,
+    enable_progress_bar: bool | None = None,
     **settings: object,
 ) -> Trainer:
     """The trainer of these settings, on the CPU where there is no GPU.
@@ -35,6 +37,8 @@ def make_trainer(
     was asked for and cannot be had without a GPU is changed with one line in the log.
 
     Args:
+        enable_checkpointing: None for whether a callback saves; False drops those.
+        enable_progress_bar: None for whether a callback draws one; False drops it.
         settings: of `lightning.pytorch.Trainer`, as they are.
     """
     has_gpu = torch.cuda.is_available()
@@ -61,10 +65,14 @@ def make_trainer(
                 **{k: changes[k] for k in changes if k not in chosen},
             }
             chosen = {k: changes.get(k, value) for k, value in chosen.items()}
-    settings.setdefault("enable_checkpointing", _has(callbacks, Checkpoint))
-    settings.setdefault("enable_progress_bar", _has(callbacks, ProgressBar))
+    enabled = {Checkpoint: enable_checkpointing, ProgressBar: enable_progress_bar}
+    dropped = tuple(kind for kind, is_on in enabled.items() if is_on is False)
+    callbacks = [each for each in callbacks if not isinstance(each, dropped)]
+    has = {kind: any(isinstance(c, kind) for c in callbacks) for kind in enabled}
     return Trainer(
-        callbacks=list(callbacks),
+        callbacks=callbacks,
+        enable_checkpointing=enable_checkpointing or has[Checkpoint],
+        enable_progress_bar=enable_progress_bar or has[ProgressBar],
         logger=list(logger) or False,
         **{**settings, **chosen},  # type: ignore[arg-type]  # checked by Lightning
     )
@@ -108,7 +116,3 @@ def without_gpu(settings: dict[str, object], *, devices: object) -> dict[str, ob
     if devices != 1:
         changes["devices"] = 1
     return changes
-
-
-def _has(callbacks: Sequence[Callback], kind: type[Callback]) -> bool:
-    return any(isinstance(callback, kind) for callback in callbacks)

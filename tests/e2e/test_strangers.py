@@ -6,8 +6,10 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from sweeper.host import fragments
@@ -34,6 +36,9 @@ class Stranger:
 
 
 PROJECTS = {
+    "averaged": Stranger(
+        "train:main", "conf/config.yaml", {"lr": "0.001, 0.03"}, "val/acc", "max"
+    ),
     "functions": Stranger(
         "train:main",
         "conf/config.yaml",
@@ -86,6 +91,9 @@ def write(name: str, folder: Path, *, epochs: int) -> Path:
                 "resources": {"gpus": 0, "cpus": 0.5},
                 "wandb": "offline",
                 "env": dict(stranger.env),
+                "checkpoints": {"keep_best": 1, "keep_last": "running"}
+                if name == "averaged"
+                else {},
             }
         )
     )
@@ -129,10 +137,27 @@ def test_a_project_is_swept_killed_resumed_and_ranked(
     pick = max if stranger.mode == "max" else min
     assert best["value"] == pick(t["value"] for t in trials)
     assert Path(best["checkpoint"] or best["folder"]).exists()
+    if name == "averaged":
+        _assert_checkpoint(best, sweeps, name)
     assert files(STRANGERS / name) == before
     _assert_wandb(sweeps / name, name, epochs)
     _assert_sync(sweeps, name)
     _assert_key_is_nowhere(sweeps / name)
+
+
+def _assert_checkpoint(best: dict[str, Any], sweeps: Path, name: str) -> None:
+    """The file is of the best epoch, and no other trial has one."""
+    done = sweeper("best", name, "--ckpt", "--sweeps", sweeps)
+    path = Path(done.stdout.strip())
+    assert f"epoch {best['epoch']}, val/acc {best['value']:.6g}" in done.stderr
+    state = torch.load(path, map_location="cpu", weights_only=False)
+    assert state["epoch"] + 1 == best["epoch"] == best["checkpoint_epoch"]
+    seen = state["callbacks"]["Journal"]["seen"]
+    assert seen[state["epoch"]] == best["value"] == best["checkpoint_value"]
+    assert best["value"] == max(seen.values())
+    assert path.name == f"acc={best['value']:.4f}.ckpt"
+    left = {p.relative_to(sweeps / name).parts[1] for p in sweeps.rglob("*.ckpt")}
+    assert left == {best["id"]}
 
 
 def _assert_wandb(folder: Path, name: str, epochs: int) -> None:

@@ -5,7 +5,6 @@ The counts are torchmetrics'; here they are kept, drawn and written.
 
 # C classes, rows true, columns predicted
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ MAX_NUMBERED_CLASSES = 15
 
 
 class ConfusionMatrix(Callback):
-    """Leaves `confusion_matrix.png` and `.json` of the last validation.
+    """Writes `confusion_matrix.png` and `.json` after each validation, and logs it.
 
     Attributes:
         counts_CC: images by true class (rows) and predicted class (columns); None
@@ -73,23 +72,13 @@ class ConfusionMatrix(Callback):
     def on_validation_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Keep the counts, of all ranks."""
+        """Draw and write the counts, of all ranks."""
         metric, self._metric = self._metric, None
-        if metric is not None and is_observed(trainer):
-            self.counts_CC = metric.compute().cpu()
-            self.epoch = trainer.current_epoch + 1
-
-    def state_dict(self) -> dict[str, object]:
-        """Counts and epoch, for a checkpoint."""
-        return {"counts": self.counts_CC, "epoch": self.epoch}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """The counts of a checkpoint."""
-        self.counts_CC, self.epoch = state_dict["counts"], state_dict["epoch"]
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and write the counts, if there was a validation."""
-        if not may_write(trainer) or self.counts_CC is None:
+        if metric is None or not is_observed(trainer):
+            return
+        self.counts_CC = metric.compute().cpu()
+        self.epoch = trainer.current_epoch + 1
+        if not may_write(trainer):
             return
         names = cast(Classifier, pl_module).class_names
         write_json(
