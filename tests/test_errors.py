@@ -203,6 +203,10 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A file that is no YAML": _plan("search_space: {x: [1, 2}\n"),
     "A key twice": _plan(SPACE + OBJECTIVE + OBJECTIVE),
     "An unknown key": _plan(SPACE + OBJECTIVE + "sceduler: asha\n"),
+    "What is for Hydra's own sweeper": _plan(
+        "hydra: {sweeper: {direction: minimize, params: "
+        "{model.learning_rate: '1e-3, 3e-3'}}}\n"
+    ),
     "A missing key": _plan(SPACE),
     "A value of another kind": _plan(SPACE + OBJECTIVE + "seeds: many\n"),
     "An unknown search": _plan(SPACE + OBJECTIVE + "search: tpee\n"),

@@ -52,7 +52,7 @@ def translated(data: Mapping[str, object]) -> str:
     if isinstance(sweeper.get("n_trials"), int):
         lines["budget"] = {"trials": sweeper["n_trials"]}
         lines["search"] = _search(_mapping(sweeper.get("sampler")))
-    return yaml_marks.to_yaml(lines).rstrip()
+    return yaml_marks.to_yaml(lines).rstrip() if lines else ""
 
 
 def _search(sampler: Mapping[str, object]) -> str:

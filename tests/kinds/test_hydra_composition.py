@@ -1,6 +1,6 @@
 """Configs are those of `python train.py OVERRIDES`, whatever Hydra's features are used.
 
-The oracle is Hydra's own command line (`hydra_oracle.py`), which prints what it composes.
+The oracle is Hydra's own command line, as `hydra_oracle.py` runs it.
 """
 
 import json

@@ -20,7 +20,7 @@ from tests.kinds.specs import spec_of
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "token-0123456789"  # noqa: S105
+SECRET_TEXT = "value-0123456789"  # noqa: S105  # of no account
 TARGETS = ("train:main", "python train.py")
 
 
@@ -42,7 +42,7 @@ def read(folder: Path, name: str = "seen.json") -> dict[str, Any]:
 @pytest.mark.parametrize("words", [["lr=0.2", "tag='a,b'"], ["lr=0.2", "tag=raise"]])
 def test_a_trial_sees_what_a_job_of_hydra_sees(project: Path, words: list[str]) -> None:
     alone = project / "alone"
-    env = {**os.environ, "SOME_TOKEN": TOKEN}
+    env = {**os.environ, "SOME_TOKEN": SECRET_TEXT}
     code = subprocess.run(
         [sys.executable, "train.py", *words, f"hydra.run.dir={alone}"],
         cwd=project,
@@ -51,13 +51,13 @@ def test_a_trial_sees_what_a_job_of_hydra_sees(project: Path, words: list[str]) 
         capture_output=True,
     ).returncode
     calls = (alone / "calls.txt").read_text()
-    assert [line.split()[0] for line in calls.splitlines()] == ["run", "job"] * 1 + [
-        "job",
-        "run",
+    assert [line.split()[0] for line in calls.splitlines()] == [
+        *("run", "job"),
+        *("job", "run"),
     ]
     for number, target in enumerate(TARGETS):
         spec = spec_of(project, *words, target=target, number=number)
-        done = attempt(spec, SOME_TOKEN=TOKEN)
+        done = attempt(spec, SOME_TOKEN=SECRET_TEXT)
         last = done.stdout.splitlines()[-1]
         assert last.startswith("failed" if code else "finished"), done.stderr
         folder = Path(spec.folder)
@@ -68,7 +68,7 @@ def test_a_trial_sees_what_a_job_of_hydra_sees(project: Path, words: list[str]) 
         assert {path.name for path in (folder / "settings").iterdir()} == files
         if target == TARGETS[0]:
             texts = [p.read_text() for p in (folder / "settings").iterdir()]
-            assert not any(TOKEN in text for text in texts)
+            assert not any(SECRET_TEXT in text for text in texts)
 
 
 def test_names_are_each_trials_own_and_the_same_after_a_restart(project: Path) -> None:
@@ -77,7 +77,7 @@ def test_names_are_each_trials_own_and_the_same_after_a_restart(project: Path) -
         for number in (3, 4, 3):
             spec = spec_of(project, f"lr=0.{number}", target=target, number=number)
             spec = replace(spec, folder=f"{spec.folder}{target[:5]}")
-            done = attempt(spec, SOME_TOKEN=TOKEN)
+            done = attempt(spec, SOME_TOKEN=SECRET_TEXT)
             assert "finished" in done.stdout, done.stderr
             seen.append(read(Path(spec.folder), "own.json"))
             assert seen[-1]["job"].partition("/")[0] == str(number)

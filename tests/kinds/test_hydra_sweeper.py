@@ -103,7 +103,7 @@ def test_an_override_for_hydras_sweeper_is_refused_with_the_next_step(
 @pytest.mark.parametrize(
     ("text", "line", "parts"),
     [
-        (SPACE.replace("model.lr", "model.rl"), 3, ["model.rl", "model.lr"]),
+        (SPACE.replace("model.lr", "model.rl"), 3, ["model.rl", "lr, width"]),
         (SPACE.replace("conv", "cnov"), 3, ["no option 'cnov'", "conv"]),
         (f"overrides: [data.size=3]\n{SPACE}", 3, ["data.size"]),
         ("search_space: {model.lr: [0.1, 0.2]}\n", 2, ["'model'", "???"]),

@@ -54,8 +54,9 @@ TEMPLATE = {  # the layout of ashleve/lightning-hydra-template
     "src/models/__init__.py": "",
     "src/models/digits.py": NET,
     "src/models/old.py": NET.replace('"val/acc_best"', '"val/aaa"'),
-    "configs/train.yaml": "defaults:\n  - _self_\n  - data: digits\n  - model: dense12\n"
-    "  - callbacks: default\n  - logger: null\n  - trainer: default\n"
+    "configs/train.yaml": "defaults:\n  - _self_\n  - data: digits\n"
+    "  - model: dense12\n  - callbacks: default\n  - logger: null\n"
+    "  - trainer: default\n"
     "  - experiment: null\n  - hparams_search: null\n  - optional local: default\n"
     "  - debug: null\ntask_name: train\ntags: [dev]\ntrain: true\nckpt_path: null\n"
     "seed: null\n",
@@ -137,7 +138,7 @@ def test_a_main_with_a_trainer_goes_before_a_loop_that_logs_nothing(
         ).replace("import hydra\n", "import hydra\nfrom model import Net\n"),
         "model.py": NET,
         "conf/plain.yaml": "lr: 0.1\n",
-        "conf/deep.yaml": "lr: 0.2\nmodel: {_target_: model.Net}\ntrainer: {}\ndata: {}",
+        "conf/deep.yaml": "model: {_target_: model.Net, lr: 1}\ntrainer: {}",
     }
     data, _ = made(write(tmp_path / "project", files), tmp_path)
     assert (data["target"], data["config"]) == (
