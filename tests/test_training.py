@@ -60,7 +60,7 @@ def test_two_projects_with_one_folder_of_sweeps_train_apart(tmp_path: Path) -> N
         (tmp_path / name / "conf").mkdir(parents=True)
         (tmp_path / name / "pyproject.toml").write_text("")
         config = tmp_path / name / "conf" / "train.yaml"
-        config.write_text("")
+        config.write_text("seed: 0\n")
         folders.add(spec("seed=1", config=config, sweeps=tmp_path / "sweeps").folder)
     assert len(folders) == 2
 
@@ -74,7 +74,7 @@ def test_a_project_that_moves_with_its_sweeps_has_the_same_folder(
         (project / "conf").mkdir(parents=True)
         (project / "pyproject.toml").write_text("")
         config = project / "conf" / "train.yaml"
-        config.write_text("")
+        config.write_text("seed: 0\n")
         folder = Path(spec("seed=1", config=config, sweeps=project / "sweeps").folder)
         names.append(folder.relative_to(project))
     assert names[0] == names[1]

@@ -39,7 +39,7 @@ def _findings(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
         from sweeper.planning.plan import make_plan
         from sweeper.processes import template
 
-        plan = make_plan(args.determinism, (), sweeps=args.sweeps)
+        plan = make_plan(args.determinism, (), sweeps=args.sweeps, has_sweep=False)
         loaded = plan.experiment
         with template.running(project=loaded.project, target=loaded.target) as address:
             yield from determinism.lines(determinism.examine(plan, address))

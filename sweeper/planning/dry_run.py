@@ -29,7 +29,7 @@ from sweeper.search import algorithms, policy
 from sweeper.search.past import Past
 from sweeper.search.samplers import directions
 from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import Space
+from sweeper.search_space.space import MAX_POINTS, Space
 from sweeper.storage import store
 from sweeper.trial import Params, Trial, Value, derive
 
@@ -169,7 +169,8 @@ def sample(plan: Plan) -> tuple[list[Params], bool]:
         grid = (point for point in space.points() for _ in range(seeds))
         return list(itertools.islice(grid, total)), True
     total = min(total, MAX_DRAWN)
-    if space.size is not None:
+    is_small = space.size is not None and space.size <= MAX_POINTS
+    if is_small or (space.size is not None and total <= MAX_ASKED * seeds):
         distinct, is_exact = _distinct(plan, -(-total // seeds))
         repeated = [point for point in distinct for _ in range(seeds)]
         # The trials of a confirmation and of later generations have known points.

@@ -48,8 +48,13 @@ class Plan:
     outgrown: frozenset[str] = frozenset()
 
 
-def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
+def make_plan(
+    file: Path, overrides: Sequence[str], *, sweeps: Path, has_sweep: bool = True
+) -> Plan:
     """Read and check an experiment file.
+
+    Args:
+        has_sweep: whether it is for the sweep in its folder, which may refuse it.
 
     Raises:
         SweeperError: the first thing that would not run, with its place.
@@ -72,8 +77,8 @@ def make_plan(file: Path, overrides: Sequence[str], *, sweeps: Path) -> Plan:
     algorithms.search(loaded)
     scheduler = algorithms.scheduler(loaded)
     folder = (sweeps / loaded.name).absolute()
-    replacement.is_replaced(loaded, SweepPaths(folder))
-    _check_history(loaded, parsed, SweepPaths(folder))
+    if has_sweep:
+        _check_sweep(loaded, parsed, SweepPaths(folder))
     return Plan(
         experiment=loaded,
         space=parsed,
@@ -136,8 +141,9 @@ def _space(loaded: Experiment, composer: Composer) -> Space:
         raise
 
 
-def _check_history(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
-    """Refuse what the journal would refuse once Ray is there."""
+def _check_sweep(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
+    """Refuse what the driver and the journal would refuse once Ray is there."""
+    replacement.is_replaced(loaded, paths)
     warm.check(loaded, parsed, paths)
     if loaded.storage is not None:
         try:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -252,7 +253,7 @@ with booking.book(experiment.load(Path(sys.argv[1])), count=2):
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> "subprocess.Popen[str]":
+def other(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
     """A process that books two cards for the sweep `first`."""
     os.environ["TMPDIR"] = str(tmp_path)
     (tmp_path / "first").mkdir()
@@ -260,9 +261,13 @@ def other(tmp_path: Path) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "booked\n"
-    return process
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "booked\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_second_sweep_on_the_same_cards_names_the_first_one(
@@ -270,24 +275,22 @@ def test_the_second_sweep_on_the_same_cards_names_the_first_one(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     second = make_experiment(tmp_path, name="second")
-    try:
-        with booking.book(second, count=1) as found:
-            assert [(b.sweep, b.pid) for b in found] == [("first", other.pid)]
-            assert "'first'" in booking.warning(found[0])
-            assert str(other.pid) in booking.warning(found[0])
-        # One without cards, one with other cards, and one on the CPU share nothing.
-        with booking.book(second, count=0) as found:
-            assert found == ()
-        os.environ["CUDA_VISIBLE_DEVICES"] = "4,5"
-        with booking.book(second, count=2) as found:
-            assert found == ()
-        del os.environ["CUDA_VISIBLE_DEVICES"]
-        on_cpu = make_experiment(tmp_path, resources={"gpus": 0})
-        with booking.book(on_cpu, count=2) as found:
-            assert found == ()
-    finally:
-        other.kill()
-        other.communicate()
+    with booking.book(second, count=1) as found:
+        assert [(b.sweep, b.pid) for b in found] == [("first", other.pid)]
+        assert "'first'" in booking.warning(found[0])
+        assert str(other.pid) in booking.warning(found[0])
+    # One without cards, one with other cards, and one on the CPU share nothing.
+    with booking.book(second, count=0) as found:
+        assert found == ()
+    os.environ["CUDA_VISIBLE_DEVICES"] = "4,5"
+    with booking.book(second, count=2) as found:
+        assert found == ()
+    del os.environ["CUDA_VISIBLE_DEVICES"]
+    on_cpu = make_experiment(tmp_path, resources={"gpus": 0})
+    with booking.book(on_cpu, count=2) as found:
+        assert found == ()
+    other.kill()
+    other.wait()
     with booking.book(second, count=2) as found:
         assert found == (), "a driver that was killed has no cards"
 

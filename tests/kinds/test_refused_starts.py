@@ -229,15 +229,21 @@ def test_a_misspelt_key_of_the_space_wins_over_a_condition_that_reads_it(
     assert caught.value.line == line_of(tmp_path, "modle")
 
 
+@pytest.mark.parametrize(
+    "search_space",
+    [
+        {"lr": "interval(0.1, 1.0)"},
+        {key: "range(0, 10000)" for key in ("lr", "batch_size", "devices")},
+    ],
+)
 def test_a_plan_of_a_million_million_trials_ends(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    search_space: dict[str, str],
 ) -> None:
     make_project(tmp_path)
     plan_of(
-        tmp_path,
-        search_space={"lr": "interval(0.1, 1.0)"},
-        search="random",
-        budget={"trials": 10**12},
+        tmp_path, search_space=search_space, search="random", budget={"trials": 10**12}
     )
     assert cli.main(["plan", str(tmp_path / "exp.yaml"), "--no-memory"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
