@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-collect_ignore_glob = ["strangers/*/*", "cases/*/*"]  # projects with modules of equal names
+collect_ignore_glob = [
+    "strangers/*/*",
+    "cases/*/*",
+]  # projects with modules of equal names
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan, preflight
 from sweeper.project import targets
 from sweeper.reports import Report
-from sweeper.running import ahead, cluster, driver
+from sweeper.running import ahead, cluster, driver, options
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
@@ -120,7 +120,7 @@ def _held(folder: Path) -> object:
         return driver.drive(
             made,
             ahead=started,
-            cluster=driver.ClusterOptions(),
+            cluster=options.ClusterOptions(),
             display=live.Silence(),
         )
 

@@ -8,14 +8,18 @@ import contextlib
 import json
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from sweeper.host import disk
 from sweeper.reports import Report
+from sweeper.stop import Stop, StopReason
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
+STOP_SECONDS = 5.0  # for the journal to hear that the sweep is stopped
+POLL_SECONDS = 0.1
 EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
@@ -43,6 +47,9 @@ class JournalClient(Protocol):
 
     def abort(self, slot: str, message: str) -> None:
         """Stop the sweep."""
+
+    def stopped_by(self) -> Stop:
+        """Return what made the journal start nothing more."""
 
 
 def run(
@@ -106,7 +113,7 @@ def _run_one(
         outcome = outcome or talk.silent()
         talk.end()
     except OSError:
-        code = -int(signal.SIGPIPE)  # the process died while it was written to
+        code = talk.exit_code()  # the process died while it was written to
     settle(slot, journal, outcome=outcome, code=code, step=step)
 
 
@@ -154,6 +161,14 @@ class _Conversation:
                 if not self._is_excused():
                     raise
 
+    def exit_code(self) -> int:
+        """Return how a process ended that reads no more."""
+        with contextlib.suppress(OSError):  # TimeoutError, too
+            for message in self.messages():
+                if message["event"] == "exit":
+                    return int(message["code"])
+        return -int(signal.SIGPIPE)
+
     def end(self) -> None:
         """Have the template kill a silent process, and wait until it is dead."""
         self._connection.settimeout(None)
@@ -187,6 +202,8 @@ def settle(
         step: epochs that it reported.
     """
     match outcome:
+        case None if code == -signal.SIGTERM and _is_stopped(journal):
+            journal.pause(slot)
         case None:
             journal.fail(slot, _lost(code, step))
         case {"event": "finished"}:
@@ -203,6 +220,20 @@ def settle(
                 traceback=outcome.get("traceback", ""),
             )
             journal.fail(slot, failure)
+
+
+def _is_stopped(journal: JournalClient) -> bool:
+    """Whether the sweep is being stopped, by a signal that met the trial as well.
+
+    systemd and scancel send SIGTERM to every process: that the trial died of it may be
+    known here before the driver has told the journal.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    while journal.stopped_by().reason is StopReason.NONE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def _lost(code: int, step: int) -> Failure:

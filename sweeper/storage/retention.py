@@ -148,10 +148,14 @@ def find(sweep: Sweep) -> tuple[Stored, ...]:
 def _of_trial(identity: str, paths: TrialPaths) -> Iterator[Stored]:
     for folder in (paths.resume, paths.checkpoints):
         for path in sorted(folder.glob("*.ckpt")):
+            try:
+                num_bytes = path.lstat().st_size
+            except FileNotFoundError:
+                continue  # a trial that runs renames and removes its files
             yield Stored(
                 path=path,
                 trial=identity,
-                num_bytes=path.lstat().st_size,
+                num_bytes=num_bytes,
                 is_resume=folder == paths.resume,
             )
 
