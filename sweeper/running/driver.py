@@ -20,6 +20,7 @@ from sweeper.planning.plan import Plan
 from sweeper.running import opening
 from sweeper.running.ahead import Ahead
 from sweeper.running.diary import Diary
+from sweeper.running.node_watch import NodeWatch
 from sweeper.running.options import ClusterOptions
 from sweeper.running.signals import POLL_SECONDS, Signals, StoppedError, submit
 from sweeper.scheduling import halt, spec
@@ -138,7 +139,7 @@ def _drive_locked(
             fit=fit,
             signals=signals,
             drain=journal.drain,
-            check=ray_node.check,
+            check=_checks(plan.experiment, display),
         )
         stop = opening.ask(journal.stopped_by, signals=signals, plan=plan)
         if stop.reason is StopReason.ERROR:
@@ -151,6 +152,15 @@ def _drive_locked(
             wait([submit(ray_node.stop)], timeout=opening.LEAVE_SECONDS)
     written.result()
     return sweep, stop
+
+
+def _checks(experiment: Experiment, display: Display) -> Callable[[], None]:
+    """Return what looks whether the cluster still runs trials."""
+    from sweeper.running import ray_node
+
+    if ray_node.is_ours():
+        return ray_node.check
+    return NodeWatch(experiment, ray_node.nodes, say=display.event).look
 
 
 def _admit(
