@@ -279,6 +279,12 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A folder that is not empty": _not_empty,
     "A card that is not known": lambda _: packing.find_card("RTX4090"),
     "A card of no size": lambda _: packing.find_card("RTX4090:big"),
+    "A cluster that does not answer": lambda _: options.ClusterOptions(
+        address="127.0.0.1:1"
+    ).check(),
+    "An option of a cluster that runs already": lambda _: options.ClusterOptions(
+        address="auto", cpus=2
+    ).check(),
     "Nothing to try again": _command("retry", "toy", "1"),
     "A database that cannot be mended here": _server_database,
     "Runs that wait for a login": _no_login,

@@ -95,7 +95,7 @@ def run(
         env: of its process.
 
     Raises:
-        OSError: there is no template.
+        SweeperError: there is no template.
     """
     journal = _OneTrial(spec, decide)
     slot.run(
