@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 from sweeper import commands, exits
-from sweeper.errors import ClusterLostError, SweeperError
+from sweeper.errors import AddressError, ClusterLostError, SweeperError
 from sweeper.host import paths
 
 HELPERS = {"sweeps"}  # modules of `commands` that are none
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = args.function(args)
-    except ClusterLostError as error:
+    except (AddressError, ClusterLostError) as error:
         _leave(f"error: {error}", error.exit_code)
     except SweeperError as error:
         print(f"error: {error}", file=sys.stderr)

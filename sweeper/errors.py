@@ -10,6 +10,7 @@ SweeperError                 exit code 2: the user can mend it
 + JournalError               the journal is damaged or cannot be written
   + LockedError              another driver holds the sweep (exit code 5)
   + ExperimentChangedError   the file asks for another sweep (exit code 6)
++ AddressError               no Ray cluster answers at the address that was given
 + ClusterLostError           Ray or the journal's process died (exit code 7)
 
 Messages read: place: what is wrong with which value; what must hold; what to do.
@@ -76,6 +77,10 @@ class ExperimentChangedError(JournalError):
     """An experiment file that no longer describes the stored sweep."""
 
     exit_code = 6
+
+
+class AddressError(SweeperError):
+    """An address of a cluster at which none answers."""
 
 
 class ClusterLostError(SweeperError):

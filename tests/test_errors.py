@@ -23,7 +23,7 @@ from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan, preflight
 from sweeper.project import targets
 from sweeper.reports import Report
-from sweeper.running import ahead, cluster, driver
+from sweeper.running import ahead, cluster, driver, options
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
@@ -123,7 +123,7 @@ def _held(folder: Path) -> object:
         return driver.drive(
             made,
             ahead=started,
-            cluster=driver.ClusterOptions(),
+            cluster=options.ClusterOptions(),
             display=live.Silence(),
         )
 
@@ -290,6 +290,12 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A folder that is not empty": _not_empty,
     "A card that is not known": lambda _: packing.find_card("RTX4090"),
     "A card of no size": lambda _: packing.find_card("RTX4090:big"),
+    "A cluster that does not answer": lambda _: options.ClusterOptions(
+        address="127.0.0.1:1"
+    ).check(),
+    "An option of a cluster that runs already": lambda _: options.ClusterOptions(
+        address="auto", cpus=2
+    ).check(),
     "Nothing to try again": _command("retry", "toy", "1"),
     "A database that cannot be mended here": _server_database,
     "Runs that wait for a login": _no_login,

@@ -97,7 +97,7 @@ def test_torn_predictions_are_made_again_and_torn_examples_left_out(
     tmp_path: Path,
 ) -> None:
     cache = tmp_path / "memory.json"
-    data = {"stamp": "s", "predictions": {"key": asdict(Prediction(how="none"))}}
+    data = {"stamp": "s", "predictions": {"key": asdict(Prediction(how="followed"))}}
     write_text(cache, json.dumps(data) + "\n")
     assert list(prediction._read(cache, "s")) == ["key"]
     for torn in _cuts(cache):

@@ -47,7 +47,8 @@ def _run(args: argparse.Namespace, ahead: "Ahead") -> int:
     from rich.console import Console
 
     from sweeper.planning import plan as planning
-    from sweeper.running import closing, driver, session
+    from sweeper.running import closing, session
+    from sweeper.running.options import ClusterOptions
     from sweeper.views import live
 
     console = Console(highlight=False, soft_wrap=True, quiet=args.json)
@@ -60,15 +61,18 @@ def _run(args: argparse.Namespace, ahead: "Ahead") -> int:
     console.print(planning.headline(plan), markup=False)
     if args.json:
         live.write_json_line("plan", **planning.summary(plan))
-    options = driver.ClusterOptions(
+    options = ClusterOptions(
         address=args.address, cpus=args.num_cpus, gpus=args.num_gpus, card=args.card
     )
+    options.check()
     total = plan.num_trials or 0
     ahead.prepare(plan.experiment)
     with live.display(
         console, quiet=args.quiet, is_json=args.json, total=total
     ) as display:
-        sweep, stop = session.run(plan, ahead=ahead, cluster=options, display=display)
+        sweep, stop = session.run(
+            plan, ahead=ahead, cluster=options, display=display, may_exit=True
+        )
     console.print(live.leaderboard_view(sweep))
     resume = closing.resume_command(args.file, overrides, sweeps=args.sweeps)
     console.print(closing.closing(sweep, stop, resume=resume), markup=False)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 POLL_SECONDS = 0.05
+READERS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +47,30 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[Holder | None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + wait_seconds
-        while not _try(file.fileno()):
-            if time.monotonic() >= deadline:
-                yield holder(path) or Holder(pid=0, host="?", since="?")
-                return
-            time.sleep(POLL_SECONDS)
+        if not _take(file.fileno(), wait_seconds):
+            yield holder(path) or Holder(pid=0, host="?", since="?")
+            return
         file.truncate(0)
         file.write(json.dumps(asdict(Holder.me())))
         file.flush()
         yield None
+
+
+def _take(descriptor: int, wait_seconds: float) -> bool:
+    """Lock a file exclusively; return whether that worked in time.
+
+    Only a holder counts as one. `is_held` shares the lock for an instant to look, and
+    a file that can still be shared has only such readers.
+    """
+    started = time.monotonic()
+    while not _try(descriptor):
+        is_only_read = _try(descriptor, shared=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        limit = max(wait_seconds, READERS_SECONDS if is_only_read else 0.0)
+        if time.monotonic() - started >= limit:
+            return False
+        time.sleep(0.001 if is_only_read else POLL_SECONDS)
+    return True
 
 
 def is_held(path: Path) -> bool:

@@ -56,6 +56,7 @@ WAYS: Sequence[Way] = (
 def predict(request: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """What the first way that works finds; else `how` is "none" and `note` says why."""
     notes: list[str] = []
+    is_sure = True
     reason = ""
     for way in WAYS:
         if way.only_after and way.only_after != reason:
@@ -64,9 +65,10 @@ def predict(request: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
         if "peak_bytes" in found:
             return {**found, "how": way.name, "note": "; ".join(notes)}
         reason = found["reason"]
+        is_sure &= reason != "died"
         if found["note"] not in notes:
             notes.append(found["note"])
-    return {"how": "none", "note": "; ".join(notes)}
+    return {"how": "none", "note": "; ".join(notes), "is_sure": is_sure}
 
 
 def _try(

@@ -7,6 +7,8 @@ gets a whole card, and the reason is kept.
 import hashlib
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,8 @@ from sweeper.trial import canonical
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
+TOTAL_SECONDS = 600.0  # that all predictions of a start may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Prediction:
         flops: of one step, forward and backward.
         steps: training batches of an epoch, 0 where that is not known.
         epochs: of a whole trial, 0 where that is not known.
+        is_sure: whether it would be the same at another time; a process that was
+            killed or too slow says nothing, so the next start asks again.
     """
 
     how: str
@@ -50,6 +55,7 @@ class Prediction:
     batch_size: int = 0
     steps: int = 0
     epochs: int = 0
+    is_sure: bool = True
 
 
 def predict(
@@ -70,7 +76,8 @@ def predict(
             for key, params in missing.items()
         }
         known = {**known, **_ask(experiment, trials)}
-        data = {key: asdict(found) for key, found in known.items()}
+        sure = {key: found for key, found in known.items() if found.is_sure}
+        data = {key: asdict(found) for key, found in sure.items()}
         text = json.dumps({"stamp": stamp, "predictions": data}, indent=1)
         write_text(cache, text + "\n")
     return {key: known[key] for key in examples}
@@ -101,7 +108,10 @@ def _read(cache: Path, stamp: str) -> dict[str, Prediction]:
 def _ask(
     experiment: Experiment, trials: Mapping[str, Sequence[str]]
 ) -> dict[str, Prediction]:
-    """Predict in a process of its own, which may import, train or break anything."""
+    """Predict in a process of its own, which may import, train or break anything.
+
+    No Ctrl-C of a terminal reaches it: the driver decides what that ends.
+    """
     request = {
         "project": str(experiment.project),
         "target": experiment.target,
@@ -109,22 +119,38 @@ def _ask(
         "sweep": experiment.name,
         "trials": trials,
     }
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "sweeper.memory.child"],
-        input=json.dumps(request) + "\n",
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         cwd=experiment.project,
-    )
+        start_new_session=True,
+    ) as process:
+        late = ""
+        try:
+            output, errors = process.communicate(
+                json.dumps(request) + "\n", timeout=TOTAL_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            late = f"not predicted: {TOTAL_SECONDS:g} s are over"
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     found: dict[str, Prediction] = {}
-    for line in done.stdout.splitlines():
+    for line in output.splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # cut by the end of the process
         data = json.loads(line)
         key = data.pop("key")
         data = {k: v for k, v in data.items() if k in Prediction.__dataclass_fields__}
         found[key] = Prediction(**data)
-    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    last = (errors.strip().splitlines() or ["no output"])[-1]
+    note = late or f"the prediction died: {last}"
     for key in trials:
         if key not in found:
-            found[key] = Prediction(how="none", note=f"the prediction died: {last}")
+            found[key] = Prediction(how="none", note=note, is_sure=False)
     return found

@@ -16,6 +16,7 @@ from sweeper.processes import slot, template
 from sweeper.reports import Report
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
+from sweeper.stop import Stop
 from sweeper.storage import attributes
 from sweeper.trial import (
     Decision,
@@ -74,6 +75,9 @@ class _OneTrial:
     def abort(self, slot: str, message: str) -> None:
         self.ended = Ended(message=message, is_fatal=True)
 
+    def stopped_by(self) -> Stop:
+        return Stop()
+
 
 def run(
     spec: TrialSpec,
@@ -91,7 +95,7 @@ def run(
         env: of its process.
 
     Raises:
-        OSError: there is no template.
+        SweeperError: there is no template.
     """
     journal = _OneTrial(spec, decide)
     slot.run(

@@ -44,7 +44,7 @@ def attempt(spec: TrialSpec, address: Path) -> Ended:
         address: of a template, which may still be importing.
 
     Raises:
-        OSError: there is no template.
+        SweeperError: there is no template.
     """
     reports: list[Report] = []
 

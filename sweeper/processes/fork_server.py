@@ -47,6 +47,17 @@ def kill_group(pid: int) -> None:
         return
 
 
+def _die(number: int, frame: object) -> None:
+    """Die of a signal at once, as by default.
+
+    A handler all the same: Lightning calls one that is there already, and would go on
+    to the end of the batch and leave with a plain SystemExit otherwise. A child that
+    a trial forks inherits it, and dies alike.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 class ForkServer:
     """The listening loop: accept, fork, reap.
 
@@ -107,9 +118,11 @@ class ForkServer:
         # libraries, which take 40 ms to take apart.
         vars(weakref.finalize)["_registry"].clear()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _die)
+        # A template below a Ray worker inherits that the signal is blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._listener.close()

@@ -8,6 +8,7 @@ import contextlib
 import json
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +16,11 @@ from typing import Any, Protocol
 from sweeper.host import disk
 from sweeper.processes import endings
 from sweeper.reports import Report
+from sweeper.stop import Stop, StopReason
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
 
+STOP_SECONDS = 5.0  # for the journal to hear that the sweep is stopped
+POLL_SECONDS = 0.1
 EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 
 
@@ -43,6 +47,9 @@ class JournalClient(Protocol):
 
     def abort(self, slot: str, message: str) -> None:
         """Stop the sweep."""
+
+    def stopped_by(self) -> Stop:
+        """Return what made the journal start nothing more."""
 
 
 def run(
@@ -106,7 +113,7 @@ def _run_one(
         outcome = outcome or talk.silent()
         talk.end()
     except _HungUpError:
-        code = -int(signal.SIGPIPE)  # the process died while it was written to
+        code = talk.exit_code()  # the process died while it was written to
     settle(slot, journal, outcome=outcome, code=code, step=step)
 
 
@@ -170,6 +177,14 @@ class _Conversation:
             except OSError as error:
                 raise _HungUpError from error
 
+    def exit_code(self) -> int:
+        """Return how a process ended that reads no more."""
+        with contextlib.suppress(_SilentError, _HungUpError):
+            for message in self.messages():
+                if message["event"] == "exit":
+                    return int(message["code"])
+        return -int(signal.SIGPIPE)
+
     def end(self) -> None:
         """Have the template kill a silent process, and wait until it is dead."""
         self._connection.settimeout(None)
@@ -202,6 +217,9 @@ def settle(
         code: exit status of the process, -N for signal N.
         step: epochs that it reported.
     """
+    if outcome is None and code == -signal.SIGTERM and _is_stopped(journal):
+        journal.pause(slot)
+        return
     found = endings.of_exit(code) if outcome is None else endings.Outcome(**outcome)
     match found.event:
         case "finished":
@@ -218,3 +236,17 @@ def settle(
                 traceback=found.traceback,
             )
             journal.fail(slot, failure)
+
+
+def _is_stopped(journal: JournalClient) -> bool:
+    """Tell whether the sweep is being stopped, by a signal that met the trial as well.
+
+    systemd and scancel send SIGTERM to every process: that the trial died of it may be
+    known here before the driver has told the journal.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    while journal.stopped_by().reason is StopReason.NONE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sweeper.definition.sources import is_program, put_on_path
+from sweeper.errors import SweeperError
 from sweeper.host import strays
 from sweeper.processes import fork_server
 from sweeper.processes.fork_server import ForkServer
@@ -65,7 +66,7 @@ def order(
         modules: what else its trials need.
 
     Raises:
-        OSError: there is no template.
+        SweeperError: there is no template.
     """
     with await_start(address, START_SECONDS) as connection:
         module = [] if is_program(target) else [target.partition(":")[0]]
@@ -92,15 +93,19 @@ def await_start(address: Path, seconds: float) -> socket.socket:
     """The same, of a template that has only just been launched.
 
     Raises:
-        OSError: nobody listens there after so long.
+        SweeperError: nobody listens there after so long.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
             return connect(address)
-        except OSError:
+        except OSError as error:
             if time.monotonic() > deadline or not address.parent.exists():
-                raise
+                raise SweeperError(
+                    f"{address}: the process that starts trials does not answer "
+                    f"({error}); it must within {seconds:g} s; look whether the "
+                    "machine is out of memory, and give the command again"
+                ) from error
         time.sleep(POLL_SECONDS)
 
 

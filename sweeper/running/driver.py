@@ -3,17 +3,15 @@
 The edge where signals, clocks and processes meet; it decides nothing about trials.
 """
 
+import functools
 import logging
-import signal
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sweeper import html_report
-from sweeper.callbacks import wandb
 from sweeper.cards import booking
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import LockedError, SweeperError
@@ -21,8 +19,12 @@ from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import lengths, preflight
 from sweeper.planning.plan import Plan
+from sweeper.running import opening
 from sweeper.running.ahead import Ahead
 from sweeper.running.diary import Diary
+from sweeper.running.node_watch import NodeWatch
+from sweeper.running.options import ClusterOptions
+from sweeper.running.signals import POLL_SECONDS, Signals, StoppedError, submit
 from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
@@ -35,45 +37,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25
-LEAVE_SECONDS = 10.0
-T = TypeVar("T")
-_Handler = Callable[[int, FrameType | None], object] | int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterOptions:
-    """Which Ray cluster to use.
-
-    Attributes:
-        address: a running cluster, "auto" for this machine's; "" starts one.
-        cpus: logical cores of the cluster that is started, None for the machine's.
-        gpus: logical devices of it, None for the machine's.
-        card: type of its logical devices, as `packing.find_card` reads it.
-    """
-
-    address: str = ""
-    cpus: int | None = None
-    gpus: int | None = None
-    card: str = ""
-
 
 def drive(
-    plan: Plan, *, ahead: Ahead, cluster: ClusterOptions, display: Display
+    plan: Plan,
+    *,
+    ahead: Ahead,
+    cluster: ClusterOptions,
+    display: Display,
+    may_exit: bool = False,
 ) -> tuple[Sweep, Stop]:
     """Run every trial that the sweep still owes, and write its tables and its report.
 
     Args:
         ahead: prepared for the plan's experiment.
+        may_exit: whether a second signal may end this process.
 
     Returns:
         The sweep as it ended, and why.
 
     Raises:
         LockedError: another driver holds the sweep.
+        AddressError: no cluster answers at the address that was given.
         ExperimentChangedError: the sweep's folder is of another experiment.
         SweeperError: an error that every trial meets.
     """
+    cluster.check()
     paths = SweepPaths(plan.folder)
     for folder in store.disks(plan.experiment, paths):
         disk.wait(disk.made(folder), display.event)
@@ -89,7 +77,9 @@ def drive(
         plan = lengths.compare(plan)
         if admit(plan.experiment, paths):
             display.event("no epoch was reported so far: the sweep starts from scratch")
-        return _drive_locked(plan, cluster, display, ahead)
+        signals = Signals(may_exit=may_exit, is_asked=paths.stop_request.exists)
+        with signals, ExitStack() as stack:
+            return _drive_locked(plan, cluster, display, ahead, signals, stack)
 
 
 def admit(experiment: Experiment, paths: SweepPaths) -> bool:
@@ -112,73 +102,73 @@ def admit(experiment: Experiment, paths: SweepPaths) -> bool:
 
 
 def _drive_locked(
-    plan: Plan, options: ClusterOptions, display: Display, ahead: Ahead
+    plan: Plan,
+    options: ClusterOptions,
+    display: Display,
+    ahead: Ahead,
+    signals: Signals,
+    stack: ExitStack,
 ) -> tuple[Sweep, Stop]:
-    from sweeper.running import journal_actor, placement, ray_node
+    from sweeper.running import placement, ray_node
 
-    thread = ThreadPoolExecutor(max_workers=2)  # never waited for: see Ctrl-C
-    with ExitStack() as stack, _Signals() as signals:
-        started = thread.submit(
-            ray_node.start,
-            options.address,
-            options.cpus,
-            options.gpus,
-            scratch=ahead.template.parent,
-            card=options.card,
-        )
-        looked = thread.submit(preflight.before_run, plan, ahead.template)
+    started = submit(
+        functools.partial(ray_node.start, options, scratch=ahead.template.parent),
+        is_kept=True,
+    )
+    looked = submit(functools.partial(preflight.before_run, plan, ahead.template))
+    try:
         try:
-            _await(started, check=ray_node.check)
-            signals.renew()
+            opening.await_ray(started, options, signals=signals)
             booked = booking.book(plan.experiment, count=ray_node.own_cards())
             for other in stack.enter_context(booked):
                 display.event(booking.warning(other))
-            opened = thread.submit(
-                journal_actor.open_journal,
-                plan,
-                wandb_mode=wandb.mode(plan.experiment.wandb.mode),
-                say=display.event,
-            )
-            journal = _await(opened, check=ray_node.check)
-            # Slots start meanwhile, and wait: it takes them as long.
-            fit = thread.submit(
+            journal = opening.open_journal(plan, signals=signals, display=display)
+        except StoppedError:
+            return opening.stopped_early(plan, started)
+        # Slots start meanwhile, and wait: it takes them as long.
+        fit = submit(
+            functools.partial(
                 placement.fit,
                 journal,
                 experiment=plan.experiment,
                 address=ahead.template,
             )
-            try:
-                _admit(plan, looked, journal, signals=signals, say=display.event)
-            except SweeperError:
-                wait([fit], timeout=LEAVE_SECONDS)
-                raise
-            _watch(
-                plan,
-                display,
-                fit=fit,
-                signals=signals,
-                drain=journal.drain,
-                count_time=journal.count_time,
-                check=ray_node.check,
-            )
-            stop = journal.stopped_by()
-            if stop.reason is StopReason.ERROR:
-                raise halt.located(plan.experiment, stop.message)
-            # This process still holds the lock, but nothing runs any more.
-            sweep = replace(store.load_sweep(plan.folder), is_running=False)
-            # While Ray stops, which is mostly waiting.
-            written = thread.submit(write_leaderboard, sweep)
-        finally:
-            ray_node.stop()
+        )
+        try:
+            _admit(plan, looked, journal, signals=signals, say=display.event)
+        except SweeperError:
+            wait([fit], timeout=opening.LEAVE_SECONDS)
+            raise
+        _watch(
+            plan,
+            display,
+            fit=fit,
+            signals=signals,
+            drain=journal.drain,
+            count_time=journal.count_time,
+            check=_checks(plan.experiment, display),
+        )
+        stop = opening.ask(journal.stopped_by, signals=signals, plan=plan)
+        if stop.reason is StopReason.ERROR:
+            raise halt.located(plan.experiment, stop.message)
+        # This process still holds the lock, but nothing runs any more.
+        sweep = replace(store.load_sweep(plan.folder), is_running=False)
+        # While Ray stops, which is mostly waiting.
+        written = submit(functools.partial(write_leaderboard, sweep))
+    finally:
+        if started.done():
+            wait([submit(ray_node.stop)], timeout=opening.LEAVE_SECONDS)
     written.result()
     return sweep, stop
 
 
-def _await(future: "Future[T]", *, check: Callable[[], None]) -> T:
-    """The result of what Ray does, as long as Ray lives."""
-    while not wait([future], timeout=POLL_SECONDS).done:
-        check()
-    return future.result()
+def _checks(experiment: Experiment, display: Display) -> Callable[[], None]:
+    """Return what looks whether the cluster still runs trials."""
+    from sweeper.running import ray_node
+
+    if ray_node.is_ours():
+        return ray_node.check
+    return NodeWatch(experiment, ray_node.nodes, say=display.event).look
 
 
 def _admit(
@@ -186,7 +176,7 @@ def _admit(
     looked: "Future[list[preflight.Finding]]",
     journal: "RemoteJournal",
     *,
-    signals: "_Signals",
+    signals: Signals,
     say: Callable[[str], None],
 ) -> None:
     """Let the slots go on, once the preflight has found nothing that speaks against it.
@@ -196,24 +186,18 @@ def _admit(
     """
     is_fine = False
     try:
-        if _is_ready(looked, plan, signals):
+        while not wait([looked], timeout=POLL_SECONDS).done and not signals.is_asked:
+            continue
+        # A signal to every process ends the batches, too: they say nothing then.
+        if not signals.is_asked:
             preflight.admit(plan, looked.result(), say=say)
             is_fine = True
     finally:
         if not is_fine:
             journal.drain()
-        journal.open(is_fine)
-
-
-def _is_ready(
-    looked: "Future[list[preflight.Finding]]", plan: Plan, signals: "_Signals"
-) -> bool:
-    """Whether the preflight came to its end before somebody stopped the sweep."""
-    request = SweepPaths(plan.folder).stop_request
-    while not wait([looked], timeout=POLL_SECONDS).done:
-        if signals.count > 0 or request.exists():
-            return False
-    return True
+        opening.ask(
+            functools.partial(journal.open, is_fine), signals=signals, plan=plan
+        )
 
 
 def _watch(
@@ -221,7 +205,7 @@ def _watch(
     display: Display,
     *,
     fit: "Future[None]",
-    signals: "_Signals",
+    signals: Signals,
     drain: Callable[[], None],
     count_time: Callable[[], None],
     check: Callable[[], None],
@@ -248,8 +232,7 @@ def _watch(
         if is_over:
             return fit.result()
         count_time()
-        is_asked = signals.count > 0 or paths.stop_request.exists()
-        if is_asked and not is_draining:
+        if signals.is_asked and not is_draining:
             is_draining = True
             display.event("stopping: trials pause at their next epoch; again to kill")
             drain()
@@ -263,32 +246,3 @@ def write_leaderboard(sweep: Sweep) -> None:
     write_text(sweep.paths.leaderboard_csv, export.to_csv(sweep, rows))
     write_text(sweep.paths.leaderboard_md, export.to_markdown(sweep, rows))
     html_report.write(sweep)
-
-
-class _Signals:
-    """Counts SIGINT and SIGTERM while it is entered."""
-
-    count = 0
-
-    def __enter__(self) -> "_Signals":
-        self._before = self.renew()
-        return self
-
-    def renew(self) -> "dict[signal.Signals, _Handler]":
-        """Put the handlers in place; those that were there.
-
-        Ray's start puts one of its own on SIGTERM, which dumps stacks, passes the
-        signal on, and sets an alarm that aborts the process three seconds later.
-        """
-        return {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        signal.alarm(0)  # Ray's, of a SIGTERM that came while it started
-        self.count += 1
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -118,10 +118,11 @@ def gpus() -> Iterator[Finding]:
 def ray() -> Finding:
     """Whether a small Ray starts and stops on this machine."""
     from sweeper.running import ray_node
+    from sweeper.running.options import ClusterOptions
 
     with tempfile.TemporaryDirectory(prefix="sweeper.") as scratch:
         try:
-            ray_node.start("", 1, 0, scratch=Path(scratch))
+            ray_node.start(ClusterOptions(cpus=1, gpus=0), scratch=Path(scratch))
         except (SweeperError, RuntimeError, OSError) as error:
             text = str(error).splitlines()[0]
             return Finding(topic="ray", text="does not start", advice=text)

@@ -1,5 +1,6 @@
 """The journal in a process of its own, on the driver's node."""
 
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan
 from sweeper.running.cluster import settle
 from sweeper.running.ray_node import nodes
-from sweeper.running.remote import DIED, RemoteJournal, actor_name
+from sweeper.running.remote import DIED, RemoteJournal
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search_space.space import Space
@@ -82,10 +83,12 @@ def open_journal(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     actor = ray.remote(num_cpus=0)(_JournalActor)
-    handle: Any = actor.options(
-        name=actor_name(experiment.name), scheduling_strategy=here
-    ).remote(experiment, plan.space, folder, launch)
-    journal = RemoteJournal(handle)
+    # Two sweeps of one name may share a cluster, and a killed driver's actor its name.
+    name = f"journal/{experiment.name}/{uuid.uuid4().hex}"
+    handle: Any = actor.options(name=name, scheduling_strategy=here).remote(
+        experiment, plan.space, folder, launch
+    )
+    journal = RemoteJournal(handle, name)
     try:
         ray.get(handle.stopped_by.remote())
     except ray.exceptions.RayActorError as error:

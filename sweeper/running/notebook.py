@@ -137,7 +137,8 @@ def run(
 
     with ahead.started() as started:
         from sweeper.planning import plan as planning
-        from sweeper.running import driver, session
+        from sweeper.running import session
+        from sweeper.running.options import ClusterOptions
 
         folder = Path(sweeps or default_sweeps(Path(file)))
         plan = planning.make_plan(Path(file), overrides, sweeps=folder)
@@ -145,7 +146,7 @@ def run(
         # in a notebook, too, one plain line an event: a cell keeps what it printed
         console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
         total = plan.num_trials or 0
-        options = driver.ClusterOptions(address=address)
+        options = ClusterOptions(address=address)
         with live.display(console, quiet=quiet, total=total) as display:
             sweep, _ = session.run(
                 plan, ahead=started, cluster=options, display=display

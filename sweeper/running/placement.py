@@ -109,7 +109,7 @@ def fit(
     """
     serve = functools.partial(
         seat.run,
-        sweep=experiment.name,
+        journal_name=journal.name,
         address=str(address),
         project=str(experiment.project),
         target=experiment.target,

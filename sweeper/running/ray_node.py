@@ -22,7 +22,8 @@ from ray._raylet import persist_port  # type: ignore[attr-defined]  # Cython
 
 from sweeper.cards import devices, packing
 from sweeper.cards.packing import CARDS, Node
-from sweeper.errors import ClusterLostError
+from sweeper.errors import AddressError, ClusterLostError
+from sweeper.running.options import ClusterOptions
 
 NAMESPACE = "sweeper"
 ACCELERATOR = "accelerator_type:"
@@ -61,44 +62,39 @@ ENVIRONMENT = {
 }
 
 
-def start(
-    address: str,
-    num_cpus: int | None,
-    num_gpus: int | None,
-    *,
-    scratch: Path,
-    card: str = "",
-) -> None:
+def start(options: ClusterOptions, *, scratch: Path) -> None:
     """Connect this process to a Ray cluster, starting one where none is named.
 
     Args:
-        address: a running cluster, "auto" for this machine's; "" starts one, unless
-            RAY_ADDRESS is set.
-        num_cpus: logical cores of a cluster that is started, None: the machine's.
-        num_gpus: logical devices of it, None: the machine's.
+        options: checked.
         scratch: folder for Ray's sockets and logs.
-        card: type of its logical devices, as `packing.find_card` reads it.
 
     Raises:
+        AddressError: the cluster at the address does not take this process.
         ClusterLostError: the cluster that was to be started died meanwhile.
     """
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     connect = functools.partial(
         ray.init, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
     )
-    address = address or os.environ.get("RAY_ADDRESS", "")
+    address = options.resolved()
     if address:
-        connect(address=address)
+        try:
+            connect(address=address)
+        except Exception as error:  # of another version, with a token, or not there
+            message = f"{options.place()}: {str(error).splitlines()[0]}"
+            raise AddressError(message) from error
         return
+    resources = _card_resources(options.card, options.gpus)
     try:
         with _without_extras():
             connect(
                 address="local",
-                num_cpus=num_cpus,
-                num_gpus=num_gpus,
+                num_cpus=options.cpus,
+                num_gpus=options.gpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                resources=_card_resources(card, num_gpus),
+                resources=resources,
                 _temp_dir=str(scratch),
             )
     except Exception as error:  # Ray has no narrower one for a node that died
@@ -140,9 +136,14 @@ def _without_extras() -> Iterator[None]:
 def _start_process(
     start_process: Any, command: Sequence[str], kind: str, **options: Any
 ) -> Any:
-    """Start one of Ray's processes; a raylet gets agents that only wait.
+    """Start one of Ray's processes, out of reach of the signals that end a sweep.
 
-    It refuses to start without any, and waits for files with their ports.
+    It gets a session of its own and never sees SIGTERM, nor do the workers below it:
+    `timeout` signals the driver's process group, systemd and scancel every process,
+    and the trials can only be paused while Ray lives. We end it with SIGKILL.
+
+    A raylet gets agents that only wait. It refuses to start without any, and waits
+    for files with their ports.
     """
     if kind == ray._private.ray_constants.PROCESS_TYPE_RAYLET:
         given = dict(word.lstrip("-").split("=", 1) for word in command if "=" in word)
@@ -153,7 +154,15 @@ def _start_process(
             next((key + agent for key in AGENTS if word.startswith(key)), word)
             for word in command
         ]
-    return start_process(command, kind, **options)
+    plain = services.ConsolePopen
+    apart = functools.partial(plain, start_new_session=True)
+    setattr(services, "ConsolePopen", apart)  # noqa: B010  # mypy: it is a class
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return start_process(command, kind, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        setattr(services, "ConsolePopen", plain)  # noqa: B010
 
 
 def is_ours() -> bool:

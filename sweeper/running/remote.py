@@ -23,14 +23,15 @@ DIED = "the journal's process died"
 class RemoteJournal:
     """The journal as a slot or the driver sees it; each call waits for its answer."""
 
-    def __init__(self, handle: "ActorHandle[Any]") -> None:
+    def __init__(self, handle: "ActorHandle[Any]", name: str) -> None:
         self._handle = handle
         self._counted_at = time.monotonic()
+        self.name = name
 
     @staticmethod
-    def find(sweep: str) -> "RemoteJournal":
-        """The journal of the sweep of that name on this cluster."""
-        return RemoteJournal(ray.get_actor(actor_name(sweep), namespace=NAMESPACE))
+    def find(name: str) -> "RemoteJournal":
+        """Return the journal whose actor has that name on this cluster."""
+        return RemoteJournal(ray.get_actor(name, namespace=NAMESPACE), name)
 
     def _call(self, method: str, *args: object) -> Any:
         try:
@@ -111,8 +112,3 @@ class RemoteJournal:
         """Why the sweep stopped early."""
         stop: Stop = self._call("stopped_by")
         return stop
-
-
-def actor_name(sweep: str) -> str:
-    """Name of a sweep's journal among the cluster's actors."""
-    return f"journal/{sweep}"

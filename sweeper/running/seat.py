@@ -42,13 +42,13 @@ def bundle(asked: Demand) -> dict[str, float]:
 def run(
     config: Mapping[str, object],
     *,
-    sweep: str,
+    journal_name: str,
     address: str,
     project: str,
     target: str,
 ) -> None:
     """The body of one slot, in a Ray worker."""
-    journal = RemoteJournal.find(sweep)
+    journal = RemoteJournal.find(journal_name)
     if not journal.await_start():
         journal.pause(str(config["slot"]))
         return

@@ -3,6 +3,7 @@
 It removes nothing: the damaged file stays beside the new one.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +61,18 @@ def _cut(paths: SweepPaths) -> tuple[str, int, Path | None]:
     if not whole.damage:
         return "", 0, None
     kept = _free_name(paths.journal)
-    paths.journal.replace(kept)
+    # A copy, not a rename: a kill must not leave the sweep without a journal.
+    atomic_write(kept, lambda temporary: _copy(paths.journal, temporary))
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(b"".join(line + b"\n" for line in whole.lines))
 
     atomic_write(paths.journal, write)
     return whole.damage, whole.num_lost, kept
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
 
 
 def _set_aside(

@@ -133,9 +133,8 @@ def relocate(paths: SweepPaths, experiment: Experiment) -> None:
             project=str(experiment.project),
             config=str(experiment.project / experiment.config),
         )
-        if old == new:
-            return  # they move together
-        write_text(path, new.to_json())
+        if old != new:
+            write_text(path, new.to_json())
 
 
 def run_name(params: Params, *, seed: int | None) -> str:

@@ -149,10 +149,14 @@ def _of_trial(sweep: Sweep, trial: Trial) -> Iterator[Stored]:
     chosen = handed_out.find(sweep, trial)
     resume = sorted(path for folder in paths.fits for path in folder.glob("*.ckpt"))
     for path in (*resume, *saved_files.checkpoints(paths)):
+        try:
+            num_bytes = path.lstat().st_size
+        except FileNotFoundError:
+            continue  # a trial that runs renames and removes its files
         yield Stored(
             path=path,
             trial=trial.id,
-            num_bytes=path.lstat().st_size,
+            num_bytes=num_bytes,
             is_resume=paths.resume in path.parents,
             is_handed_out=chosen is not None and path == chosen.path,
         )

@@ -1,0 +1,66 @@
+"""A stop by any signal pauses the trials, and every wait of a driver ends on one."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import LOOP, Driver, driver, results, status
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+RATES = (0.1, 0.2)
+EPOCHS = 4
+FILE = f"""
+name: loop
+target: loop:train
+config: conf/loop.yaml
+project: {LOOP}
+overrides: [epochs={EPOCHS}, sleep=0.5]
+search_space: {{rate: [{", ".join(map(str, RATES))}]}}
+objective: {{metric: acc, mode: max}}
+resources: {{gpus: 0}}
+retry: {{lost: 0}}
+wandb: none
+"""
+
+
+def _to_group(running: Driver) -> None:
+    """Do as `timeout` does: signal the command, then its whole process group."""
+    os.kill(running.process.pid, signal.SIGTERM)
+    os.killpg(running.process.pid, signal.SIGTERM)
+
+
+def _to_everything(running: Driver) -> None:
+    """Do as systemd and scancel do."""
+    for pid in sorted(running.everything()):
+        os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [_to_group, _to_everything], ids=["group", "cgroup"])
+def test_sigterm_pauses_the_trials_and_uses_up_no_retry(
+    stop: Callable[[Driver], None], tmp_path: Path
+) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text(FILE)
+    sweeps = tmp_path / "sweeps"
+    run = (file, "--num-cpus", 2, "--sweeps", sweeps)
+    with driver(*run, output=tmp_path / "out") as first:
+        first.wait_for(" epoch ", count=2)
+        stop(first)
+        assert first.wait() == 130, first.output.read_text()
+        said = first.output.read_text()
+        first.assert_gone(within_seconds=60)
+    assert "go on with" in said, said
+    assert " lost" not in said, said
+    trials = status("loop", sweeps)["trials"]
+    assert {t["state"] for t in trials} <= {"waiting", "complete"}
+    assert [f for t in trials for f in t["failures"]] == []
+    with driver(*run, output=tmp_path / "again") as second:
+        assert second.wait() == 0, second.output.read_text()
+    totals = [
+        round(values[str(EPOCHS)], 6) for values in results("loop", sweeps).values()
+    ]
+    assert sorted(totals) == [round(rate * EPOCHS, 6) for rate in RATES]
