@@ -4,9 +4,11 @@ Outside a trial nothing happens: the factory returns no callback, and importing 
 module imports neither torch nor lightning.
 """
 
+import importlib
+import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +17,7 @@ from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, TargetError, nearest
 from sweeper.host import examples
 from sweeper.host.paths import TrialPaths
+from sweeper.project import importing
 from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 
@@ -45,7 +48,6 @@ class ActiveTrial:
     """The trial that this process runs.
 
     Attributes:
-        decision: the answer to the last report.
         has_trainer: whether a Lightning Trainer takes care of pauses.
         run: its W&B run, None without one.
     """
@@ -53,9 +55,26 @@ class ActiveTrial:
     spec: TrialSpec
     send: Sending = _nowhere
     on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
-    decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
     run: "TrialRun | None" = None
+    _pid: int = field(default_factory=os.getpid)
+    # Memory that the processes share which the trial forks: one of them may report.
+    _answered: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 2), repr=False)
+
+    @property
+    def decision(self) -> Decision:
+        """The answer to the last report, of whichever of the trial's processes."""
+        return tuple(Decision)[self._answered[0]]
+
+    @decision.setter
+    def decision(self, decision: Decision) -> None:
+        self._answered[0] = tuple(Decision).index(decision)
+        self._answered[1] = os.getpid() != self._pid
+
+    @property
+    def is_answered_elsewhere(self) -> bool:
+        """Whether a forked process of the trial got the answer to the last report."""
+        return bool(self._answered[1])
 
     @property
     def paths(self) -> TrialPaths:
@@ -154,6 +173,7 @@ def report(
     Raises:
         MetricError: the objective is not among the metrics.
     """
+    importing.refuse_training()
     trial = active()
     if trial is None:
         return Decision.CONTINUE
@@ -208,6 +228,10 @@ def standalone_factory() -> "list[Callback]":
 
 
 def _callbacks(package: str) -> "list[Callback]":
+    if importing.is_tried():
+        # A Trainer may be made at import, but not used.
+        importlib.import_module(package).Trainer.fit = importing.refuse_training
+        return []
     trial = active()
     if trial is None:
         return []

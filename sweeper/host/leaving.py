@@ -5,11 +5,14 @@ in a trial, where it copies every page that the template shares with its trials.
 """
 
 import atexit
+import contextlib
 import gc
 import io
 import os
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 
 
 def leave(code: int) -> None:
@@ -24,6 +27,29 @@ def leave(code: int) -> None:
     gc.collect()
     close_files()
     os._exit(code)
+
+
+@contextlib.contextmanager
+def forked_here() -> Iterator[None]:
+    """End at the end of the block each process that was forked within it.
+
+    A forked process that returns, raises or calls `sys.exit` would else do what only
+    the process around the block may do.
+    """
+    pid, code = os.getpid(), 0
+    try:
+        yield
+    except SystemExit as end:
+        if os.getpid() == pid:
+            raise
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        if os.getpid() == pid:
+            raise
+        traceback.print_exc()
+        code = 1
+    if os.getpid() != pid:
+        leave(code)
 
 
 def close_files() -> None:

@@ -24,7 +24,7 @@ from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
 from sweeper.errors import SweeperError
-from sweeper.host import disk, locks, metrics_file, redaction
+from sweeper.host import disk, leaving, locks, metrics_file, redaction
 from sweeper.host.paths import (
     TrialPaths,
     drop_torn_tail,
@@ -32,7 +32,7 @@ from sweeper.host.paths import (
     write_text,
 )
 from sweeper.processes import program, usage
-from sweeper.project import targets
+from sweeper.project import importing, targets
 from sweeper.project.compose import compose_trial, to_resolved
 from sweeper.reports import Measured, Report
 from sweeper.scheduling import failures
@@ -126,6 +126,8 @@ def _attempt(trial: ActiveTrial) -> Outcome:
             message = f"the target called sys.exit({end.code!r})"
             return Outcome(event="failed", kind=FailureKind.ERROR, message=message)
     except Exception as error:  # the one edge of a trial's process
+        if trial.decision is Decision.PAUSE and trial.is_answered_elsewhere:
+            return Outcome(event="paused")  # a forked process has ended for it
         if _is_disk_full(error):
             return _wait_for_space(error, trial.paths)
         write_text(trial.paths.error, traceback.format_exc())
@@ -207,20 +209,30 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     sources.put_on_path(Path(spec.project))
     os.chdir(spec.folder if spec.chdir else spec.project)
-    seed = derive(spec.seed, "trial")
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    _seed(derive(spec.seed, "import"))
     if not torch.cuda.is_available():
         torch.set_num_threads(spec.threads)
     elif spec.memory_fraction < 1:
         torch.cuda.set_per_process_memory_fraction(spec.memory_fraction)
 
 
+def _seed(seed: int) -> None:
+    """Seed the global random number generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 def _call_target(trial: ActiveTrial) -> None:
     spec = trial.spec
-    is_program = sources.is_program(spec.target)
+    with importing.as_script(spec.target, Path(spec.project)):
+        _call(trial, is_program=sources.is_program(spec.target))
+
+
+def _call(trial: ActiveTrial, *, is_program: bool) -> None:
+    spec = trial.spec
     target = None if is_program else targets.load(spec.target)
+    _seed(derive(spec.seed, "trial"))  # whatever the import has drawn
     config = compose_trial(
         Path(spec.config),
         spec.overrides,
@@ -235,7 +247,8 @@ def _call_target(trial: ActiveTrial) -> None:
             one_batch.use_cpu()
         _open_run(trial, resolved)
         _become_job()
-        target(config)
+        with leaving.forked_here():
+            target(config)
         return
     try:
         program.run(trial)  # opens the run in its own process, if at all

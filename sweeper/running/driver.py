@@ -125,7 +125,7 @@ def _drive_locked(
             scratch=ahead.template.parent,
             card=options.card,
         )
-        looked = thread.submit(preflight.before_run, plan, ahead.template)
+        looked = thread.submit(_look, plan, ahead)
         try:
             _await(started, check=ray_node.check)
             signals.renew()
@@ -166,6 +166,14 @@ def _drive_locked(
             ray_node.stop()
     written.result()
     return sweep, stop
+
+
+def _look(plan: Plan, ahead: Ahead) -> "list[preflight.Finding]":
+    """Return what the import of the target and the preflight found."""
+    imported = preflight.imported(plan, ahead.await_import())
+    if any(finding.is_certain for finding in imported):
+        return imported
+    return [*imported, *preflight.before_run(plan, ahead.template)]
 
 
 def _await(future: "Future[T]", *, check: Callable[[], None]) -> T:
