@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 Sending: TypeAlias = Callable[[Measured, tuple[float, ...]], Decision]
 
 # What a program that a trial starts finds its trial by.
-CHANNEL = "SWEEPER_CHANNEL"  # descriptor of an inherited socket
+CHANNEL = "SWEEPER_CHANNEL"  # name of a socket in Linux's abstract namespace
 FOLDER = "SWEEPER_TRIAL_DIR"
+# A forked trial has imported this module before it had its name.
+_STARTED_BY = os.environ.get("SWEEPER_TRIAL", "")
 
 
 def _nowhere(measured: Measured, values: tuple[float, ...]) -> Decision:
@@ -176,10 +178,30 @@ def report(
     importing.refuse_training()
     trial = active()
     if trial is None:
+        _check_no_report_is_lost()
         return Decision.CONTINUE
     bits = "".join("1" if right else "0" for right in correct)
     plain = {name: float(value) for name, value in metrics.items()}
     return trial.report(Measured(epoch=step, metrics=plain, correct=bits))
+
+
+def _check_no_report_is_lost() -> None:
+    """Raise an error in a process that a trial has started as a program of its own.
+
+    Raises:
+        TargetError: its report would reach nobody.
+    """
+    if _STARTED_BY and not is_other_rank(os.environ):
+        raise TargetError(
+            f"sweeper.report(): a process that trial {_STARTED_BY} has started cannot "
+            "report; only the trial's own process can, and those that it forks; report "
+            "there, or start the process with multiprocessing's 'fork'"
+        )
+
+
+def is_other_rank(environment: Mapping[str, str]) -> bool:
+    """Return whether a process is one of several that train together, not the first."""
+    return any(environment.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK"))
 
 
 def trial_dir() -> Path:

@@ -147,18 +147,16 @@ def launched() -> Iterator[Path]:
     drivers left goes.
     """
     strays.clean()
-    folder = strays.scratch_folder(os.getpid())
-    folder.mkdir(mode=0o700)
-    os.environ[strays.MARK] = str(folder)
-    try:
-        process = launch(folder / "template")
+    with strays.scratch() as folder:
+        os.environ[strays.MARK] = str(folder)
         try:
-            yield folder / "template"
+            process = launch(folder / "template")
+            try:
+                yield folder / "template"
+            finally:
+                _end(process)
         finally:
-            _end(process)
-    finally:
-        del os.environ[strays.MARK]
-        shutil.rmtree(folder, ignore_errors=True)
+            del os.environ[strays.MARK]
 
 
 @contextlib.contextmanager

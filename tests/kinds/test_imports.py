@@ -106,9 +106,9 @@ def test_an_import_without_end_is_ended_and_says_where_it_was(
     [
         "import argparse\nARGS = argparse.ArgumentParser().parse_args()",
         "import sys\nassert len(sys.argv) == 1 and sys.argv[0].endswith('train.py')",
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()",
+        "import threading as t, time\nt.Thread(target=time.sleep, args=[9]).start()",
         "import multiprocessing\nSHARED = multiprocessing.Manager().dict()",
-        "import subprocess\nH = subprocess.Popen(['sleep', '99'], start_new_session=True)",
+        "import subprocess as s\nH = s.Popen(['sleep', '99'], start_new_session=True)",
         "import lightning as L\nTRAINER = L.Trainer(logger=False)",
         "FILE = open(__file__)",
         "import warnings; warnings.warn('x' * 100_000)\nprint('y' * 100_000)",

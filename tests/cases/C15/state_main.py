@@ -1,5 +1,4 @@
 import hydra
-
 import state
 
 main = hydra.main(config_path="conf", config_name="config", version_base="1.3")(
