@@ -31,7 +31,7 @@ def address() -> Iterator[Path]:
     """Socket of a template that lives as long as this module's tests."""
     scratch = Path(tempfile.mkdtemp(prefix="slot-"))
     process = template.launch(scratch / "template")
-    template.order(scratch / "template", project=LOOP, target="loop:train")
+    template.order(scratch / "template", project=LOOP, target="loop:train").close()
     yield scratch / "template"
     assert process.stdin is not None
     process.stdin.close()

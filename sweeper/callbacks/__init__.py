@@ -4,6 +4,8 @@ Outside a trial nothing happens: the factory returns no callback, and importing 
 module imports neither torch nor lightning.
 """
 
+import importlib
+import mmap
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, SweeperError, TargetError, nearest
 from sweeper.host import examples
 from sweeper.host.paths import TrialPaths
+from sweeper.project import importing
 from sweeper.reports import Measured
 from sweeper.trial import Decision, TrialSpec
 
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
 Sending: TypeAlias = Callable[[Measured, tuple[float, ...]], Decision]
 
 # What a program that a trial starts finds its trial by.
-CHANNEL = "SWEEPER_CHANNEL"  # descriptor of an inherited socket
+CHANNEL = "SWEEPER_CHANNEL"  # name of a socket in Linux's abstract namespace
 FOLDER = "SWEEPER_TRIAL_DIR"
+# A forked trial has imported this module before it had its name.
+_STARTED_BY = os.environ.get("SWEEPER_TRIAL", "")
 
 
 def _nowhere(measured: Measured, values: tuple[float, ...]) -> Decision:
@@ -51,7 +56,6 @@ class ActiveTrial:
     """The trial that this process runs.
 
     Attributes:
-        decision: the answer to the last report.
         has_trainer: whether a Lightning Trainer takes care of pauses.
         on_epoch: called in the process that trains, with the epoch that is reported.
         run: its W&B run, None without one.
@@ -64,7 +68,6 @@ class ActiveTrial:
     spec: TrialSpec
     send: Sending = _nowhere
     on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
-    decision: Decision = Decision.CONTINUE
     has_trainer: bool = False
     on_epoch: Callable[[int], None] = _unwatched
     run: "TrialRun | None" = None
@@ -72,6 +75,24 @@ class ActiveTrial:
     logged: set[str] = field(default_factory=set)
     is_validated: bool = False
     step_means: "StepMeans | None" = None
+    _pid: int = field(default_factory=os.getpid)
+    # Memory that the processes share which the trial forks: one of them may report.
+    _answered: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 2), repr=False)
+
+    @property
+    def decision(self) -> Decision:
+        """The answer to the last report, of whichever of the trial's processes."""
+        return tuple(Decision)[self._answered[0]]
+
+    @decision.setter
+    def decision(self, decision: Decision) -> None:
+        self._answered[0] = tuple(Decision).index(decision)
+        self._answered[1] = os.getpid() != self._pid
+
+    @property
+    def is_answered_elsewhere(self) -> bool:
+        """Whether a forked process of the trial got the answer to the last report."""
+        return bool(self._answered[1])
 
     @property
     def paths(self) -> TrialPaths:
@@ -183,12 +204,33 @@ def report(
     Raises:
         MetricError: the objective is not among the metrics.
     """
+    importing.refuse_training()
     trial = active()
     if trial is None:
+        _check_no_report_is_lost()
         return Decision.CONTINUE
     bits = "".join("1" if right else "0" for right in correct)
     plain = {name: float(value) for name, value in metrics.items()}
     return trial.report(Measured(epoch=step, metrics=plain, correct=bits))
+
+
+def _check_no_report_is_lost() -> None:
+    """Raise an error in a process that a trial has started as a program of its own.
+
+    Raises:
+        TargetError: its report would reach nobody.
+    """
+    if _STARTED_BY and not is_other_rank(os.environ):
+        raise TargetError(
+            f"sweeper.report(): a process that trial {_STARTED_BY} has started cannot "
+            "report; only the trial's own process can, and those that it forks; report "
+            "there, or start the process with multiprocessing's 'fork'"
+        )
+
+
+def is_other_rank(environment: Mapping[str, str]) -> bool:
+    """Return whether a process is one of several that train together, not the first."""
+    return any(environment.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK"))
 
 
 def trial_dir() -> Path:
@@ -243,6 +285,10 @@ def standalone_factory() -> "list[Callback]":
 
 
 def _callbacks(package: str) -> "list[Callback]":
+    if importing.is_tried():
+        # A Trainer may be made at import, but not used.
+        importlib.import_module(package).Trainer.fit = importing.refuse_training
+        return []
     trial = active()
     if trial is None:
         return []

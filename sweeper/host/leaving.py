@@ -11,6 +11,8 @@ import io
 import os
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -29,6 +31,29 @@ def leave(code: int) -> None:
         close_files()
     finally:  # nothing that a project left behind may keep its process from ending
         os._exit(code)
+
+
+@contextlib.contextmanager
+def forked_here() -> Iterator[None]:
+    """End at the end of the block each process that was forked within it.
+
+    A forked process that returns, raises or calls `sys.exit` would else do what only
+    the process around the block may do.
+    """
+    pid, code = os.getpid(), 0
+    try:
+        yield
+    except SystemExit as end:
+        if os.getpid() == pid:
+            raise
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        if os.getpid() == pid:
+            raise
+        traceback.print_exc()
+        code = 1
+    if os.getpid() != pid:
+        leave(code)
 
 
 def close_files() -> None:

@@ -5,6 +5,7 @@ driver inherits an environment variable with the driver's scratch folder; setpro
 hides the command line of Ray's workers but not that.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,19 +14,35 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from sweeper.host import locks
+
 MARK = "SWEEPER_SCRATCH"
 PREFIX = "sweeper-"
+OWNER = "owner.lock"
 POLL_SECONDS = 0.01
 
 
-def scratch_folder(pid: int) -> Path:
-    """Where the driver `pid` keeps sockets and Ray's files; short, for socket paths."""
-    return Path(tempfile.gettempdir()) / f"{PREFIX}{pid}"
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a folder for sockets and Ray's files that lasts as long as the block.
+
+    Its path is short, for sockets. The name says nothing of the process: another
+    container that shares the folder for temporary files may have the same pid. A lock
+    says whether the owner lives.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    named = folder / f"{OWNER}.new"
+    with locks.hold(named):
+        named.rename(folder / OWNER)  # it appears with its lock held
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def find(scratch: Path) -> list[int]:
+def find(scratch: Path | str, mark: str = MARK) -> list[int]:
     """Processes that carry the mark of `scratch`, this one excepted."""
-    wanted = f"{MARK}={scratch}".encode()
+    wanted = f"{mark}={scratch}".encode()
     return [pid for pid, marks in _environments() if wanted in marks.split(b"\0")]
 
 
@@ -45,11 +62,11 @@ def end(scratch: Path, *, grace_seconds: float) -> None:
 
 def clean() -> None:
     """End what drivers that are dead by now have left behind, folders too."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        pid = folder.name.removeprefix(PREFIX)
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            end(folder, grace_seconds=0)
-            shutil.rmtree(folder, ignore_errors=True)
+    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
+        with contextlib.suppress(OSError):  # another user's, or gone by now
+            if lock.stat().st_uid == os.getuid() and not locks.is_held(lock):
+                end(lock.parent, grace_seconds=0)
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _environments() -> Iterator[tuple[int, bytes]]:

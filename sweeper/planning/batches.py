@@ -36,6 +36,11 @@ class Ended:
     traceback: str = ""
 
 
+def needs_gpu(message: str) -> bool:
+    """Return whether an error may be due to a machine without a GPU."""
+    return bool(_NEEDS_GPU.search(message))
+
+
 def attempt(spec: TrialSpec, address: Path) -> Ended:
     """Run a trial up to its first report, with one batch of each loader.
 
@@ -63,7 +68,6 @@ def attempt(spec: TrialSpec, address: Path) -> Ended:
     return Ended(
         message=ended.message,
         num_reports=sum(bool(report.values) for report in reports),
-        is_certain=ended.is_fatal
-        or (is_error and not _NEEDS_GPU.search(ended.message)),
+        is_certain=ended.is_fatal or (is_error and not needs_gpu(ended.message)),
         traceback=error.read_text(encoding="utf-8") if error.exists() else "",
     )

@@ -20,6 +20,7 @@ from sweeper.host.paths import SweepPaths, write_text
 from sweeper.planning import alone, batches
 from sweeper.planning.batches import Ended
 from sweeper.planning.plan import Plan
+from sweeper.processes.probe import Imported
 from sweeper.project import check, code
 from sweeper.scheduling import halt
 from sweeper.trial import Params, canonical
@@ -28,6 +29,7 @@ GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
 TRIALS_A_CHOICE = 4  # up to so many, its first trial is the check
 CPUS_A_BATCH = 4
+IMPORT = "import of the target"
 TOTAL_SECONDS = 300.0  # that all batches before a sweep may take
 
 
@@ -84,6 +86,23 @@ def before_run(plan: Plan, address: Path) -> list[Finding]:
     return found
 
 
+def imported(plan: Plan, result: Imported) -> list[Finding]:
+    """Return what is wrong with the import of the target, if anything is."""
+    if not result.error:
+        return []
+    can_be_fine = plan.experiment.resources.gpus != 0 and batches.needs_gpu(
+        result.error
+    )
+    finding = Finding(
+        what=IMPORT,
+        is_fine=False,
+        message=result.error,
+        is_certain=not can_be_fine,
+        traceback=result.traceback,
+    )
+    return [finding]
+
+
 def admit(plan: Plan, found: Sequence[Finding], *, say: Callable[[str], None]) -> None:
     """Tell what is not fine, and stop a sweep whose trials would fail.
 
@@ -105,6 +124,9 @@ def admit(plan: Plan, found: Sequence[Finding], *, say: Callable[[str], None]) -
 
 def _refusal(certain: Sequence[Finding], path: Path) -> str:
     """One error alone keeps its own words, which may name a line of the file."""
+    if certain[0].what == IMPORT:
+        text = certain[0].message
+        return f"{text}\n  no trial was started; output of the import: {path}"
     messages = list(dict.fromkeys(finding.message for finding in certain))
     what = ", ".join(finding.what for finding in certain)
     if len(messages) == 1:

@@ -3,20 +3,45 @@
 It reads no journal; the slot at the other end of the socket does.
 """
 
+import contextlib
 import faulthandler
+import fcntl
 import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from sweeper.host import leaving
 from sweeper.host.paths import TrialPaths
-from sweeper.processes import worker
+from sweeper.processes import fork_server, worker
 from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
+
+
+class Turn:
+    """A lock among this process's threads and the processes that it forks.
+
+    A fork in the middle of a turn leaves no lock behind in the forked process, as one
+    of `threading` would: the kernel knows who holds it.
+    """
+
+    def __init__(self) -> None:
+        self._file = os.memfd_create("turn")
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold the lock while the block runs."""
+        # Opened anew, since an flock belongs to the open file, not to the process.
+        descriptor = os.open(f"/proc/self/fd/{self._file}", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked process has it open, too
+            os.close(descriptor)
 
 
 class SocketChannel:
@@ -26,37 +51,29 @@ class SocketChannel:
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        self._lines = connection.makefile("rw", encoding="utf-8")
-        self._limit_seconds: float | None = None
-
-    def watch(self, limit_seconds: float | None) -> None:
-        """Write every thread's stack to standard error shortly before this limit.
-
-        The slot kills a process that is silent for so long; the stack says where it
-        hung. Each report starts the time anew.
-        """
-        self._limit_seconds = limit_seconds
-        if limit_seconds is not None:
-            early = limit_seconds - min(1.0, limit_seconds / 10)
-            faulthandler.dump_traceback_later(early)
+        self._connection = connection
+        self._turn = Turn()
 
     def receive(self) -> Mapping[str, str]:
         """The next line; empty at the end of the connection."""
-        line = self._lines.readline()
+        line = b""
+        while not line.endswith(b"\n") and (part := self._connection.recv(65536)):
+            line += part  # there is only ever one line: each answers a question
         message: Mapping[str, str] = json.loads(line) if line else {}
         return message
 
     def report(self, report: Report) -> Decision:
-        """Journal one epoch; the decision."""
-        self.send({"event": "report", "report": report.to_json()})
-        decision = Decision(self.receive()["decision"])
-        self.watch(self._limit_seconds)
-        return decision
+        """Journal one epoch; the decision.
+
+        A process that the trial has forked may report, too.
+        """
+        with self._turn.taken():
+            self.send({"event": "report", "report": report.to_json()})
+            return Decision(self.receive()["decision"])
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send one line."""
-        self._lines.write(json.dumps(message) + "\n")
-        self._lines.flush()
+        self._connection.sendall(json.dumps(message).encode() + b"\n")
 
 
 def serve(connection: socket.socket) -> None:
@@ -70,11 +87,10 @@ def serve(connection: socket.socket) -> None:
     try:
         redirect_output(TrialPaths(Path(spec.folder)))
         faulthandler.enable()
-        channel.watch(spec.timeout_seconds)
+        fork_server.enable_stacks()
         outcome = worker.run_trial(spec, channel)
     except BaseException as error:  # such as a folder that cannot be written to
         outcome = worker.ended_by(error, spec)
-    faulthandler.cancel_dump_traceback_later()
     leaving.flush()
     try:
         channel.send(asdict(outcome))

@@ -7,11 +7,13 @@ that all of them share. The last line that it sends on a connection,
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import select
 import signal
 import socket
+import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -20,6 +22,8 @@ from sweeper.host import leaving, strays
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+STACK_SIGNAL = signal.SIGRTMIN + 11  # no project is likely to use it
+STACK_SECONDS = 0.5  # that a process has to write its stacks
 
 
 def die_with_parent() -> None:
@@ -47,6 +51,22 @@ def kill_group(pid: int) -> None:
         return
 
 
+def enable_stacks() -> None:
+    """Have this process write its threads' stacks when `dump_stacks` asks for them.
+
+    A timer of `faulthandler` would be a thread: a process that is forked later waits
+    for ever for the end of a thread that it does not have.
+    """
+    faulthandler.register(STACK_SIGNAL, all_threads=True)
+
+
+def dump_stacks(pid: int) -> None:
+    """Have a process that called `enable_stacks` write where it hangs."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, STACK_SIGNAL)
+        time.sleep(STACK_SECONDS)
+
+
 def _die(number: int, frame: object) -> None:
     """Die of a signal at once, as by default.
 
@@ -56,6 +76,16 @@ def _die(number: int, frame: object) -> None:
     """
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def restore_signals() -> None:
+    """Give a forked process a new interpreter's signal handlers, but for SIGTERM."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _die)
+    # A template below a Ray worker inherits that the signal is blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 class ForkServer:
@@ -72,26 +102,29 @@ class ForkServer:
         self._listener = listener
         self._serve = serve
         self._children: dict[int, socket.socket] = {}
+        self._helpers = set(strays.children(os.getpid()))  # of what was imported
         self._wake_read, self._wake_write = os.pipe()
         self._poll = select.poll()
 
     def run(self) -> None:
         """Serve until killed; the trials die with it."""
-        adopt_orphans()
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for source in (self._listener.fileno(), self._wake_read):
             self._poll.register(source, select.POLLIN)
         while True:
-            for source, _ in self._poll.poll():
-                if source == self._wake_read:
-                    os.read(self._wake_read, 1024)
-                    self._reap()
-                elif source == self._listener.fileno():
-                    self._fork()
-                else:
-                    self._hang_up(source)
+            ready = dict(self._poll.poll())
+            has_ended = ready.pop(self._wake_read, 0)
+            has_client = ready.pop(self._listener.fileno(), 0)
+            # In this order: reaping closes connections, accepting reuses their numbers.
+            for source, events in ready.items():
+                self._hang_up(source, has_left=bool(events & select.POLLHUP))
+            if has_ended:
+                os.read(self._wake_read, 1024)
+                self._reap()
+            if has_client:
+                self._fork()
 
     def _fork(self) -> None:
         connection, _ = self._listener.accept()
@@ -103,10 +136,18 @@ class ForkServer:
         # a child that hangs would not.
         self._poll.register(connection.fileno(), select.POLLRDHUP)
 
-    def _hang_up(self, source: int) -> None:
-        self._poll.unregister(source)
+    def _hang_up(self, source: int, *, has_left: bool) -> None:
+        """Kill the trial of a connection that its slot has closed.
+
+        Args:
+            has_left: whether the slot is gone; if it has only stopped writing, the
+                trial was silent for too long, and its log gets the stacks first.
+        """
         for pid, connection in self._children.items():
             if connection.fileno() == source:
+                self._poll.unregister(source)
+                if not has_left:
+                    dump_stacks(pid)
                 kill_group(pid)
 
     def _become_trial(self, connection: socket.socket) -> None:
@@ -117,12 +158,7 @@ class ForkServer:
         # What the parent made goes with the parent: its temporary folders, and torch's
         # libraries, which take 40 ms to take apart.
         vars(weakref.finalize)["_registry"].clear()
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _die)
-        # A template below a Ray worker inherits that the signal is blocked.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        restore_signals()
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._listener.close()
@@ -156,6 +192,7 @@ class ForkServer:
     def _kill_orphans(self) -> None:
         """End what a dead trial left: children of ours that we did not fork."""
         for pid in strays.children(os.getpid()):
-            if pid not in self._children and not strays.is_wandb(pid):
+            is_ours = pid in self._children or pid in self._helpers
+            if not is_ours and not strays.is_wandb(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

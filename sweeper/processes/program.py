@@ -4,11 +4,14 @@ The program's own process takes part through `callbacks.attach`: Lightning finds
 sweeper's callbacks there by their entry points, as in a function's process.
 """
 
+import contextlib
 import json
 import os
+import secrets
 import select
 import shlex
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +26,6 @@ from sweeper.reports import Measured
 from sweeper.search_space import grammar
 from sweeper.trial import Decision, TrialSpec
 
-POLL_SECONDS = 0.5
 OUTPUT_BYTES = 256 * 1024  # of a program's output, from its end
 
 
@@ -52,18 +54,19 @@ def run(trial: ActiveTrial) -> None:
     """
     spec = trial.spec
     log_size = trial.paths.log.stat().st_size if trial.paths.log.exists() else 0
-    ours, theirs = socket.socketpair()
-    try:
-        process = subprocess.Popen(
-            words(spec),
-            pass_fds=[theirs.fileno()],
-            env={**environment(spec), CHANNEL: str(theirs.fileno())},
-        )
-    except OSError as error:
-        raise TargetError(f"target: {spec.target!r}: {error}") from error
-    theirs.close()
-    with ours:
-        relay = _Relay(trial, ours)
+    # By name, since a launcher, a shell or torchrun closes descriptors; without a file,
+    # so that nothing is left behind.
+    name = f"sweeper-{secrets.token_hex(16)}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen(64)
+        try:
+            process = subprocess.Popen(
+                words(spec), env={**environment(spec), CHANNEL: name}
+            )
+        except OSError as error:
+            raise TargetError(f"target: {spec.target!r}: {error}") from error
+        relay = _Relay(trial, listener)
         relay.serve(process)
     code = process.wait()
     if relay.fatal:
@@ -109,32 +112,60 @@ def words(spec: TrialSpec) -> list[str]:
 class _Relay:
     """Takes the program's messages to the trial and brings the answers back."""
 
-    def __init__(self, trial: ActiveTrial, connection: socket.socket) -> None:
+    def __init__(self, trial: ActiveTrial, listener: socket.socket) -> None:
         self._trial = trial
-        self._connection = connection
+        self._listener = listener
+        self._waiting: dict[socket.socket, bytes] = {}  # by connection: half a line
         self.fatal = ""
         self.is_paused = False
 
     def serve(self, process: "subprocess.Popen[bytes]") -> None:
-        """Until the program ends, whoever else still holds its socket."""
-        waiting = b""
-        while True:
-            readable, _, _ = select.select([self._connection], [], [], POLL_SECONDS)
-            if not readable:
-                if process.poll() is not None:
+        """Serve until the program ends and what it has sent is taken."""
+        ended = os.pidfd_open(process.pid)
+        try:
+            while True:
+                sources: list[int | socket.socket] = [ended, self._listener]
+                sources += self._waiting
+                readable, _, _ = select.select(sources, [], [])
+                for source in readable:
+                    if source is self._listener:
+                        self._accept()
+                    elif isinstance(source, socket.socket):
+                        self._receive(source)
+                if readable == [ended]:
                     return
-                continue
-            data = self._connection.recv(65536)
-            if not data:
-                return
-            *lines, waiting = (waiting + data).split(b"\n")
-            for line in lines:
-                self._take(json.loads(line))
+        finally:
+            os.close(ended)
+            for connection in self._waiting:
+                connection.close()
 
-    def _take(self, message: dict[str, object]) -> None:
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        if struct.unpack("3i", peer)[1] == os.getuid():
+            self._waiting[connection] = b""
+        else:
+            connection.close()  # another user's process, which has guessed the name
+
+    def _receive(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            del self._waiting[connection]
+            connection.close()
+            return
+        *lines, self._waiting[connection] = (self._waiting[connection] + data).split(
+            b"\n"
+        )
+        for line in lines:
+            self._take(json.loads(line), connection)
+
+    def _take(self, message: dict[str, object], connection: socket.socket) -> None:
         match message:
             case {"event": "report", **arguments}:
-                self._answer(arguments)
+                self._answer(arguments, connection)
             case {"event": "trainer"}:
                 self._trial.has_trainer = True
             case {"event": "fatal", "message": str(text)}:
@@ -142,13 +173,14 @@ class _Relay:
             case {"event": "paused"}:
                 self.is_paused = True
 
-    def _answer(self, arguments: dict[str, Any]) -> None:
+    def _answer(self, arguments: dict[str, Any], connection: socket.socket) -> None:
         try:
             answer = {"decision": str(self._trial.report(Measured(**arguments)))}
         except MetricError as error:
             self.fatal = str(error)
             answer = {"error": self.fatal}
-        self._connection.sendall((json.dumps(answer) + "\n").encode())
+        with contextlib.suppress(BrokenPipeError):  # it died while it waited
+            connection.sendall((json.dumps(answer) + "\n").encode())
 
 
 def _output(log: Path, start: int) -> str:

@@ -21,13 +21,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from sweeper.definition.sources import is_program, put_on_path
-from sweeper.errors import SweeperError
+from sweeper.errors import SweeperError, TargetError
 from sweeper.host import strays
-from sweeper.processes import fork_server
+from sweeper.processes import fork_server, probe
 from sweeper.processes.fork_server import ForkServer
+from sweeper.project import importing
 
 GRACE_SECONDS = 2.0
 POLL_SECONDS = 0.05
@@ -56,22 +58,54 @@ def launch(address: Path) -> subprocess.Popen[bytes]:
 
 
 def order(
-    address: Path, *, project: Path, target: str, modules: Sequence[str] = ()
-) -> None:
+    address: Path,
+    *,
+    project: Path,
+    target: str,
+    modules: Sequence[str] = (),
+    timeout_seconds: float | None = None,
+) -> socket.socket:
     """Tell a template that was launched what its trials are of.
 
     Args:
         project: put on the import path.
-        target: "module:function"; its module is imported, too.
+        target: if it is "module:function", its module is imported once in a process of
+            its own, and the third-party modules that it needs in the template.
         modules: what else its trials need.
+        timeout_seconds: longest silence of a trial.
+
+    Returns:
+        The connection that says how the import went: see `await_import`.
 
     Raises:
         SweeperError: there is no template.
     """
-    with await_start(address, START_SECONDS) as connection:
-        module = [] if is_program(target) else [target.partition(":")[0]]
-        wanted = {"project": str(project), "modules": [*modules, *module]}
-        connection.sendall(json.dumps(wanted).encode())
+    connection = await_start(address, START_SECONDS)
+    wanted = {
+        "project": str(project),
+        "target": "" if is_program(target) else target,
+        "modules": list(modules),
+        "limit_seconds": probe.limit(timeout_seconds),
+    }
+    connection.sendall(json.dumps(wanted).encode())
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def await_import(connection: socket.socket) -> probe.Imported:
+    """Wait until a template has imported what its order names.
+
+    Args:
+        connection: of the order; it is closed.
+
+    Raises:
+        OSError: the template has ended.
+    """
+    with connection, connection.makefile("rb") as file:
+        text = file.read()
+    if not text:
+        raise OSError("the template ended while it imported the target")
+    return probe.Imported(**json.loads(text))
 
 
 def connect(address: Path) -> socket.socket:
@@ -117,25 +151,29 @@ def launched() -> Iterator[Path]:
     drivers left goes.
     """
     strays.clean()
-    folder = strays.scratch_folder(os.getpid())
-    folder.mkdir(mode=0o700)
-    os.environ[strays.MARK] = str(folder)
-    try:
-        process = launch(folder / "template")
+    with strays.scratch() as folder:
+        os.environ[strays.MARK] = str(folder)
         try:
-            yield folder / "template"
+            process = launch(folder / "template")
+            try:
+                yield folder / "template"
+            finally:
+                _end(process)
         finally:
-            _end(process)
-    finally:
-        del os.environ[strays.MARK]
-        shutil.rmtree(folder, ignore_errors=True)
+            del os.environ[strays.MARK]
 
 
 @contextlib.contextmanager
 def running(*, project: Path, target: str) -> Iterator[Path]:
-    """The address of a template of a target that lives as long as the block."""
+    """The address of a template of a target that lives as long as the block.
+
+    Raises:
+        TargetError: the target cannot be imported.
+    """
     with launched() as address:
-        order(address, project=project, target=target)
+        imported = await_import(order(address, project=project, target=target))
+        if imported.error:
+            raise TargetError(imported.error)
         yield address
 
 
@@ -176,12 +214,24 @@ def guard(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def await_order(listener: socket.socket) -> tuple[Path, list[str]]:
-    """Project and modules to import, which the first to connect says."""
+def obey_order(listener: socket.socket) -> None:
+    """Import what the first to connect asks for, and answer how that went."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rb") as file:
         wanted = json.load(file)
-    return Path(wanted["project"]), wanted["modules"]
+        project = Path(wanted["project"])
+        os.chdir(project)
+        put_on_path(project)
+        importing.forget_shadowed(project)
+        preload(wanted["modules"])
+        imported = probe.Imported()
+        if wanted["target"]:
+            imported = probe.probe(
+                wanted["target"], project, limit_seconds=wanted["limit_seconds"]
+            )
+        with contextlib.suppress(OSError):  # nobody waits for it
+            connection.sendall(json.dumps(asdict(imported)).encode())
+    importing.import_shared(imported.shared, imported.private)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -200,10 +250,8 @@ def main(arguments: Sequence[str]) -> None:
     gc.disable()  # what is imported stays; to look through it costs an eighth
     preload(PRELOADED)
     warm_hydra()
-    project, modules = await_order(listener)
-    os.chdir(project)
-    put_on_path(project)
-    preload(modules)
+    fork_server.adopt_orphans()
+    obey_order(listener)
     gc.freeze()  # a collection in a trial would copy every page that it looks at
     gc.enable()
     child = importlib.import_module("sweeper.processes.child")

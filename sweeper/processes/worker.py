@@ -31,7 +31,7 @@ from sweeper.host.paths import (
 )
 from sweeper.processes import causes, endings, program, returned, usage
 from sweeper.processes.endings import Outcome
-from sweeper.project import job, targets
+from sweeper.project import importing, job, targets
 from sweeper.project.compose import to_resolved
 from sweeper.reports import Measured, Report
 from sweeper.trial import Decision, FailureKind, TrialSpec, derive
@@ -99,6 +99,8 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     if isinstance(error, Paused):
         return Outcome(event="finished" if _is_stopped(trial) else "paused")
     if error is not None and not endings.is_success(error):
+        if trial.decision is Decision.PAUSE and trial.is_answered_elsewhere:
+            return Outcome(event="paused")  # a forked process has ended for it
         return _of_child(ended_by(error, trial.spec), trial)
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
         return Outcome(event="paused")
@@ -233,22 +235,32 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     sources.put_on_path(Path(spec.project))
     os.chdir(spec.folder if spec.chdir else spec.project)
-    seed = derive(spec.seed, "trial")
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    _seed(derive(spec.seed, "import"))
     if not torch.cuda.is_available():
         torch.set_num_threads(spec.threads)
     elif spec.memory_fraction < 1:
         torch.cuda.set_per_process_memory_fraction(spec.memory_fraction)
 
 
+def _seed(seed: int) -> None:
+    """Seed the global random number generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 def _call_target(trial: ActiveTrial) -> None:
     spec = trial.spec
-    is_program = sources.is_program(spec.target)
+    with importing.as_script(spec.target, Path(spec.project)):
+        _call(trial, is_program=sources.is_program(spec.target))
+
+
+def _call(trial: ActiveTrial, *, is_program: bool) -> None:
+    spec = trial.spec
     if not is_program:
         trial.run = wandb.start(spec)  # before the target may import wandb's names
     target = None if is_program else targets.load(spec.target)
+    _seed(derive(spec.seed, "trial"))  # whatever the import has drawn
     composed = job.compose(
         Path(spec.config),
         spec.overrides,
@@ -262,7 +274,8 @@ def _call_target(trial: ActiveTrial) -> None:
         if spec.max_batches:
             one_batch.use_cpu()
         _describe(trial, resolved)
-        value = composed.call(target)
+        with leaving.forked_here():
+            value = composed.call(target)
         if value is not None and not _has_value(trial):
             returned.report(trial, value)
         return

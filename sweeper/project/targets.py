@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from sweeper.definition.sources import entry, is_program, put_on_path
 from sweeper.errors import TargetError, nearest
+from sweeper.project import importing
 
 
 def load(name: str) -> Callable[[DictConfig], object]:
@@ -56,15 +57,17 @@ def register(target: str, project: Path) -> None:
     """
     put_on_path(project)
     try:
-        with contextlib.chdir(project):  # modules may look for their files at import
+        with (
+            contextlib.chdir(project),  # modules may look for their files at import
+            importing.as_script(target, project),
+            importing.tried(target),
+            importing.limited(target),
+        ):
             _register(target, project)
-    except TargetError:
+    except (TargetError, KeyboardInterrupt):
         raise
-    except Exception as error:  # the project's: whatever its modules raise
-        raise TargetError(
-            f"target: {target!r}: importing it for the configs that it registers "
-            f"raised {type(error).__name__}: {error}"
-        ) from error
+    except BaseException as error:  # the project's: whatever its modules raise
+        raise TargetError(importing.describe(target, project, error)) from error
 
 
 def _register(target: str, project: Path) -> None:

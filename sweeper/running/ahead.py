@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from sweeper.processes import template
+from sweeper.processes import probe, template
 
 if TYPE_CHECKING:
     from sweeper.definition.experiment import Experiment
@@ -30,14 +30,24 @@ class Ahead:
             self._template.close()
             self.template = self._template.enter_context(template.launched())
         has_runs = wandb.mode(experiment.wandb.mode) != "none"
-        template.order(
+        ordered = template.order(
             self.template,
             project=experiment.project,
             target=experiment.target,
             modules=["wandb"] if has_runs else [],
+            timeout_seconds=experiment.timeout,
         )
+        self._imported = self._template.enter_context(ordered)
         # Ray and Tune, before anything is shown that would stand still meanwhile.
         from sweeper.running import journal_actor, placement  # noqa: F401
+
+    def await_import(self) -> probe.Imported:
+        """Wait until the template has imported the target; return how that went.
+
+        Raises:
+            OSError: the template has ended.
+        """
+        return template.await_import(self._imported)
 
 
 @contextlib.contextmanager

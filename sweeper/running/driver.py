@@ -115,7 +115,7 @@ def _drive_locked(
         functools.partial(ray_node.start, options, scratch=ahead.template.parent),
         is_kept=True,
     )
-    looked = submit(functools.partial(preflight.before_run, plan, ahead.template))
+    looked = submit(functools.partial(_look, plan, ahead))
     try:
         try:
             opening.await_ray(started, options, signals=signals)
@@ -169,6 +169,14 @@ def _checks(experiment: Experiment, display: Display) -> Callable[[], None]:
     if ray_node.is_ours():
         return ray_node.check
     return NodeWatch(experiment, ray_node.nodes, say=display.event).look
+
+
+def _look(plan: Plan, ahead: Ahead) -> "list[preflight.Finding]":
+    """Return what the import of the target and the preflight found."""
+    imported = preflight.imported(plan, ahead.await_import())
+    if any(finding.is_certain for finding in imported):
+        return imported
+    return [*imported, *preflight.before_run(plan, ahead.template)]
 
 
 def _admit(

@@ -81,5 +81,5 @@ def _own_template(project: Path, target: str) -> tuple[Path, "subprocess.Popen[b
     """A template of this worker's own; it ends with the process's input, so with us."""
     address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
     process = template.launch(address)
-    template.order(address, project=project, target=target)
+    template.order(address, project=project, target=target).close()
     return address, process

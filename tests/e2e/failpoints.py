@@ -61,7 +61,8 @@ def reached(folder: Path) -> dict[str, int]:
 def kill_everything() -> None:
     """SIGKILL the driver, all that it has started, and this process last."""
     scratch = os.environ.get("SWEEPER_SCRATCH", "")
-    pids = {int(scratch.rpartition("-")[2])} if scratch else set()
+    owner = Path(scratch) / "owner.lock"
+    pids = {int(json.loads(owner.read_text())["pid"])} if scratch else set()
     mark = f"SWEEPER_SCRATCH={scratch}".encode()
     for entry in Path("/proc").iterdir():
         if scratch and entry.name.isdigit():

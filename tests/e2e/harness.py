@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sweeper.host import strays
 ROOT = Path(__file__).parents[2]
 LOOP = ROOT / "tests" / "strangers" / "loop"
 TIMEOUT_SECONDS = 600.0  # a slow machine with one core needs a part of it
+MARK = "SWEEPER_TEST_DRIVER"  # in the environment of all that a driver starts
 
 
 def command(*arguments: object) -> list[str]:
@@ -58,16 +60,16 @@ class Driver:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.output = output
+        self._mark = uuid.uuid4().hex
         with output.open("a") as file:
             self.process = subprocess.Popen(
                 command("run", *arguments),
                 cwd=cwd,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=env,
+                env={**(os.environ if env is None else env), MARK: self._mark},
                 start_new_session=True,
             )
-        self.scratch = strays.scratch_folder(self.process.pid)
 
     def wait_for(self, text: str, *, count: int = 1) -> None:
         """Wait until the driver has printed `text` so often."""
@@ -92,7 +94,8 @@ class Driver:
     def processes(self) -> dict[int, str]:
         """What the driver has started and is alive, with command lines."""
         found = {}
-        for pid in strays.find(self.scratch):
+        marked = set(strays.find(self._mark, MARK)) - {self.process.pid}
+        for pid in marked:
             with contextlib.suppress(OSError):
                 line = Path(f"/proc/{pid}/cmdline").read_bytes()
                 found[pid] = line.replace(b"\0", b" ").decode(errors="replace")
@@ -163,4 +166,8 @@ def driver(
         if started.process.poll() is None:
             started.process.kill()
         started.process.wait()
-        strays.end(started.scratch, grace_seconds=0)
+        while left := started.processes():
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
