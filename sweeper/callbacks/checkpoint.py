@@ -72,9 +72,9 @@ class _Hooks:
         self._package = package
         self._start(Fit(trial, 1))
 
-    def begin_fit(self, module: "LightningModule") -> Fit:
+    def begin_fit(self, trainer: "Trainer") -> Fit:
         """Count a fit of this Trainer, before Lightning restores anything."""
-        self._start(fits.begin(self._trial, module))
+        self._start(fits.begin(self._trial, trainer))
         return self.fit
 
     def _start(self, fit: Fit) -> None:

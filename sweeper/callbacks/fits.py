@@ -13,13 +13,17 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
 
 from sweeper.callbacks import ActiveTrial, snapshot, values
+from sweeper.callbacks.loop_state import KEY
 from sweeper.errors import TargetError
 from sweeper.host.paths import TrialPaths, write_text
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +89,14 @@ class Fit:
         files: Collection[str] = self.begun.get("files", ())
         return files
 
+    def is_finished(self, *, max_epochs: int) -> bool:
+        """Return whether it would be loaded only, and not train on to `max_epochs`."""
+        newest = snapshot.newest(self.folder)
+        if newest is None:
+            return False
+        content = torch.load(newest, map_location="cpu", weights_only=False)
+        return bool(content[KEY]["is_end"]) and max_epochs <= content["epoch"]
+
     def own_files(self) -> Collection[str]:
         """Return those files relative to the folder of checkpoints."""
         paths = self.trial.paths
@@ -98,28 +110,34 @@ class Fit:
                 shutil.rmtree(folder)
 
 
-def begin(trial: ActiveTrial, module: nn.Module) -> Fit:
+def begin(trial: ActiveTrial, trainer: "Trainer") -> Fit:
     """Count one more fit of this process and return it.
 
-    Args:
-        module: what is to be trained. Its weights tell fits apart if the target has
-            skipped one that it knows to be finished.
+    The first weights of its module tell fits apart if the target has skipped one that
+    it knows to be finished.
     """
-    born = zlib.crc32(repr(values.fingerprint(module.state_dict(), ())).encode())
+    weights = trainer.lightning_module.state_dict()
+    born = zlib.crc32(repr(values.fingerprint(weights, ())).encode())
     fit = Fit(trial, trial.progress.fit + 1)
     if fit.begun.get("born", born) != born:
-        others = [
-            Fit(trial, n) for n in range(fit.number + 1, len(trial.paths.fits) + 1)
-        ]
+        last = len(trial.paths.fits)
+        others = [Fit(trial, number) for number in range(fit.number + 1, last + 1)]
         same = [other for other in others if other.begun.get("born") == born]
         if len(same) == 1:
             fit = same[0]
-        elif others:
+        elif fit.is_finished(max_epochs=trainer.max_epochs or -1):
             log.warning(
-                "resume: fit %d of this trial begins from other weights than it first "
-                "did; a target has to call its fits in one order, with seeded weights",
+                "resume: fit %d begins from other weights than in the attempt that "
+                "finished it, so it is taken for a new one; call fits in one order",
                 fit.number,
             )
+            fit = Fit(trial, last + 1)
+    skipped = fit.number > trial.progress.fit + 1
+    before = snapshot.newest(trial.paths.fit(fit.number - 1)) if skipped else None
+    if before is not None:
+        content = torch.load(before, map_location="cpu", weights_only=False)
+        trial.progress.epochs = content[KEY]["epochs_before"] + content["epoch"]
+        trial.progress.steps = content[KEY]["steps_before"] + content["global_step"]
     trial.progress.fit = fit.number
     fit.begin(born)
     return fit

@@ -159,7 +159,7 @@ def resume_from_ours(package: str) -> None:
         ours = [c for c in callbacks if c.state_key == KEY]
         if not ours or state_fn.value != "fit" or finders.is_search(callbacks):
             return original(self, state_fn, ckpt_path, *args, **kwargs)
-        fit = ours[0].begin_fit(self.trainer.lightning_module)
+        fit = ours[0].begin_fit(self.trainer)
         found = fit.checkpoint()
         if found is not None:
             return str(averaging.before_pass(self.trainer, found))

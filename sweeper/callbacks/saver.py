@@ -195,6 +195,7 @@ class Saver:
             # Not that it ended, but that it would not have gone on: a fit that
             # reached max_epochs goes on when there are more.
             "is_stopped": bool(trainer.should_stop) and is_end,
+            "is_end": is_end,
             "is_told": self._trial.decision is Decision.STOP,
             "params": dict(self._trial.spec.params),
             "settings": self.settings,

@@ -233,6 +233,7 @@ def skipped(cfg: DictConfig) -> list[Any]:
         if not file.exists():
             torch.manual_seed(fold)
             torch.save(one(cfg, make_net(cfg)), file)
+            event("between fits")
         found += torch.load(file, weights_only=False)
     return found
 

@@ -56,6 +56,20 @@ def test_a_fold_that_the_target_skips_by_itself_is_not_mixed_up(
 
 
 @pytest.mark.slow
+def test_a_fold_that_never_began_is_not_taken_for_the_one_that_was_skipped(
+    tmp_path: Path,
+) -> None:
+    words = ("kind=skipped", "epochs=2")
+    whole, cut = (make_spec(tmp_path / name, words) for name in ("whole", "cut"))
+    running.run(whole, History())
+    running.run(cut, History(), cut_at=0, only="between fits")
+    history = History()
+    running.run(cut, history)
+    assert list(history.metrics) == [3, 4, 5, 6]
+    assert not running.differences(running.result(whole), running.result(cut))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 2], ids=["first fold", "start of the second"])
 def test_a_cut_in_any_fold_ends_the_same(tmp_path: Path, place: int) -> None:
     _cut(tmp_path, FOLDS, place)
