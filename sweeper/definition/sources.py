@@ -76,10 +76,14 @@ def reached(target: str, project: Path) -> dict[Path, ast.Module]:
 
 
 def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
-    """Whether one of the files uses one of the names."""
+    """Whether one of the files uses one of the names, or imports a dotted one."""
     return any(
         (isinstance(node, ast.Name) and node.id in names)
         or (isinstance(node, ast.Attribute) and node.attr in names)
+        or (
+            isinstance(node, ast.ImportFrom)
+            and any(f"{node.module}.{alias.name}" in names for alias in node.names)
+        )
         for tree in trees.values()
         for node in ast.walk(tree)
     )

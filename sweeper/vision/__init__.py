@@ -2,3 +2,7 @@
 
 It knows nothing of sweeper, which reaches it only as `sweeper.vision.train:train`.
 """
+
+from sweeper.vision.registry import register
+
+__all__ = ["register"]

@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from sweeper.vision.heap import keep_freed_memory
+from sweeper.vision.registry import check_names
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
@@ -49,6 +50,7 @@ IRRELEVANT = (
 
 def train(cfg: DictConfig) -> None:
     """Fit the model of a composed config, then test its best epoch if `cfg.test`."""
+    check_names()
     keep_freed_memory()
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(LightningDataModule, make(cfg.data))
