@@ -16,6 +16,7 @@ from pathlib import Path
 MARK = "SWEEPER_SCRATCH"
 PREFIX = "sweeper-"
 POLL_SECONDS = 0.01
+UNKILLABLE_SECONDS = 30.0  # a process that waits for a broken disk cannot be killed
 
 
 def scratch_folder(pid: int) -> Path:
@@ -36,7 +37,8 @@ def end(scratch: Path, *, grace_seconds: float) -> None:
     trials that died with it.
     """
     deadline = time.monotonic() + grace_seconds
-    while pids := find(scratch):
+    last = deadline + UNKILLABLE_SECONDS
+    while (pids := find(scratch)) and time.monotonic() < last:
         for pid in pids:
             if time.monotonic() > deadline or not is_wandb(pid):
                 _kill(pid)
