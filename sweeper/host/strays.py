@@ -20,6 +20,7 @@ MARK = "SWEEPER_SCRATCH"
 PREFIX = "sweeper-"
 OWNER = "owner.lock"
 POLL_SECONDS = 0.01
+UNKILLABLE_SECONDS = 30.0  # a process that waits for a broken disk cannot be killed
 
 
 @contextlib.contextmanager
@@ -53,7 +54,8 @@ def end(scratch: Path, *, grace_seconds: float) -> None:
     trials that died with it.
     """
     deadline = time.monotonic() + grace_seconds
-    while pids := find(scratch):
+    last = deadline + UNKILLABLE_SECONDS
+    while (pids := find(scratch)) and time.monotonic() < last:
         for pid in pids:
             if time.monotonic() > deadline or not is_wandb(pid):
                 _kill(pid)

@@ -79,7 +79,8 @@ def predict(
         sure = {key: found for key, found in known.items() if found.is_sure}
         data = {key: asdict(found) for key, found in sure.items()}
         text = json.dumps({"stamp": stamp, "predictions": data}, indent=1)
-        write_text(cache, text + "\n")
+        if data:
+            write_text(cache, text + "\n")
     return {key: known[key] for key in examples}
 
 

@@ -56,9 +56,13 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_enable_metrics_collection": "0",
-    # A machine that stalled or slept lost nothing; that a raylet died, `check` sees.
-    "RAY_health_check_failure_threshold": "1000",
     "RAY_worker_niceness": "0",  # 15 by default: trials would starve their journal
+}
+# A machine that stalled or slept lost nothing; `check` sees that a process of Ray died.
+# By default Ray gives up on a raylet or on its GCS after a minute of silence.
+PATIENCE = {
+    "RAY_health_check_failure_threshold": "1000",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
 }
 
 
@@ -86,6 +90,8 @@ def start(options: ClusterOptions, *, scratch: Path) -> None:
             raise AddressError(message) from error
         return
     resources = _card_resources(options.card, options.gpus)
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     try:
         with _without_extras():
             connect(

@@ -64,3 +64,35 @@ def test_sigterm_pauses_the_trials_and_uses_up_no_retry(
         round(values[str(EPOCHS)], 6) for values in results("loop", sweeps).values()
     ]
     assert sorted(totals) == [round(rate * EPOCHS, 6) for rate in RATES]
+
+
+HANGS = """
+import sys, time
+
+
+def train(cfg):
+    if "sweeper.memory.child" in sys.orig_argv:
+        time.sleep(3600)
+"""
+
+
+def test_ctrl_c_ends_a_prediction_of_memory_and_leaves_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "toy.py").write_text(HANGS)
+    (tmp_path / "toy.yaml").write_text("rate: 1\n")
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "target: toy:train\nconfig: toy.yaml\nsearch_space: {rate: [1, 2]}\n"
+        "objective: {metric: acc, mode: max}\nwandb: none\npreflight: false\n"
+    )
+    run = (file, "--num-gpus", 1, "--card", "T4", "--sweeps", tmp_path / "sweeps")
+    with driver(*run, output=tmp_path / "out", cwd=tmp_path) as running:
+        running.wait_for("predicting the memory")
+        os.killpg(running.process.pid, signal.SIGINT)
+        assert running.wait() == 130, running.tail()
+        assert "go on with" in running.tail()
+        assert "Traceback" not in running.tail()
+        running.assert_gone(within_seconds=60)
+    assert not list((tmp_path / "sweeps").rglob("memory.json"))
