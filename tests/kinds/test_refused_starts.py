@@ -233,7 +233,7 @@ def test_a_misspelt_key_of_the_space_wins_over_a_condition_that_reads_it(
     "search_space",
     [
         {"lr": "interval(0.1, 1.0)"},
-        {key: "range(0, 10000)" for key in ("lr", "batch_size", "devices")},
+        dict.fromkeys(("lr", "batch_size", "devices"), "range(0, 10000)"),
     ],
 )
 def test_a_plan_of_a_million_million_trials_ends(
