@@ -22,6 +22,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wandb", choices=("auto", "online", "offline", "none"), default="auto"
     )
+    parser.add_argument(
+        "--seed", type=int, help="the trial's seed (default: that of the config, or 42)"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="threads of torch (default: one for each core)"
+    )
+    parser.add_argument(
+        "--chdir", action="store_true", help="train in the trial's folder"
+    )
     parser.add_argument("--test", action="store_true", help="test the best checkpoint")
 
 
@@ -39,5 +48,8 @@ def run(args: argparse.Namespace) -> int:
             mode=args.mode,
             wandb_mode=args.wandb,
             sweeps=args.sweeps,
+            seed=args.seed,
+            threads=args.threads,
+            chdir=args.chdir,
         )
     )

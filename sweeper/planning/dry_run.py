@@ -149,7 +149,7 @@ def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
     return Given(
         step_seconds=given.step_seconds or said.step_seconds or 0.0,
         examples=given.examples or said.examples or 0,
-        epochs=given.epochs or said.epochs or 0,
+        epochs=given.epochs or said.epochs or plan.epochs,
         gpus=-1.0 if resources.gpus == "auto" else resources.gpus,
         cpus=0.0 if resources.cpus == "auto" else resources.cpus,
         max_per_gpu=min(resources.max_per_gpu, most),

@@ -1,7 +1,7 @@
 """What a run will do, checked before anything starts."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sweeper.scheduling import warm
 from sweeper.search import algorithms
 from sweeper.search.population import Population
 from sweeper.search_space import space
+from sweeper.search_space.parameter import Parameter
 from sweeper.search_space.space import Space
 from sweeper.storage import database, replacement
 
@@ -34,6 +35,7 @@ class Plan:
         seed_key: config key that takes the trial's seed, "" where it has none.
         num_trials: trials of the whole sweep, None where the budget does not say.
         batch: where the config has its batch size.
+        epochs: for how many epochs the config trains, 0 if it does not say.
         workers: loader workers that the config asks for, by key.
         outgrown: ids of complete trials whose config has more epochs by now.
     """
@@ -45,6 +47,7 @@ class Plan:
     num_trials: int | None
     batch: BatchKeys = field(default_factory=BatchKeys)
     workers: Mapping[str, int] = field(default_factory=dict)
+    epochs: int = 0
     outgrown: frozenset[str] = frozenset()
 
 
@@ -86,6 +89,7 @@ def make_plan(
         seed_key=seed.key(config),
         num_trials=_num_trials(loaded, parsed, scheduler),
         batch=_batch_keys(plain),
+        epochs=_epochs(plain, parsed.parameters),
         workers={
             key: value for key, value in _integers(plain) if key.endswith(WORKERS)
         },
@@ -175,6 +179,26 @@ def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
         batch_size=found.get(batch, 0),
         accumulate=found.get(steps, 1),
     )
+
+
+def _epochs(config: Mapping[str, object], swept: Iterable[Parameter]) -> int:
+    """Return for how many epochs a config trains, the longest of swept numbers.
+
+    >>> _epochs({"warmup": {"epochs": 1}, "trainer": {"max_epochs": 3}}, ())
+    3
+    """
+    found = {
+        key: count
+        for name in reversed(experiment.EPOCHS)
+        for key, count in _integers(config)
+        if key.rpartition(".")[2] == name
+    }
+    if not found:
+        return 0
+    key, count = list(found.items())[-1]
+    choices = [p.choices for p in swept if p.name == key]
+    numbers = [int(c) for values in choices for c in values if isinstance(c, int)]
+    return max([count, *numbers] if not choices else numbers, default=count)
 
 
 def _integers(

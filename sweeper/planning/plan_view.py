@@ -11,7 +11,7 @@ from rich.text import Text
 from sweeper.cards.packing import GIB, MIB
 from sweeper.definition.settings import unpriced
 from sweeper.planning.dry_run import Preview
-from sweeper.planning.estimate import Line
+from sweeper.planning.estimate import EPOCHS, Line
 from sweeper.planning.schedule import Slice, makespan
 from sweeper.search_space.space import Space
 from sweeper.storage.export import plain
@@ -197,6 +197,11 @@ def _notes(preview: Preview) -> list[str]:
     ):
         notes.append(
             "note: 100 steps an epoch assumed; give --examples or estimate.examples"
+        )
+    is_said = preview.plan.epochs or preview.plan.experiment.estimate.epochs
+    if not is_said and any(line.epochs == EPOCHS for line in lines):
+        notes.append(
+            f"note: {EPOCHS} epochs a trial assumed; give --epochs or estimate.epochs"
         )
     return notes
 

@@ -58,6 +58,9 @@ def make_spec(
     mode: str,
     wandb_mode: str,
     sweeps: Path,
+    seed: int | None = None,
+    threads: int | None = None,
+    chdir: bool = False,
 ) -> TrialSpec:
     """The spec of a training; equal overrides in any order give the same folder.
 
@@ -67,6 +70,9 @@ def make_spec(
         after: overrides that say what comes after the fit, so that with and without
             them it is the same training.
         target: "" for sweeper's own, which only a config of sweeper's own may use.
+        seed: the trial's; None for that of the config, or 42.
+        threads: torch's, of which the result may depend; None for one a core.
+        chdir: whether the trial's folder is the working directory.
 
     Raises:
         SweeperError: there is no such config, or no target for it.
@@ -79,7 +85,9 @@ def make_spec(
         "config": os.path.relpath(config.absolute(), project),
         "project": os.path.relpath(project, sweeps.absolute()),
     }
-    identity = trial_id({**params, **places, "target": target}, seed=0)
+    given = {"--seed": seed, "--threads": threads, "--chdir": chdir or None}
+    options = {name: value for name, value in given.items() if value is not None}
+    identity = trial_id({**params, **places, **options, "target": target}, seed=0)
     folder = TrialPaths((sweeps / SWEEP / identity).absolute())
     return TrialSpec(
         id=identity,
@@ -89,12 +97,15 @@ def make_spec(
         config=str(config.absolute()),
         overrides=(*overrides, *after),
         params=params,
-        seed=_seed(config, overrides, project=project, target=target),
+        seed=_seed(config, overrides, project=project, target=target)
+        if seed is None
+        else seed,
         folder=str(folder.folder),
         project=str(project),
         metric=metric,
         mode=mode,
-        threads=os.cpu_count() or 1,
+        threads=threads or os.cpu_count() or 1,
+        chdir=chdir,
         wandb={
             "id": _run_id(folder, identity),
             "mode": wandb.mode(wandb_mode),

@@ -181,6 +181,9 @@ def command(spec: TrialSpec) -> str:
         words += ["--metric", spec.metric]
     if spec.mode != "max":
         words += ["--mode", spec.mode]
+    if not any(word.lstrip("+").startswith("seed=") for word in spec.overrides):
+        words += ["--seed", str(spec.seed)]
+    words += ["--threads", str(spec.threads), *(["--chdir"] if spec.chdir else [])]
     parent = lineage.parent(spec.lineage)
     note = f"  # from the start, not from {parent}" if parent else ""
     return shlex.join(words) + note

@@ -3,19 +3,23 @@
 import csv
 import io
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sweeper import cli
 from sweeper.cards import packing
 from sweeper.cards.packing import Node
 from sweeper.host import metrics_file, redaction
 from sweeper.planning import estimate, preflight
 from sweeper.planning.plan import make_plan
 from sweeper.project.check import representatives
+from sweeper.scheduling.spec import command
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import export
+from sweeper.trial import TrialSpec
 from sweeper.views import frames
 from tests.cases.harness import run_case
 from tests.test_leaderboard import make_sweep, make_trial
@@ -176,3 +180,53 @@ def test_unknown_disk_is_not_shown_as_none_at_all() -> None:
         given=estimate.Given(),
     )
     assert made.disk_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("config", "space", "epochs"),
+    [
+        ("trainer: {max_epochs: 3}\nwarmup: {epochs: 1}\nlr: 0.1\n", {"lr": [1, 2]}, 3),
+        ("epochs: 4\nlr: 0.1\n", {"lr": [1, 2]}, 4),
+        ("epochs: 4\nlr: 0.1\n", {"epochs": [2, 7]}, 7),
+        ("lr: 0.1\n", {"lr": [1, 2]}, 0),
+    ],
+)
+def test_a_plan_has_the_epochs_of_the_config(
+    tmp_path: Path, config: str, space: dict[str, list[int]], epochs: int
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text(config)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "train.py").write_text("def main(cfg):\n    return cfg.lr\n")
+    content = {
+        "target": "train:main",
+        "config": "conf/config.yaml",
+        "search_space": space,
+        "objective": {"metric": "loss"},
+    }
+    (tmp_path / "exp.yaml").write_text(yaml.safe_dump(content))
+    plan = make_plan(tmp_path / "exp.yaml", (), sweeps=tmp_path / "sweeps")
+    assert plan.epochs == epochs
+
+
+def test_the_command_of_a_trial_has_its_seed_and_its_threads() -> None:
+    spec = TrialSpec(
+        id="0123456789",
+        number=0,
+        sweep="s",
+        target="train:main",
+        config="/project/conf/config.yaml",
+        overrides=("lr=1", "lr=2"),
+        params={"lr": 2},
+        seed=7,
+        folder="/sweeps/s/trials/0123456789",
+        project="/project",
+        metric="loss",
+        mode="min",
+        threads=3,
+        chdir=True,
+    )
+    words = shlex.split(command(spec))
+    options = cli.parse([*words[3:], "--wandb", "none"])
+    assert (options.seed, options.threads, options.chdir) == (7, 3, True)
+    assert options.overrides == ["lr=2"]
