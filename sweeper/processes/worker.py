@@ -118,7 +118,7 @@ def _attempt(trial: ActiveTrial) -> Outcome:
         _call_target(trial)
         _expect_value(trial)
     except Paused:
-        return Outcome(event="finished" if _is_stopped(trial) else "paused")
+        return Outcome(event="finished" if trial.is_stopped else "paused")
     except SweeperError as error:
         write_text(trial.paths.error, traceback.format_exc())
         return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(error))
@@ -145,15 +145,6 @@ def _expect_value(trial: ActiveTrial) -> None:
         raise MetricError(
             callbacks.unknown_metric(spec.metric, dict.fromkeys(trial.logged, 0.0))
         )
-
-
-def _is_stopped(trial: ActiveTrial) -> bool:
-    """Return whether a trial ended before a further fit since the scheduler stopped it.
-
-    A program that is started again after its stop does not report, so its spec says it.
-    """
-    is_told = trial.spec.is_stopped and trial.decision is not Decision.PAUSE
-    return trial.decision is Decision.STOP or is_told
 
 
 def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
