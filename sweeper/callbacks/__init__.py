@@ -77,7 +77,7 @@ class ActiveTrial:
     def is_stopped(self) -> bool:
         """Return whether the scheduler has stopped the trial.
 
-        A trial that is started again after its stop does not report, so its spec says it.
+        A trial that is started after its stop does not report, so its spec says it.
         """
         is_told = self.spec.is_stopped and self.decision is not Decision.PAUSE
         return self.decision is Decision.STOP or is_told
