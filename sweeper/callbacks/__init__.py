@@ -105,6 +105,15 @@ class ActiveTrial:
         name = lineage.parent(self.spec.lineage)
         return TrialPaths(self.paths.folder.parent / name) if name else None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether the scheduler has stopped the trial.
+
+        A trial that is started after its stop does not report, so its spec says it.
+        """
+        is_told = self.spec.is_stopped and self.decision is not Decision.PAUSE
+        return self.decision is Decision.STOP or is_told
+
     def report(self, measured: Measured) -> Decision:
         """Journal one epoch; what is to be done next.
 

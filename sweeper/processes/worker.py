@@ -97,7 +97,7 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     """Run the target; return how that ended."""
     error = _run_target(trial)
     if isinstance(error, Paused):
-        return Outcome(event="finished" if _is_stopped(trial) else "paused")
+        return Outcome(event="finished" if trial.is_stopped else "paused")
     if error is not None and not endings.is_success(error):
         if trial.decision is Decision.PAUSE and trial.is_answered_elsewhere:
             return Outcome(event="paused")  # a forked process has ended for it
@@ -120,15 +120,6 @@ def _expect_value(trial: ActiveTrial) -> None:
 def _has_value(trial: ActiveTrial) -> bool:
     rows = metrics_file.epochs(trial.paths.metrics).values()
     return any(trial.spec.metric in row for row in rows)
-
-
-def _is_stopped(trial: ActiveTrial) -> bool:
-    """Return whether a trial ended before a further fit since the scheduler stopped it.
-
-    A program that is started again after its stop does not report, so its spec says it.
-    """
-    is_told = trial.spec.is_stopped and trial.decision is not Decision.PAUSE
-    return trial.decision is Decision.STOP or is_told
 
 
 def _run_target(trial: ActiveTrial) -> BaseException | None:
