@@ -84,7 +84,9 @@ class _Hooks:
             limit_batches(trainer, self._trial.spec.max_batches)
         if self._trial.run is not None and stage == "fit":
             names = {type(logger).__name__ for logger in trainer.loggers}
-            self._trial.run.use_trainer(has_logger="WandbLogger" in names)
+            self._trial.run.use_trainer(
+                has_logger="WandbLogger" in names, fit=self._trial.progress.fit
+            )
 
     def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:

@@ -214,17 +214,16 @@ class TrialRun:
             self._run.config.update(config, allow_val_change=True)
 
     @_never_ends_the_training
-    def use_trainer(self, *, has_logger: bool) -> None:
+    def use_trainer(self, *, has_logger: bool, fit: int) -> None:
         """Plot over Lightning's global step, as its own logger does.
 
         Called at the start of each fit.
 
         Args:
             has_logger: whether the Trainer logs to W&B by itself.
+            fit: its number among the trial's fits, from 1.
         """
-        self._num_fits += 1
-        if self._num_fits > 1:
-            self._offset = self._next_step
+        self._num_fits = fit
         if self._has_trainer:
             return
         self._has_trainer = True

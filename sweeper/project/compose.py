@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.sources import is_program, mentions, reached
 from sweeper.errors import ConfigError
-from sweeper.project import check, primary, targets
+from sweeper.project import check, primary, registered, targets
 from sweeper.project.config_keys import updated
 from sweeper.search_space import grammar
 from sweeper.search_space.space import VARIANT, Space
@@ -36,8 +36,9 @@ from sweeper.trial import Params, Value
 log = logging.getLogger(__name__)
 
 SEARCH_PATH = "hydra.searchpath="
-REGISTER = "sweeper.vision.register"  # also the provider of what it stores
-REGISTERING = ("ConfigStore", "add_to_hydra_store", REGISTER)  # second: hydra-zen
+REGISTERING = (  # the second one: hydra-zen
+    *("ConfigStore", "add_to_hydra_store", registered.PROVIDER),
+)
 MAX_DEPTH = 5  # of nested groups: a config beside data must not walk the data
 _NOISE = (
     *(
@@ -98,24 +99,7 @@ class Composer:
         self._task = primary.task_name(target) if target else "app"
         self._searchpath = [w for w in overrides if w.startswith(SEARCH_PATH)]
         self._groups: dict[str, tuple[str, ...]] | None = None
-        self._check_registered(ConfigStore.instance().repo)
-
-    def _check_registered(self, nodes: Mapping[str, Any], group: str = "") -> None:
-        """Refuse a name that a registered class and a file both claim."""
-        for name, node in nodes.items():
-            path = f"{group}/{name}".strip("/")
-            if isinstance(node, Mapping):
-                self._check_registered(node, path)
-                continue
-            if node.provider != REGISTER:
-                continue
-            for source in self.loader.get_sources():
-                if source.scheme() != "structured" and source.is_config(path):
-                    option = f"{group}={name.removesuffix('.yaml')}"
-                    raise ConfigError(
-                        f"{option}: both {source.path}/{path} and the class "
-                        f"{node.node['_target_']} have this name; rename one"
-                    )
+        registered.check(ConfigStore.instance().repo, self.loader.get_sources())
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Every config group, nested ones as `outer/inner`, with its options.
