@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,22 @@ def test_ctrl_c_ends_a_prediction_of_memory_and_leaves_nothing_of_it(
         assert "Traceback" not in running.tail()
         running.assert_gone(within_seconds=60)
     assert not list((tmp_path / "sweeps").rglob("memory.json"))
+
+
+@pytest.mark.long
+def test_ray_that_is_silent_for_longer_than_a_minute_ends_no_local_sweep(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text(FILE)
+    run = (file, "--num-cpus", 2, "--sweeps", tmp_path / "sweeps")
+    with driver(*run, output=tmp_path / "out") as running:
+        running.wait_for(" epoch ")
+        ray = [pid for pid, line in running.processes().items() if "gcs_server" in line]
+        assert ray
+        for pid in ray:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(75)  # by default Ray's raylet ends itself after 60
+        for pid in ray:
+            os.kill(pid, signal.SIGCONT)
+        assert running.wait() == 0, running.tail()
