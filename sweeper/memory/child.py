@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.definition.sources import put_on_path
+from sweeper.host import strays
 from sweeper.memory import guesses, runs
 from sweeper.memory.runs import Seen, StepError
-from sweeper.project import job, targets
+from sweeper.project import importing, job, targets
 
 LIMIT_SECONDS = 120.0
 
@@ -144,12 +145,24 @@ def main() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["WANDB_MODE"] = "disabled"
     put_on_path(Path(request["project"]))
-    for module in ("lightning.pytorch", request["target"].partition(":")[0]):
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
-    for key, overrides in request["trials"].items():
-        print(json.dumps({"key": key, **predict(request, overrides)}), file=answers)
-        answers.flush()
+    target, project = request["target"], Path(request["project"])
+    with contextlib.suppress(Exception):
+        importlib.import_module("lightning.pytorch")
+    with importing.as_script(target, project):
+        with (
+            contextlib.suppress(Exception, SystemExit),
+            importing.tried(target),
+            importing.limited(target),
+        ):
+            importlib.import_module(target.partition(":")[0])
+        # In the driver's scratch folder, which goes with a driver that is killed; a
+        # prediction may be killed, too.
+        scratch = os.environ.get(strays.MARK)
+        with tempfile.TemporaryDirectory(prefix="sweeper-memory-", dir=scratch) as made:
+            tempfile.tempdir = made
+            for key, overrides in request["trials"].items():
+                answer = {"key": key, **predict(request, overrides)}
+                print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

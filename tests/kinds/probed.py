@@ -1,5 +1,9 @@
-"""`python -m tests.kinds.probed PROJECT TARGET SECONDS`: the import of a target."""
+"""`python -m tests.kinds.probed SECONDS PROJECT...`: what imports of `train:main` do.
 
+Each project is met in a process of its own, as in a template that has just its order.
+"""
+
+import importlib
 import json
 import os
 import sys
@@ -11,16 +15,28 @@ from sweeper.processes import fork_server, probe
 from sweeper.project import importing
 
 
-def main() -> None:
-    """Do what the template does with an order; print the result and what it loaded."""
-    project, target, seconds = sys.argv[1:]
+def take(project: Path, seconds: float) -> None:
+    """Do what a template does with its order; write the result beside the project."""
     fork_server.adopt_orphans()
     os.chdir(project)
-    put_on_path(Path(project))
-    importing.forget_shadowed(Path(project))
-    result = probe.probe(target, Path(project), limit_seconds=float(seconds))
+    put_on_path(project)
+    importing.forget_shadowed(project)
+    result = probe.probe("train:main", project, limit_seconds=seconds)
     importing.import_shared(result.shared, result.private)
-    print(json.dumps({**asdict(result), "loaded": list(sys.modules)}))
+    data = {**asdict(result), "loaded": list(sys.modules)}
+    project.with_suffix(".json").write_text(json.dumps(data))
+
+
+def main() -> None:
+    """Take each project in turn."""
+    seconds, *projects = sys.argv[1:]
+    importlib.import_module("lightning.pytorch")
+    for project in projects:
+        pid = os.fork()
+        if pid == 0:
+            take(Path(project), float(seconds))
+            os._exit(0)
+        os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

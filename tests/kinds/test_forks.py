@@ -43,7 +43,7 @@ def run(folder: Path, address: Path, **keys: object) -> list[Trial]:
             "config": "conf/config.yaml",
             "project": str(FORKS),
             "objective": {"metric": "score", "mode": "max"},
-            "timeout": "60s",
+            "timeout": "10m",
             "wandb": "none",
             "retry": {"oom": 0, "lost": 0},
             **keys,
@@ -77,7 +77,7 @@ def test_a_forked_process_reports_and_ends_as_it_likes(
 def test_a_trial_that_hangs_with_a_forked_process_says_where(
     tmp_path: Path, address: Path
 ) -> None:
-    (trial,) = run(tmp_path, address, search_space={"how": ["hang"]}, timeout="3s")
+    (trial,) = run(tmp_path, address, search_space={"how": ["hang"]}, timeout="20s")
     assert [failure.kind for failure in trial.failures] == [FailureKind.TIMEOUT]
     log = tmp_path / "sweeps" / "toy" / "trials" / trial.id / "log.txt"
     assert "in hang" in log.read_text()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,166 +23,131 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def probed(
-    folder: Path, target: str = "train:main", *, seconds: float = 120.0
-) -> dict[str, Any]:
-    """The result of one probe, with the modules that the template has afterwards."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kinds.probed", folder, target, str(seconds)],
+    folder: Path, projects: Sequence[dict[str, str]], *, seconds: float = 120.0
+) -> list[dict[str, Any]]:
+    """What the probe says of each project, with what the template imports then."""
+    places = [folder / f"project_{number}" for number in range(len(projects))]
+    for place, files in zip(places, projects, strict=True):
+        write(place, files)
+    subprocess.run(
+        [sys.executable, "-m", "tests.kinds.probed", str(seconds), *places],
         cwd=ROOT,
-        capture_output=True,
-        text=True,
         check=True,
-        timeout=300,
+        timeout=800,
     )
-    data: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return data
+    return [json.loads(place.with_suffix(".json").read_text()) for place in places]
+
+
+REFUSED = {
+    "import sys; sys.exit(0)": ["sys.exit(0) at train.py:1"],
+    "raise SystemExit('no data')": ["sys.exit('no data')"],
+    "import argparse; p = argparse.ArgumentParser()\n"
+    "p.add_argument('--data', required=True); p.parse_args()": [
+        "sys.exit(2) at train.py:2",
+        "required: --data",
+    ],
+    "{}['key']": ["raised KeyError at train.py:1: 'key'"],
+    "import no_such_module": ["cannot import 'no_such_module'"],
+    "import os; os._exit(4)": ["ends the process, exit status 4"],
+    "import os; os.abort()": ["ends the process, killed by SIGABRT"],
+    "import ctypes; ctypes.string_at(0)": ["ends the process, killed by SIGSEGV"],
+    "raise KeyboardInterrupt": ["raised KeyboardInterrupt at train.py:1"],
+    "import sweeper\nsweeper.report(1, {'score': 1.0})": ["starts a training"],
+    "import lightning as L\ntry:\n"
+    "    L.Trainer(logger=False).fit(L.LightningModule())\n"
+    "except Exception:\n    raise SystemExit(1)": ["starts a training"],
+    "other = 1\ndel other\nmain = 3": ["train has no function 'main'"],
+}
+ENDLESS = (
+    "while True:\n    pass",
+    "import threading; threading.Event().wait()",
+    "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "os.fork(); time.sleep(600)",
+)
+WORKING = (
+    "import argparse\nARGS = argparse.ArgumentParser().parse_args()",
+    "import sys\nassert len(sys.argv) == 1 and sys.argv[0].endswith('train.py')",
+    "import threading as t, time\nt.Thread(target=time.sleep, args=[9]).start()",
+    "import multiprocessing\nSHARED = multiprocessing.Manager().dict()",
+    "import subprocess as s\nH = s.Popen(['sleep', '99'], start_new_session=True)",
+    "import lightning as L\nTRAINER = L.Trainer(logger=False)",
+    "FILE = open(__file__)",
+    "import warnings; warnings.warn('x' * 100_000)\nprint('y' * 100_000)",
+)
+PACKAGES = {
+    "train.py": "from mypackage.sub import core\nimport statistics_of, wave\n"
+    "import space.inner, xml.dom\n" + MAIN,
+    "mypackage/__init__.py": "",
+    "mypackage/sub/__init__.py": "",
+    "mypackage/sub/core.py": "from . import other\nfrom .. import top\n",
+    "mypackage/sub/other.py": "",
+    "mypackage/top.py": "",
+    "statistics_of.py": "import sklearn.metrics\n",
+    "space/inner.py": "",  # a namespace package
+    "wave.py": "MINE = True\n",  # the standard library has one, too
+}
+SHADOWING = {
+    "train.py": "from statistics import MINE\nimport rich\nrich.MINE\n" + MAIN,
+    "statistics.py": "MINE = 1\n",
+    "rich/__init__.py": "from . import part\nMINE = 2\n",
+    "rich/part.py": "",
+}
+BESIDE = {  # a folder on the path that is neither the project's nor installed
+    "train.py": "import sys\nsys.path.append('lib')\nimport plugin\n" + MAIN,
+    "lib/plugin.py": "import settings\n",
+    "settings.py": "",
+}
+SOURCE = {
+    "src/train.py": "from mine import part\n" + MAIN,
+    "src/mine/__init__.py": "",
+    "src/mine/part.py": "import colorsys\n",
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("body", "messages"),
-    [
-        ("import sys; sys.exit(0)", ["sys.exit(0) at train.py:1"]),
-        ("raise SystemExit('no data')", ["sys.exit('no data')"]),
-        (
-            "import argparse; p = argparse.ArgumentParser()\n"
-            "p.add_argument('--data', required=True); p.parse_args()",
-            ["sys.exit(2) at train.py:2", "required: --data"],
-        ),
-        ("{}['key']", ["raised KeyError at train.py:1: 'key'"]),
-        ("import no_such_module", ["cannot import 'no_such_module'"]),
-        ("import os; os._exit(4)", ["ends the process, exit status 4"]),
-        ("import os; os.abort()", ["ends the process, killed by SIGABRT"]),
-        (
-            "import ctypes; ctypes.string_at(0)",
-            ["ends the process, killed by SIGSEGV"],
-        ),
-        ("raise KeyboardInterrupt", ["raised KeyboardInterrupt at train.py:1"]),
-        (
-            "import sweeper\nsweeper.report(1, {'score': 1.0})",
-            ["importing it starts a training"],
-        ),
-        (
-            "import lightning as L\ntry:\n"
-            "    L.Trainer(logger=False).fit(L.LightningModule())\n"
-            "except Exception:\n    raise SystemExit(1)",
-            ["importing it starts a training"],
-        ),
-        ("del main", ["train has no function 'main'"]),
-    ],
-)
-def test_an_import_that_cannot_work_is_one_message(
-    tmp_path: Path, body: str, messages: list[str]
-) -> None:
-    first = MAIN + body if "del main" in body else body + "\n" + MAIN
-    write(tmp_path, {"train.py": first})
-    error = probed(tmp_path)["error"]
-    assert error.startswith("target: 'train:main': ")
-    assert "\n" not in error
-    for message in messages:
-        assert message in error
+def test_an_import_that_cannot_work_is_one_message(tmp_path: Path) -> None:
+    projects = [{"train.py": f"{body}\n"} for body in REFUSED]
+    results = probed(tmp_path, projects)
+    for messages, result in zip(REFUSED.values(), results, strict=True):
+        assert result["error"].startswith("target: 'train:main': ")
+        assert "\n" not in result["error"]
+        for message in messages:
+            assert message in result["error"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "body",
-    [
-        "while True:\n    pass",
-        "import threading; threading.Event().wait()",
-        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "os.fork(); time.sleep(600)",
-    ],
-)
-def test_an_import_without_end_is_ended_and_says_where_it_was(
-    tmp_path: Path, body: str
-) -> None:
-    write(tmp_path, {"train.py": body + "\n" + MAIN})
-    result = probed(tmp_path, seconds=3.0)
-    assert "did not end within 3 s (it was at train.py:" in result["error"]
+def test_an_import_without_end_is_ended_and_says_where_it_was(tmp_path: Path) -> None:
+    projects = [{"train.py": f"{body}\n{MAIN}"} for body in ENDLESS]
+    for result in probed(tmp_path, projects, seconds=10.0):
+        assert "did not end within 10 s (it was at train.py:" in result["error"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "body",
-    [
-        "import argparse\nARGS = argparse.ArgumentParser().parse_args()",
-        "import sys\nassert len(sys.argv) == 1 and sys.argv[0].endswith('train.py')",
-        "import threading as t, time\nt.Thread(target=time.sleep, args=[9]).start()",
-        "import multiprocessing\nSHARED = multiprocessing.Manager().dict()",
-        "import subprocess as s\nH = s.Popen(['sleep', '99'], start_new_session=True)",
-        "import lightning as L\nTRAINER = L.Trainer(logger=False)",
-        "FILE = open(__file__)",
-        "import warnings; warnings.warn('x' * 100_000)\nprint('y' * 100_000)",
-    ],
-)
-def test_an_import_that_works_as_a_script_works(tmp_path: Path, body: str) -> None:
-    write(tmp_path, {"train.py": body + "\n" + MAIN})
-    result = probed(tmp_path)
-    assert result["error"] == ""
-    assert "train" in result["private"]
-    assert "train" not in result["loaded"]
+def test_an_import_that_works_as_a_script_works(tmp_path: Path) -> None:
+    projects = [{"train.py": f"{body}\n{MAIN}"} for body in WORKING]
+    for result in probed(tmp_path, projects):
+        assert result["error"] == ""
+        assert "train" in result["private"]
+        assert "train" not in result["loaded"]
 
 
 @pytest.mark.slow
 def test_only_third_party_modules_are_shared(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        {
-            "train.py": "from mypackage.sub import core\nimport statistics_of, wave\n"
-            "import space.inner, xml.dom\n" + MAIN,
-            "mypackage/__init__.py": "",
-            "mypackage/sub/__init__.py": "",
-            "mypackage/sub/core.py": "from . import other\nfrom .. import top\n",
-            "mypackage/sub/other.py": "",
-            "mypackage/top.py": "",
-            "statistics_of.py": "import sklearn.metrics\n",
-            "space/inner.py": "",  # a namespace package
-            # The name of a module of the standard library, and of one of sweeper's.
-            "wave.py": "MINE = True\n",
-        },
-    )
-    result = probed(tmp_path)
-    assert result["error"] == ""
-    assert {
+    projects = [PACKAGES, SHADOWING, BESIDE, SOURCE]
+    results = probed(tmp_path, projects)
+    for result in results:
+        assert result["error"] == ""
+        assert not set(result["private"]) & set(result["loaded"])
+    packages, shadowing, beside, source = (set(r["private"]) for r in results)
+    assert packages == {
         *("train", "mypackage", "mypackage.sub", "mypackage.sub.core"),
         *("mypackage.sub.other", "mypackage.top", "statistics_of", "space.inner"),
         "wave",
-    } == set(result["private"])
-    assert not set(result["private"]) & set(result["loaded"])
-    assert {"sklearn.metrics", "xml.dom"} <= set(result["loaded"])
-
-
-@pytest.mark.slow
-def test_a_module_with_the_name_of_an_imported_one_is_the_projects(
-    tmp_path: Path,
-) -> None:
-    write(
-        tmp_path,
-        {
-            "train.py": "from statistics import MINE\nimport rich\nrich.MINE\n" + MAIN,
-            "statistics.py": "MINE = 1\n",
-            "rich/__init__.py": "from . import part\nMINE = 2\n",
-            "rich/part.py": "",
-        },
-    )
-    result = probed(tmp_path)
-    assert result["error"] == ""
-    assert {"statistics", "rich", "rich.part"} <= set(result["private"])
-
-
-@pytest.mark.slow
-def test_a_third_party_module_does_not_bring_one_of_the_project(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        {
-            "train.py": "import sys\nsys.path.append('lib')\nimport plugin\n" + MAIN,
-            "plugin.py": "import settings\n",
-            "settings.py": "",
-        },
-    )
-    result = probed(tmp_path)
-    assert {"plugin", "settings"} <= set(result["private"])
-    assert not {"plugin", "settings"} & set(result["loaded"])
+    }
+    assert {"sklearn.metrics", "xml.dom"} <= set(results[0]["loaded"])
+    assert {"train", "statistics", "rich", "rich.part"} <= shadowing
+    assert beside == {"train", "plugin", "settings"}
+    assert source == {"train", "mine", "mine.part"}
 
 
 @pytest.mark.slow
