@@ -7,7 +7,6 @@ import argparse
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from sweeper.host import fragments
 from sweeper.processes import worker
 from sweeper.reports import Report
 from sweeper.trial import Decision, TrialSpec
+from tests import warm
 
-ROOT = Path(__file__).parents[1]
 WANDB_SECONDS = 120  # for its writer to bring to disk what the trial has logged
 
 
@@ -57,15 +56,7 @@ def attempt(
     folder.mkdir(exist_ok=True)
     file = folder / "asked.json"
     file.write_text(spec.to_json())
-    return subprocess.run(
-        [sys.executable, "-m", "tests.attempts", str(file), *arguments],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    return warm.run("tests.attempts", str(file), *arguments, env={**os.environ, **env})
 
 
 def main() -> None:

@@ -219,5 +219,5 @@ class Saver:
                 "start": self.epoch_start,
                 "now": randomness.state(trainer),
                 "means": running_means.take(trainer),
-                "step_sums": {} if means is None else means.state(),
+                "step_sums": {} if means is None else means.state(trainer),
             }

@@ -39,8 +39,9 @@ class StepMeans:
         self._sums = {}
         return means
 
-    def state(self) -> dict[str, tuple[torch.Tensor, int]]:
+    def state(self, trainer: "Trainer") -> dict[str, tuple[torch.Tensor, int]]:
         """Return the sums, for a checkpoint within an epoch."""
+        self.add(trainer)
         return {name: (total.cpu(), n) for name, (total, n) in self._sums.items()}
 
     def restore(

@@ -178,6 +178,7 @@ def test_the_first_trial_without_a_value_ends_the_sweep_but_not_a_later_one(
     journal.abort("a", "objective.metric: 'acc' is not logged by the trial")
     assert journal.stopped_by().reason is StopReason.ERROR
 
+    (tmp_path / "other").mkdir()
     other = open_journal(tmp_path / "other")
     other.claim("a")
     other.start("a")
