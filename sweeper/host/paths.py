@@ -5,7 +5,7 @@ It knows names and renames; it never reads what the files mean.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,6 +239,12 @@ def drop_torn_tail(path: Path) -> int:
         file.truncate(whole)
     log.info("%s: dropped a torn record of %d bytes", path, len(data) - whole)
     return len(data) - whole
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its folders, while others may remove some."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
 
 
 def remove_stale_temporaries(folder: Path) -> None:

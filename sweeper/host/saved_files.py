@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sweeper.host import disk
-from sweeper.host.paths import TrialPaths
+from sweeper.host.paths import TrialPaths, files_below
 
 Position: TypeAlias = tuple[int, ...]
 
@@ -107,7 +107,8 @@ def read(paths: TrialPaths) -> tuple[SavedFile, ...]:
 
 def checkpoints(paths: TrialPaths) -> list[Path]:
     """Return the project's own checkpoint files on disk, whatever their folder."""
-    below = {*paths.checkpoints.rglob("*.ckpt"), *_names(paths)}
+    below = {p for p in files_below(paths.checkpoints) if p.suffix == ".ckpt"}
+    below |= _names(paths)
     return sorted(
         path
         for path in below

@@ -8,7 +8,7 @@ from pathlib import Path
 from sweeper.definition.settings import Objective
 from sweeper.errors import SweepNotFoundError
 from sweeper.host import saved_files
-from sweeper.host.paths import TrialPaths
+from sweeper.host.paths import TrialPaths, files_below
 from sweeper.host.saved_files import SavedFile
 from sweeper.trial import Sweep, Trial
 
@@ -117,11 +117,19 @@ def _recorded(file: SavedFile, values: Mapping[int, float], *, note: str) -> Han
     )
 
 
+def _saved_at(path: Path) -> float:
+    """Return when a file was written; 0 if its trial has just renamed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _unrecorded(paths: TrialPaths) -> HandedOut | None:
     """Return the newest file of a loop without a Trainer, or of an older version."""
     own = [
         path
-        for path in paths.folder.rglob("*")
+        for path in files_below(paths.folder)
         if path.suffix in SUFFIXES
         and path.is_file()
         and paths.resume not in path.parents
@@ -132,6 +140,6 @@ def _unrecorded(paths: TrialPaths) -> HandedOut | None:
     candidates = own or [path for path in (paths.last,) if path.exists()]
     if not candidates:
         return None
-    newest = max(candidates, key=lambda path: path.stat().st_mtime)
+    newest = max(candidates, key=_saved_at)
     note = "the last file: nothing recorded which epoch it holds"
     return HandedOut(path=newest, epoch=None, value=None, note=note)
