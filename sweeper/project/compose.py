@@ -6,6 +6,7 @@ It goes through Hydra's own loader and leaves Hydra's global state as it was.
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.definition.experiment import Experiment
-from sweeper.definition.sources import is_program, mentions, reached
+from sweeper.definition.sources import entry, is_program, mentions, reached
 from sweeper.errors import ConfigError
 from sweeper.project import check, primary, registered, targets
 from sweeper.project.config_keys import updated
@@ -59,6 +60,13 @@ _FAILURES = (
 _warned: set[str] = set()  # warnings of Hydra that this process has shown
 
 
+def _is_imported(target: str, project: Path) -> bool:
+    """Tell whether this process has imported the module of a target."""
+    module = sys.modules.get(target.partition(":")[0])
+    file = entry(target, project)
+    return module is not None and file is not None and module.__file__ == str(file)
+
+
 class Composer:
     """Composes the configs of one project.
 
@@ -82,7 +90,9 @@ class Composer:
         target: str = "",
         overrides: Sequence[str] = (),
     ) -> None:
-        if target and mentions(reached(target, project), *REGISTERING):
+        # What a trial has imported is registered; looking at all files takes seconds.
+        is_new = bool(target) and not _is_imported(target, project)
+        if is_new and mentions(reached(target, project), *REGISTERING):
             targets.register(target, project)
             if is_program(target) and primary.is_missing(config):
                 targets.run_to_hydra(target, project)

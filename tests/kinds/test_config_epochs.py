@@ -140,6 +140,7 @@ def test_the_epochs_of_a_stored_config_are_found_by_their_key(tmp_path: Path) ->
     assert "n_epochs" not in found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_a_sweep_goes_on_with_more_epochs_and_refuses_fewer(tmp_path: Path) -> None:

@@ -295,6 +295,7 @@ def test_the_second_sweep_on_the_same_cards_names_the_first_one(
         assert found == (), "a driver that was killed has no cards"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_a_sweep_from_a_subfolder_trains_the_project_s_seed(tmp_path: Path) -> None:

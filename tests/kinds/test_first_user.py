@@ -132,6 +132,7 @@ def test_two_classes_of_one_name_are_an_error_that_names_both() -> None:
     assert "Second" in str(error.value)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_a_registered_model_is_swept_beside_one_of_a_file(tmp_path: Path) -> None:

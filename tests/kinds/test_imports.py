@@ -174,6 +174,7 @@ def test_a_thread_that_the_import_starts_serves_its_trial(
     assert {trial["state"] for trial in sweep.trials()} == {"complete"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_an_import_that_cannot_work_ends_the_sweep_before_its_first_trial(

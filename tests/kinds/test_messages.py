@@ -216,7 +216,10 @@ def test_a_text_that_is_not_utf8_can_be_written() -> None:
 
 @pytest.mark.slow
 @pytest.mark.e2e
-@pytest.mark.parametrize("target", ["train:main", f"{sys.executable} train.py"])
+@pytest.mark.parametrize(
+    "target",
+    ["train:main", pytest.param(f"{sys.executable} train.py", marks=pytest.mark.long)],
+)
 def test_a_sweep_of_loaders_and_downloads_that_fail(
     tmp_path: Path, target: str
 ) -> None:

@@ -111,7 +111,10 @@ def test_ddp_on_one_device_resumes_as_if_it_was_not_killed(tmp_path: Path) -> No
     "words",
     [
         ("target=python train.py", "retry.error=3"),
-        ("preflight=true", "overrides=[strategy=ddp_spawn]"),
+        pytest.param(
+            ("preflight=true", "overrides=[strategy=ddp_spawn]"),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_sweep_ends_with_one_message_and_no_retry(

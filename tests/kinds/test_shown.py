@@ -140,6 +140,7 @@ def test_the_preflight_remembers_each_choice_apart(
     assert len({preflight.choice_key(plan, point) for point in points}) == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_a_finished_sweep_is_not_said_to_run(tmp_path: Path) -> None:

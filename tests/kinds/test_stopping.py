@@ -40,7 +40,11 @@ def _to_everything(running: Driver) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("stop", [_to_group, _to_everything], ids=["group", "cgroup"])
+@pytest.mark.parametrize(
+    "stop",
+    [_to_group, pytest.param(_to_everything, marks=pytest.mark.long)],
+    ids=["group", "cgroup"],
+)
 def test_sigterm_pauses_the_trials_and_uses_up_no_retry(
     stop: Callable[[Driver], None], tmp_path: Path
 ) -> None:
@@ -77,6 +81,7 @@ def train(cfg):
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_prediction_of_memory_and_leaves_nothing_of_it(
     tmp_path: Path,
 ) -> None:

@@ -5,6 +5,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+SEEN = [0]  # steps of this process, in no checkpoint
+
 
 class Noisy(Dataset):
     def __init__(self, is_seeded):
@@ -24,11 +26,10 @@ class Net(L.LightningModule):
         super().__init__()
         self.layer = torch.nn.Linear(4, 1)
         self.is_forgetful = is_forgetful
-        self.seen = 0  # in no checkpoint
 
     def training_step(self, batch, _):
-        self.seen += 1
-        scale = self.seen if self.is_forgetful else 1.0
+        SEEN[0] += 1
+        scale = SEEN[0] if self.is_forgetful else 1.0
         loss = scale * torch.nn.functional.mse_loss(self.layer(batch[0]), batch[1])
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
