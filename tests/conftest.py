@@ -1,6 +1,7 @@
 """What every test shares: a clean environment and no stray process."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,3 +21,10 @@ def _environment() -> Iterator[None]:
     os.environ.clear()
     os.environ.update(before)
     os.chdir(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c() -> None:
+    """Have SIGINT interrupt: a shell ignores it in what it starts in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
