@@ -102,13 +102,13 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     >>> nearest("xyz", ["seed", "model"])
     'known: model, seed'
     >>> nearest("xyz", [])
-    'none is known'
+    'there are none'
     """
     known = sorted(set(candidates))
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     if not known:
-        return "none is known"
+        return "there are none"
     shown = known[:20]
     return "known: " + ", ".join(shown) + (", ..." if len(known) > 20 else "")

@@ -148,6 +148,7 @@ def test_a_config_that_demands_its_groups_is_planned(tmp_path: Path) -> None:
     (conf / "main.yaml").write_text("defaults:\n  - _self_\n  - net: ???\nseed: 1\n")
     for name in ("a", "b"):
         (conf / "net" / f"{name}.yaml").write_text("width: 1\n")
+    (tmp_path / "train.py").write_text("def main(cfg):\n    return 1.0\n")
     path = tmp_path / "e.yaml"
     path.write_text(
         f"project: {tmp_path}\ntarget: train:main\nconfig: conf/main.yaml\n"

@@ -148,5 +148,5 @@ def test_a_target_that_cannot_be_imported_is_one_message(tmp_path: Path) -> None
     (tmp_path / "broken.py").write_text(
         "from hydra.core.config_store import ConfigStore\n\nraise KeyError('HOME')\n"
     )
-    with pytest.raises(TargetError, match="raised KeyError: 'HOME'"):
+    with pytest.raises(TargetError, match=r"raised KeyError at broken.py:3: 'HOME'"):
         register("broken:main", tmp_path)

@@ -62,6 +62,7 @@ class ActiveTrial:
         progress: of its fits in this process.
         logged: names of all metrics that an epoch had.
         is_validated: whether a validation logged metrics without an objective.
+        validation_names: metrics that validation has logged in any epoch.
         step_means: see `StepMeans`; None without a Trainer.
     """
 
@@ -74,6 +75,7 @@ class ActiveTrial:
     progress: Progress = field(default_factory=Progress)
     logged: set[str] = field(default_factory=set)
     is_validated: bool = False
+    validation_names: set[str] = field(default_factory=set)
     step_means: "StepMeans | None" = None
     _pid: int = field(default_factory=os.getpid)
     # Memory that the processes share which the trial forks: one of them may report.

@@ -166,6 +166,7 @@ class _Hooks:
             steps_before=restored["steps_before"],
         )
         self._trial.progress.validations = restored["validations"]
+        self._trial.validation_names |= set(restored["validation_names"])
         finders.wake(vars(trainer)["callbacks"])
         finders.put(vars(trainer)["callbacks"], restored["searches"])
         loop_state.regroup(trainer, restored["groups"])

@@ -26,6 +26,7 @@ class _Hooks:
         self._trial = trial
         self._means = trial.step_means = StepMeans()
         self._is_validated = False
+        self._validated: dict[str, float] = {}  # what the last validation logged
         self._answers = Answers()
         self._stepped: int | None = None  # the loggers' step that a fit resumes at
 
@@ -89,19 +90,30 @@ class _Hooks:
             )
 
     def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if trainer.state.fn != "fit":
             return
-        self._is_validated = True
         names = _names_of_validation(trainer)
+        self._trial.validation_names |= names
+        if trainer.sanity_checking:
+            return
+        self._validated = {k: v for k, v in _values(trainer).items() if k in names}
+        self._is_validated = True
         if self._is_within_epochs(trainer) and self._trial.spec.metric in names:
             # Each validation is a report; its number stands for the epoch.
-            means = self._means.take(trainer)
-            logged = _values(trainer)
-            metrics = {k: v for k, v in logged.items() if k in names} | means
-            progress = self._trial.progress
-            progress.validations += 1
+            means = self._take_means(trainer)
+            self._trial.progress.validations += 1
+            number = self._trial.progress.validations
             self._is_validated = False
-            self._report(trainer, progress.validations, metrics, logged, means)
+            self._report(trainer, number, means | self._validated, means=means)
+
+    def _take_means(self, trainer: "Trainer") -> dict[str, float]:
+        """Return the step means of names that training alone logs.
+
+        A name that validation logs, too, has the validation's value and no other.
+        """
+        means = self._means.take(trainer)
+        names = self._trial.validation_names
+        return {name: value for name, value in means.items() if name not in names}
 
     @staticmethod
     def _is_within_epochs(trainer: "Trainer") -> bool:
@@ -115,26 +127,27 @@ class _Hooks:
         progress = self._trial.progress
         batches = trainer.fit_loop.epoch_loop._batches_that_stepped
         progress.reach(epoch=trainer.current_epoch + 1, step=batches)
-        metric = self._trial.spec.metric
-        if self._is_within_epochs(trainer) and metric in _names_of_validation(trainer):
+        metric, names = self._trial.spec.metric, self._trial.validation_names
+        if self._is_within_epochs(trainer) and metric in names:
             return
-        means, logged = self._means.take(trainer), _values(trainer)
-        logged |= means
-        is_measured = metric in means or _is_logged_in_training(trainer, metric)
-        metrics = logged if self._is_validated or is_measured else {}
-        if not self._is_validated:  # what validation logged is of an earlier epoch
-            current = trainer._logger_connector.metrics["callback"]
-            stale = _names_of_validation(trainer) - {*current, *means}
-            metrics = {k: v for k, v in metrics.items() if k not in stale}
+        means = self._take_means(trainer)
+        logged = _values(trainer) | means
+        metrics: dict[str, float] = {}
+        if self._is_validated:
+            metrics = logged | self._validated
+        elif metric in means or (
+            metric not in names and _is_logged_in_training(trainer, metric)
+        ):  # what validation logged is of an earlier epoch
+            metrics = {k: v for k, v in logged.items() if k not in names}
         self._is_validated = False
-        self._report(trainer, progress.epochs, metrics, logged, means)
+        self._report(trainer, progress.epochs, metrics, means=means)
 
     def _report(
         self,
         trainer: "Trainer",
         number: int,
         metrics: Mapping[str, float],
-        logged: Mapping[str, float],
+        *,
         means: Mapping[str, float],
     ) -> None:
         if not trainer.is_global_zero:
@@ -152,7 +165,7 @@ class _Hooks:
             order=known.order(),
             has_objectives=has_objectives,
             is_mean=spec.metric in means,
-            logged=() if has_objectives else tuple(sorted(logged)),
+            logged=() if has_objectives else tuple(sorted({*_values(trainer), *means})),
         )
         if self._trial.report(measured) is Decision.STOP:
             trainer.should_stop = True

@@ -95,9 +95,15 @@ class Saver:
         randomness.begin_epoch(trainer, seed, fit=self._fit.number)
 
     def on_batch(self, trainer: "Trainer") -> None:
-        """Save between two batches, where enough steps or minutes have passed."""
-        if self.is_due(step=trainer.global_step):
+        """Save between two batches, where enough steps or minutes have passed.
+
+        A pause that a validation within the epoch was answered with begins here.
+        """
+        is_pausing = self._trial.decision is Decision.PAUSE
+        if is_pausing or self.is_due(step=trainer.global_step):
             self._save(trainer, Boundary.MIDDLE)
+        if is_pausing:
+            raise Paused
 
     def is_due(self, *, step: int) -> bool:
         """Whether steps or minutes enough have passed since the last save."""
@@ -210,6 +216,7 @@ class Saver:
             "epochs_before": self._trial.progress.epochs_before,
             "steps_before": self._trial.progress.steps_before,
             "validations": self._trial.progress.validations,
+            "validation_names": sorted(self._trial.validation_names),
         }
         if self._boundary is Boundary.MIDDLE:
             batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current

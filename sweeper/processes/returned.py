@@ -24,8 +24,10 @@ def report(trial: ActiveTrial, value: object) -> None:
     """
     names = (trial.spec.metric, *trial.spec.more_metrics)
     if isinstance(value, Mapping):
-        metrics = {str(name): _number(item, value) for name, item in value.items()}
+        metrics = {n: _number(value[n], value) for n in names if n in value}
     else:
+        if getattr(value, "ndim", 0) == 1:  # an array or a tensor of several values
+            value = value.tolist()  # type: ignore[attr-defined]  # as it has `ndim`
         is_list = isinstance(value, Sequence) and not isinstance(value, str)
         values = list(value) if is_list else [value]  # type: ignore[call-overload]
         if len(values) != len(names):

@@ -98,7 +98,9 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     error = _run_target(trial)
     if isinstance(error, Paused):
         return Outcome(event="finished" if trial.is_stopped else "paused")
-    if error is not None and not endings.is_success(error):
+    if error is None or endings.is_success(error):
+        error = _missing_value(trial)
+    if error is not None:
         if trial.decision is Decision.PAUSE and trial.is_answered_elsewhere:
             return Outcome(event="paused")  # a forked process has ended for it
         return _of_child(ended_by(error, trial.spec), trial)
@@ -107,19 +109,25 @@ def _attempt(trial: ActiveTrial) -> Outcome:
     return Outcome(event="finished")
 
 
-def _expect_value(trial: ActiveTrial) -> None:
-    """Raise MetricError if a trial has come to its end without an objective.
+def _missing_value(trial: ActiveTrial) -> MetricError | None:
+    """Return the error of a trial that has come to its end without an objective.
 
     One batch of a preflight shows that only if a validation logged other names.
     """
     is_shown = trial.is_validated or not trial.spec.max_batches
-    if is_shown and trial.decision is not Decision.PAUSE and not _has_value(trial):
-        raise MetricError(callbacks.unknown_metric(trial.spec.metric, trial.logged))
+    name = _missing_objective(trial)
+    if not name or not is_shown or trial.decision is Decision.PAUSE:
+        return None
+    return MetricError(callbacks.unknown_metric(name, trial.logged))
 
 
-def _has_value(trial: ActiveTrial) -> bool:
+def _missing_objective(trial: ActiveTrial) -> str:
+    """Return an objective that no epoch has; "" if some epoch has all of them."""
+    names = (trial.spec.metric, *trial.spec.more_metrics)
     rows = metrics_file.epochs(trial.paths.metrics).values()
-    return any(trial.spec.metric in row for row in rows)
+    if any(row.keys() >= set(names) for row in rows):
+        return ""
+    return next((n for n in names if all(n not in row for row in rows)), names[0])
 
 
 def _run_target(trial: ActiveTrial) -> BaseException | None:
@@ -128,7 +136,6 @@ def _run_target(trial: ActiveTrial) -> BaseException | None:
     try:
         prepare(trial.spec, trial.paths)
         _call_target(trial)
-        _expect_value(trial)
     except BaseException as error:  # the one edge of a trial's process
         return error
     finally:
@@ -267,7 +274,7 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
         _describe(trial, resolved)
         with leaving.forked_here():
             value = composed.call(target)
-        if value is not None and not _has_value(trial):
+        if value is not None and _missing_objective(trial):
             returned.report(trial, value)
         return
     try:

@@ -292,9 +292,15 @@ class Journal:
     def abort(self, slot: str, message: str) -> None:
         """Stop the sweep for an error that every trial would meet.
 
-        If another one has ended well in this start, the error is this trial's own.
+        If another one has ended well with the same code, the error is this trial's own.
         """
-        if self._halt.has_succeeded:
+        code = self._launch.code
+        has_ended_well = self._halt.has_succeeded or any(
+            row.state is TrialState.COMPLETE
+            and row.user_attrs.get("attempts", [{}])[-1].get("code") == code
+            for row in self._rows.listed()
+        )
+        if has_ended_well:
             self.fail(slot, Failure(kind=FailureKind.ERROR, message=message))
             return
         self._halt.set(StopReason.ERROR, message)

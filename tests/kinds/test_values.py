@@ -74,12 +74,43 @@ def test_a_metric_that_is_logged_per_step_counts_as_its_mean_over_the_epoch(
         assert row["late"] == pytest.approx(2.5)
 
 
+def test_a_name_of_training_and_validation_has_the_validations_value(
+    tmp_path: Path,
+) -> None:
+    spec = make_spec(tmp_path, "shared_name", "epochs=4")
+    done = attempt(spec, "--kill-at", "3")
+    assert done.returncode == -9, done.stderr
+    done = attempt(spec)
+    assert "finished" in done.stdout, done.stdout + done.stderr
+    assert values_of(spec) == {2: 101.0, 4: 103.0}
+
+
+def test_a_second_objective_that_is_missing_is_named(tmp_path: Path) -> None:
+    spec = replace(make_spec(tmp_path, "per_step", "epochs=1"), more_metrics=("los",))
+    done = attempt(spec)
+    assert "fatal" in done.stdout, done.stdout + done.stderr
+    assert "objective.metric: 'los'" in done.stdout
+
+
+def test_a_pause_within_an_epoch_resumes_within_it(tmp_path: Path) -> None:
+    spec = replace(make_spec(tmp_path, "quarters", "epochs=1"), checkpoint_steps=1)
+    paused = attempt(spec, "--pause-at", "2")
+    assert "paused" in paused.stdout, paused.stdout + paused.stderr
+    assert sorted(values_of(spec)) == [1, 2]
+    done = attempt(spec)
+    assert "finished" in done.stdout, done.stdout + done.stderr
+    assert values_of(spec) == pytest.approx(
+        {i: abs(2 * i - 12) / 12 for i in range(1, 5)}
+    )
+
+
 @pytest.mark.parametrize(
     ("function", "named"),
     [
         ("other_names", "val/acc"),
         ("no_validation", "train/loss"),
         ("nothing", "reported nothing"),
+        ("exits", "reported nothing"),
     ],
 )
 def test_a_trial_without_a_value_says_what_it_logged(
