@@ -52,6 +52,8 @@ def _mixed(parameter: Parameter) -> Iterator[tuple[str, Location, object]]:
     for key, values in _columns(parameter).items():
         if key.rpartition(".")[2] in EITHER or not any(map(_is_number, values)):
             continue
+        if None in values:  # null, a list or a mapping: the types are mixed on purpose
+            continue
         for index, value in enumerate(values):
             if _is_word(value):
                 yield key, (*parameter.place, index), value

@@ -14,7 +14,7 @@ from sweeper import exits
 from sweeper.errors import ClusterLostError
 
 POLL_SECONDS = 0.25
-SAME_SECONDS = 0.25  # `timeout` signals its child and then the child's group
+SAME_SECONDS = 0.1  # `timeout` signals its child and then the child's group
 LEAVE_SECONDS = 5.0  # after the second signal, before the process is ended
 T = TypeVar("T")
 _Handler = Callable[[int, FrameType | None], object] | int | None

@@ -127,6 +127,7 @@ def test_a_wrong_value_is_one_line_with_its_place_before_anything_starts(
 @pytest.mark.parametrize(
     "space",
     [
+        {"lr": [None, "sqrt", 0.5]},  # as the max_features of scikit-learn
         {"precision": [32, "16-mixed"]},  # Lightning takes both
         {"devices": [1, "auto"]},
         {"lr": [0.1, "${gamma}"]},
