@@ -253,9 +253,12 @@ class TrialRun:
 
     def _flush(self, epochs: Iterable[int]) -> None:
         """Log waiting epochs where the run does not hold them."""
-        for epoch in list(epochs):
-            self._opened({})
-            self._log_epoch(epoch, self._waiting.pop(epoch))
+        waiting = list(epochs)
+        if waiting:
+            self._opened({})  # which may log some of them
+        for epoch in waiting:
+            if epoch in self._waiting:
+                self._log_epoch(epoch, self._waiting.pop(epoch))
 
     def _log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         row: dict[str, object] = {**metrics, "epoch": epoch}
