@@ -71,6 +71,9 @@ def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
     fit_loop: Any = trainer.fit_loop
     inner = fit_loop.epoch_loop
     fit_loop._restarting = False
+    for progress in (fit_loop.epoch_progress.current, fit_loop.epoch_progress.total):
+        # It lags by one after a resume, and a file that the project saves would say so.
+        progress.ready = progress.processed + 1
     if not within:
         parts = (inner.val_loop, inner.automatic_optimization)
         for loop in (inner, *parts, inner.manual_optimization):
