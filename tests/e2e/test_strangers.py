@@ -188,8 +188,6 @@ def _assert_sync(sweeps: Path, name: str) -> None:
     lines = [line.split()[:2] for line in done.stdout.splitlines()]
     # Two trials and the sweep; a start that is cut before its first epoch has none.
     assert len(lines) >= 3
-        len(lines) >= 3
-    )  # two trials, the sweep; a start cut before its first epoch has none
     trials = [t["id"] for t in status(name, sweeps)["trials"]]
     assert list(dict.fromkeys(run for run, _ in lines)) == [*trials, name]
     for trial in trials:
