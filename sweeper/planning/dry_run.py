@@ -248,11 +248,7 @@ def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
     """
     experiment = plan.experiment
     unique = list({tuple(point.items()): point for point in points}.values())
-    composer = Composer(
-        experiment.project / experiment.config,
-        experiment.project,
-        target=experiment.target,
-    )
+    composer = Composer.of(experiment)
     seen = {
         hashlib.sha256(
             json.dumps(config, sort_keys=True, default=str).encode()

@@ -67,11 +67,8 @@ def _lengths(
 ) -> Iterator[tuple[Trial, Mapping[str, int]]]:
     """Yield each trial with the epochs of the config that it would have now."""
     loaded = plan.experiment
-    composer = Composer(
-        loaded.project / loaded.config, loaded.project, target=loaded.target
-    )
     points = [trial.params for trial in trials]
-    configs = composer.configs(loaded, plan.space, points)
+    configs = Composer.of(loaded).configs(loaded, plan.space, points)
     for trial, (_, config) in zip(trials, configs, strict=True):
         yield trial, dict(_of_config(config, config))
 

@@ -111,12 +111,7 @@ def _composer(loaded: Experiment) -> Composer:
     except TargetError as error:
         raise loaded.error(("target",), str(error)) from error
     try:
-        return Composer(
-            config,
-            loaded.project,
-            target=loaded.target,
-            overrides=loaded.overrides,
-        )
+        return Composer.of(loaded)
     except ConfigError as error:
         message = str(error)
         if config.is_dir():

@@ -111,6 +111,20 @@ class Composer:
         self._groups: dict[str, tuple[str, ...]] | None = None
         registered.check(ConfigStore.instance().repo, self.loader.get_sources())
 
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Composer":
+        """Return the composer of an experiment's project.
+
+        Raises:
+            ConfigError: there is no such config.
+        """
+        return cls(
+            experiment.project / experiment.config,
+            experiment.project,
+            target=experiment.target,
+            overrides=experiment.overrides,
+        )
+
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Every config group, nested ones as `outer/inner`, with its options.
 
