@@ -66,10 +66,20 @@ def run(
     Raises:
         RuntimeError: one of them failed; the end of its output is the message.
     """
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        return _measure(commands, cwd=cwd, env=env)
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _measure(
+    commands: Sequence[Sequence[str]], *, cwd: Path, env: Mapping[str, str]
+) -> Figures:
     mark = f"{os.getpid()}.{time.monotonic_ns()}"
     output = cwd / "output.txt"
-    before = _children_seconds()
+    before, others = _children_seconds(), _children()
     begin = time.monotonic()
     with output.open("wb") as file:
         started = [
@@ -93,7 +103,7 @@ def run(
                     process.kill()
             time.sleep(0.02)
     wall = time.monotonic() - begin
-    _reap(set(found))
+    _reap(others)
     if any(process.returncode for process in started):
         raise RuntimeError(output.read_text(errors="replace")[-2000:])
     cpu = max(_children_seconds() - before, total_seconds(found))
@@ -105,20 +115,26 @@ def _children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _reap(found: set[int]) -> None:
-    """Wait for what the commands left behind; kill what does not end."""
+def _children() -> set[int]:
+    """Processes whose parent we are."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(word) for word in (task / "children").read_text().split()}
+    return found
+
+
+def _reap(others: set[int]) -> None:
+    """Wait for what the commands left behind; kill what does not end.
+
+    Args:
+        others: children from before, which go on.
+    """
     deadline = time.monotonic() + GRACE_SECONDS
-    while True:
-        try:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if ended:
-            continue
-        if time.monotonic() > deadline:
-            for pid in found:
-                if _parent(pid) == os.getpid():
-                    os.kill(pid, 9)
+    while left := _children() - others:
+        for pid in left:
+            if time.monotonic() > deadline:
+                os.kill(pid, 9)
+            os.waitpid(pid, os.WNOHANG)
         time.sleep(0.02)
 
 

@@ -64,8 +64,9 @@ def _check_sweeper(
         return
     for index, word in enumerate(words):
         others = [other for other in words if other != word]
-        params = _sweeper_params(composer, [*words, *point])
-        if params != _sweeper_params(composer, [*others, *point]):
+        params = _sweeper_params(composer, [*words, *point]) or {}
+        without = _sweeper_params(composer, [*others, *point])
+        if without is not None and params != without:
             raise experiment.error(
                 ("overrides", index),
                 f"overrides: {word!r}: is for Hydra's own sweeper, which does not run "
@@ -74,11 +75,12 @@ def _check_sweeper(
             )
 
 
-def _sweeper_params(composer: Composes, words: Sequence[str]) -> dict[str, str]:
+def _sweeper_params(composer: Composes, words: Sequence[str]) -> dict[str, str] | None:
+    """Return `hydra.sweeper.params`, or None if the words do not compose."""
     try:
         hydra = composer.compose_with_hydra(words).hydra
     except ConfigError:  # without a word that others need
-        return {}
+        return None
     return dict(hydra.sweeper.get("params") or {})
 
 

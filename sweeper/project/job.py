@@ -11,7 +11,7 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import run_job
+from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -54,7 +54,12 @@ class Job:
             hydra_context=HydraContext(config_loader=self.loader, callbacks=callbacks),
         )
         callbacks.on_run_end(config=self.composed, job_return=ended, **about)
-        return ended.return_value  # raises what the target raised
+        result = (
+            ended._return_value
+        )  # its property writes to a stderr that may be closed
+        if ended.status is JobStatus.FAILED:
+            raise result
+        return result
 
 
 def compose(

@@ -326,7 +326,7 @@ def test_digits_end_the_same_after_a_kill_and_then_extend_from_checkpoints(
         0.01: list("123456"),
     }
     told = fourth.output.read_text()
-    assert len(re.findall(r" epoch \d", told)) == 3 + 6, told  # only the new work
+    assert len(re.findall(r"\w epoch \d", told)) == 3 + 6, told  # only the new work
     assert after[0.001].items() > before[0.001].items()
     shown = status("cut", sweeps)
     (kept,) = folders & {trial["id"] for trial in shown["trials"]}

@@ -62,7 +62,7 @@ class Note(L.Callback):
         if trainer.sanity_checking:
             return
         row = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": trainer.global_step // trainer.val_check_batch,  # of the journal
             "step": trainer.global_step,
             "value": float(trainer.callback_metrics["val/acc"]),
             "weights": digest(module),
