@@ -204,6 +204,8 @@ class _Hooks:
             self._trial.progress.begin(epoch=trainer.current_epoch, step=batches)
         else:
             loop_state.restore_gradients(module, restored["gradients"])
+            if middle is None:
+                self.saver.last_epoch = restored["last_epoch"]
             if restored["is_changed"]:
                 self._own.put_back_optimizers(
                     trainer,

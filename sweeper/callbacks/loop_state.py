@@ -3,6 +3,8 @@
 Edits of a checkpoint's content and of a module that loads it; Lightning 2.6.6.
 """
 
+import copy
+import operator
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 KEY = "sweeper.ExactResume"  # of what is ours in a checkpoint
+OPTIMIZERS = "epoch_loop.automatic_optimization.optim_progress"
 PARTS = (
     "epoch_loop.batch_progress",
     "epoch_loop.scheduler_progress",
@@ -54,9 +57,30 @@ def rewrite(fit_loop: dict[str, Any], boundary: Boundary, epoch: int) -> None:
     for name in PARTS:
         _zero(fit_loop[name]["current"])
     fit_loop["epoch_loop.batch_progress"]["is_last_batch"] = False
-    optimizers = fit_loop["epoch_loop.automatic_optimization.optim_progress"]
-    for part in optimizers["optimizer"].values():
+    for part in fit_loop[OPTIMIZERS]["optimizer"].values():
         _zero(part["current"])
+
+
+def last_epoch(trainer: "Trainer") -> dict[str, Any]:
+    """Return what the loops still say of the last epoch as the next one starts."""
+    loop: Any = trainer.fit_loop
+    state = loop.state_dict()
+    return {
+        "progress": {name: copy.deepcopy(state[name]) for name in (*PARTS, OPTIMIZERS)},
+        "is_validated": loop.epoch_loop.val_loop._has_run,
+    }
+
+
+def put_last_epoch(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
+    """Put back what `last_epoch` returned, for callbacks that train at such a place.
+
+    A search for a learning rate begins with it. The coming epoch itself does not.
+    """
+    loop: Any = trainer.fit_loop
+    for name, state in saved["progress"].items():
+        part = operator.attrgetter(name)(loop)
+        part.load_state_dict(copy.deepcopy(state))
+    loop.epoch_loop.val_loop._has_run = saved["is_validated"]
 
 
 def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
@@ -78,6 +102,8 @@ def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
         parts = (inner.val_loop, inner.automatic_optimization)
         for loop in (inner, *parts, inner.manual_optimization):
             loop._restarting = False
+        for loop in (fit_loop, inner, inner.val_loop):
+            loop.reset_restart_stage()
 
 
 def end_load(trainer: "Trainer") -> None:

@@ -62,7 +62,6 @@ class EpochLoop:
     middle: Mapping[str, Any] | None
     is_saving: bool
     callback: object
-    is_first: bool = True
 
     def attach(self) -> None:
         """Put this in the place of Lightning's two methods."""
@@ -102,9 +101,12 @@ class EpochLoop:
         else:
             if self.is_saving:
                 self.saver.epoch_start = randomness.state(self.trainer)
-            if self.is_first:
-                iter(fetcher)  # Lightning made this one before any hook
-        self.is_first, self.middle = False, None
+            fit_loop: Any = self.trainer.fit_loop
+            is_resuming = fit_loop.is_resuming or fit_loop.epoch_loop.restarting
+            is_new = self.trainer.current_epoch > 0 and not is_resuming
+            if not is_new:  # Lightning began the loader before our hooks, or a search
+                iter(fetcher)
+        self.middle = None
 
     def on_advance_end(self, fetcher: Any) -> None:
         """Save after a batch, but not where Lightning could not go on from it."""

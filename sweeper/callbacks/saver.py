@@ -59,6 +59,7 @@ class Saver:
             began, from where it can be replayed.
         settings: what the optimizers of this fit were made with.
         tracker: what no `state_dict` holds.
+        last_epoch: what the loops are to say of the epoch before the first one.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Saver:
         self.epoch_start: Mapping[str, Any] = {}
         self.settings: Settings = []
         self.tracker = Tracker()
+        self.last_epoch: Mapping[str, Any] | None = None
         self._fit = fit
         self._trial = fit.trial
         self._clock = clock
@@ -91,6 +93,9 @@ class Saver:
                 raise Paused
         self.has_begun = True
         loop_state.end_restart(trainer)
+        if self.last_epoch is not None:
+            loop_state.put_last_epoch(trainer, self.last_epoch)
+            self.last_epoch = None
         seed = self._trial.spec.seed
         randomness.begin_epoch(trainer, seed, fit=self._fit.number)
 
@@ -188,6 +193,7 @@ class Saver:
             return
         progress: Any = trainer.fit_loop.epoch_progress.current
         is_end = self._boundary is Boundary.END
+        last_epoch = loop_state.last_epoch(trainer)
         loop_state.rewrite(
             checkpoint["loops"]["fit_loop"], self._boundary, progress.processed
         )
@@ -212,6 +218,7 @@ class Saver:
             "outside": self.tracker.take(trainer),
             "averaging": averaging.take(trainer),
             "groups": loop_state.parameter_groups(trainer),
+            "last_epoch": last_epoch,
             "searches": finders.take(vars(trainer)["callbacks"]),
             "epochs_before": self._trial.progress.epochs_before,
             "steps_before": self._trial.progress.steps_before,

@@ -109,6 +109,22 @@ def test_more_epochs_equal_a_trial_that_trained_them_at_once(
     assert not running.differences(running.result(whole), running.result(grown))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [0, 1], ids=["epochs", "steps"])
+@pytest.mark.parametrize("place", [2, 3], ids=["at the search", "after it"])
+def test_a_search_at_a_later_epoch_searches_again_where_it_was_cut(
+    place: int, steps: int, tmp_path: Path
+) -> None:
+    words = CASES["LearningRateFinder at milestones"]
+    whole = make_spec(tmp_path / "whole", words)
+    cut = make_spec(tmp_path / "cut", words, checkpoint_steps=steps)
+    running.run(whole, History())
+    running.run(cut, History(), cut_at=place, only=EPOCHS)
+    running.run(cut, History(), cut_at=3, only="first on_train_batch_end")
+    running.run(cut, History())
+    assert not running.differences(running.result(whole), running.result(cut))
+
+
 def test_a_stopped_trial_begins_no_further_fit(tmp_path: Path) -> None:
     spec = make_spec(tmp_path / "a", FOLDS)
     stop = History(decide=lambda e: Decision.STOP if e == 1 else Decision.CONTINUE)

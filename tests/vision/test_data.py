@@ -208,6 +208,7 @@ def test_an_error_of_a_loader_worker_keeps_its_type_and_message():
         wrapped.reraise()
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_loader_workers_change_no_image(tmp_path):
     alone, helped = make_data(tmp_path), make_data(tmp_path, num_workers=2)
     for left, right in zip(
