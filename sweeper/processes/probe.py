@@ -27,6 +27,8 @@ from sweeper.project import importing, targets
 
 LEAST_SECONDS = 60.0  # third-party modules are imported for the first time, too
 LEAVE_SECONDS = 2.0
+NUM_TRIES = 3  # of an import that is killed
+KILLS = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,20 @@ def limit(timeout_seconds: float | None) -> float:
 
 
 def probe(target: str, project: Path, *, limit_seconds: float) -> Imported:
-    """Import the target in a forked process; return what that did."""
+    """Import the target in a forked process; return what that did.
+
+    A kill says nothing about the target: the machine may have been short of memory, or
+    somebody ended the process. So it is tried again.
+    """
+    for _ in range(NUM_TRIES):
+        imported, code = _try(target, project, limit_seconds)
+        if code not in KILLS:
+            break
+    return imported
+
+
+def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, int]:
+    """Import the target once; return what that did and how the process ended."""
     others = set(strays.children(os.getpid()))
     with tempfile.TemporaryFile() as output:
         read, write = os.pipe()
@@ -78,18 +93,25 @@ def probe(target: str, project: Path, *, limit_seconds: float) -> Imported:
         output.seek(0)
         text = output.read().decode(errors="replace")
     if answer:
-        return Imported(**json.loads(answer))
+        return Imported(**json.loads(answer)), 0
     if is_late:
         line = importing.place(text, project)
         message = importing.too_long(target, limit_seconds, line)
-        return Imported(error=message, traceback=text)
+        return Imported(error=message, traceback=text), 0
+    if code in KILLS:
+        message = (
+            f"target: {target!r}: its import was {endings.describe_exit(code)} "
+            f"{NUM_TRIES} times; make sure that the machine has memory for it, then "
+            "run the same command again"
+        )
+        return Imported(error=message, traceback=text), code
     module = target.partition(":")[0]
     message = (
         f"target: {target!r}: importing it ends the process, "
         f"{endings.describe_exit(code)}; the module must be importable; try "
         f"`python -c 'import {module}'`"
     )
-    return Imported(error=message, traceback=text)
+    return Imported(error=message, traceback=text), code
 
 
 def _answer(pid: int, read: int, limit_seconds: float) -> bytes | None:

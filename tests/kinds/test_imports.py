@@ -51,6 +51,7 @@ REFUSED = {
     "import os; os._exit(4)": ["ends the process, exit status 4"],
     "import os; os.abort()": ["ends the process, killed by SIGABRT"],
     "import ctypes; ctypes.string_at(0)": ["ends the process, killed by SIGSEGV"],
+    "import os; os.kill(os.getpid(), 9)": ["killed by SIGKILL 3 times"],
     "raise KeyboardInterrupt": ["raised KeyboardInterrupt at train.py:1"],
     "import sweeper\nsweeper.report(1, {'score': 1.0})": ["starts a training"],
     "import lightning as L\ntry:\n"
@@ -64,7 +65,16 @@ ENDLESS = (
     "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "os.fork(); time.sleep(600)",
 )
+KILLED_ONCE = """\
+import os
+from pathlib import Path
+mark = Path(__file__).with_name("mark")
+if not mark.exists():
+    mark.touch()
+    os.kill(os.getpid(), {signal})"""
 WORKING = (
+    KILLED_ONCE.format(signal=9),
+    KILLED_ONCE.format(signal=15),
     "import argparse\nARGS = argparse.ArgumentParser().parse_args()",
     "import sys\nassert len(sys.argv) == 1 and sys.argv[0].endswith('train.py')",
     "import threading as t, time\nt.Thread(target=time.sleep, args=[9]).start()",
