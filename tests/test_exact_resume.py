@@ -58,6 +58,7 @@ def test_every_kind_of_fit_survives_two_cuts(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cut_at_any_hook_of_an_epoch_loses_nothing(tmp_path: Path) -> None:
     overrides = ("epochs=3", "callbacks=[early_stopping,averaging,checkpoint]")
     whole = make_spec(tmp_path / "whole", overrides)
@@ -191,6 +192,7 @@ def test_a_project_may_draw_before_its_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_fit_killed_at_random_times_ends_the_same(tmp_path: Path) -> None:
     stream = random.Random(3)  # noqa: S311
     assert resume_fuzz.one_round(tmp_path, stream) == ""

@@ -105,7 +105,12 @@ def _built(name: str) -> nn.Module:
 @pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
 @pytest.mark.parametrize("optimizer", sorted(WEIGHTS))
 @pytest.mark.parametrize(
-    ("name", "batch"), [("resnet18", 64), ("resnet50", 32), ("vit_b_16", 32)]
+    ("name", "batch"),
+    [
+        ("resnet18", 64),
+        ("resnet50", 32),
+        pytest.param("vit_b_16", 32, marks=pytest.mark.long),
+    ],
 )
 def test_a_network_takes_what_its_layers_keep(
     name: str, batch: int, optimizer: str, precision: str

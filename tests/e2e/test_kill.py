@@ -16,6 +16,7 @@ from tests.test_disk import as_root, fill, mounted
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
+@pytest.mark.long
 def test_killed_in_its_first_second_in_a_checkpoint_and_at_its_last_finish(
     tmp_path: Path,
 ) -> None:

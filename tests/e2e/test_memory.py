@@ -69,6 +69,7 @@ wandb: none
 """
 
 
+@pytest.mark.long
 def test_cards_are_filled_by_predicted_memory_and_never_overfilled(
     tmp_path: Path,
 ) -> None:

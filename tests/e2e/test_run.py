@@ -109,7 +109,14 @@ def _cut(run: tuple[object, ...], name: str, *, epochs: int, output: Path) -> No
     "ends",
     [
         [("SIGKILL of the driver", 0), ("SIGINT", 1), ("SIGKILL of the journal", 2)],
-        [("SIGTERM", 2), ("SIGKILL of the raylet", 1), ("SIGKILL of the driver", 3)],
+        pytest.param(
+            [
+                ("SIGTERM", 2),
+                ("SIGKILL of the raylet", 1),
+                ("SIGKILL of the driver", 3),
+            ],
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["interrupted", "terminated"],
 )

@@ -36,6 +36,7 @@ class Stranger:
     logs_itself: bool = False
 
 
+LONG = ("averaged", "functions", "structured")  # too long for every change
 PROJECTS = {
     "averaged": Stranger(
         "train:main", "conf/config.yaml", {"lr": "0.001, 0.03"}, "val/acc", "max"
@@ -114,7 +115,13 @@ def kill_a_trial(started: Driver, sweep: Path) -> None:
     os.kill(holder.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("name", sorted(PROJECTS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
+        for name in sorted(PROJECTS)
+    ],
+)
 def test_a_project_is_swept_killed_resumed_and_ranked(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

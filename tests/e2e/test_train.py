@@ -109,7 +109,7 @@ def test_testing_a_finished_training_trains_no_more(trained) -> None:  # type: i
     assert before == _last(folder)["global_step"] == 100
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_training_killed_in_its_third_epoch_ends_bit_equal(
     tmp_path: Path, num_workers: int
 ) -> None:

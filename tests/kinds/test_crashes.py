@@ -164,7 +164,11 @@ def train(cfg):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("victim", "name"), [("os.getpid()", "SIGINT"), ("os.getpid()", "SIGKILL")]
+    ("victim", "name"),
+    [
+        pytest.param("os.getpid()", "SIGINT", marks=pytest.mark.long),
+        ("os.getpid()", "SIGKILL"),
+    ],
 )
 def test_a_prediction_that_was_killed_is_made_again_by_the_next_start(
     tmp_path: Path, victim: str, name: str

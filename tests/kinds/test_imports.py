@@ -126,6 +126,7 @@ def test_an_import_that_cannot_work_is_one_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_import_without_end_is_ended_and_says_where_it_was(tmp_path: Path) -> None:
     projects = [{"train.py": f"{body}\n{MAIN}"} for body in ENDLESS]
     for result in probed(tmp_path, projects, seconds=10.0):
