@@ -46,14 +46,18 @@ browser:
 		echo "make test needs Chromium and its driver: apt-get install chromium chromium-driver"; exit 1; \
 	fi
 
-# Whole sweeps in processes of their own mostly wait: the other tests run beside them.
+# Two runs side by side, of about the same length: whole sweeps in processes of their
+# own, then the tests of vision; and everything else.
 LOG := .tests.log
+VISION := tests/vision tests/vision_callbacks
+QUIET_PYTEST := $(BIN)/python -m pytest -q --durations=20
 test: $(STAMP) browser
-	@$(BIN)/python -m pytest -q -m "not e2e and not long" --durations=10 > $(LOG) 2>&1 & rest=$$!; \
-	trap 'kill $$rest 2>/dev/null' INT TERM; \
-	$(BIN)/python -m pytest -q -m "e2e and not long" --durations=10; e2e=$$?; \
+	@$(QUIET_PYTEST) -m "not e2e and not long" $(VISION:%=--ignore=%) > $(LOG) 2>&1 & \
+	rest=$$!; trap 'kill $$rest 2>/dev/null' INT TERM; \
+	$(QUIET_PYTEST) -m "e2e and not long"; e2e=$$?; \
+	$(QUIET_PYTEST) -m "not e2e and not long" $(VISION); vision=$$?; \
 	wait $$rest; rest=$$?; cat $(LOG); \
-	exit $$((rest > e2e ? rest : e2e))
+	exit $$((rest | e2e | vision))
 
 # What takes too long for every change: run before a release.
 long: $(STAMP)
