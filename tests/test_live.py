@@ -1,5 +1,6 @@
 """What a sweep looks like on terminals of several widths, in pipes and as JSON."""
 
+import html
 import io
 import json
 import math
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from sweeper import html_report
 from sweeper.statistics.leaderboard import best
 from sweeper.trial import Failure, FailureKind, Params, State, Sweep
 from sweeper.views import live
@@ -117,6 +119,18 @@ def test_running_trials_show_their_last_report(tmp_path: Path) -> None:
     text = _text(live.status_view(make_sweep(tmp_path, trial)), 80)
     line = next(line for line in text.splitlines() if line.startswith(trial.id))
     assert line.split() == [trial.id, "7", "0.25", "x=1"]
+
+
+def test_means_of_steps_are_marked_wherever_they_are_shown(tmp_path: Path) -> None:
+    made = _sweep(tmp_path)
+    means = tuple(replace(trial, is_mean=True) for trial in made.trials)
+    sweep = replace(made, trials=means)
+    mark = "is logged per step: each value is the mean of an epoch's steps"
+    for view in (live.status_view, live.leaderboard_view):
+        assert _text(view(sweep), 200).count(mark) == 1
+        assert mark not in _text(view(made), 200)
+    assert html.escape(mark) in html_report.render(sweep)
+    assert html.escape(mark) not in html_report.render(made)
 
 
 def test_rows_over_the_limit_are_counted(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sweeper.html_report import board, details, figures, files
 from sweeper.statistics import verdict
 from sweeper.statistics.leaderboard import Row, best_row, found, front_trials, rank
 from sweeper.trial import Sweep
-from sweeper.views.tables import sweep_state
+from sweeper.views.tables import remarks, sweep_state
 
 NUM_PICTURED = 3  # trials whose pictures are shown
 
@@ -221,7 +221,7 @@ def _board(sweep: Sweep, rows: Sequence[Row]) -> str:
 
 
 def _verdict(sweep: Sweep, rows: Sequence[Row]) -> str:
-    said = verdict.said(rows, sweep.experiment.objectives)
+    said = [*verdict.said(rows, sweep.experiment.objectives), *remarks(sweep)]
     lines = "".join(f"<li>{escape(line)}</li>" for line in said)
     return f'<ul class="verdict">{lines}</ul>' if said else ""
 

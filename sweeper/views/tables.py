@@ -80,7 +80,6 @@ def status_view(
         parts += [_Fitting(tables), *_hidden(len(running) - len(shown))]
     parts += [Text(plain(line), style="dim") for line in packed.lines(sweep)]
     parts.append(leaderboard_view(sweep, max_rows=max_rows))
-    parts += [Text(plain(line), style="dim") for line in remarks(sweep)]
     return Group(*parts)
 
 
@@ -102,7 +101,7 @@ def remarks(sweep: Sweep) -> list[str]:
 
 
 def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
-    """The leaderboard, best first; a narrow terminal gets two lines a row."""
+    """The leaderboard, best first, and what to know about it."""
     rows = rank(sweep)
     shown = rows[:max_rows]
     tables = [
@@ -111,7 +110,9 @@ def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> Renderable
         _narrow_table(sweep, shown),
     ]
     said = verdict.said(rows, sweep.experiment.objectives)
-    return Group(_Fitting(tables), *_hidden(len(rows) - len(shown)), *map(Text, said))
+    notes = [Text(plain(line), style="dim") for line in remarks(sweep)]
+    hidden = _hidden(len(rows) - len(shown))
+    return Group(_Fitting(tables), *hidden, *map(Text, said), *notes)
 
 
 def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table:
