@@ -46,7 +46,7 @@ def _copy(folder: Path) -> None:
         copy(source, folder / name)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
     _copy(tmp_path)
     own = [b for name, b in BLOCK.findall((ROOT / "README.md").read_text()) if name]
@@ -89,7 +89,7 @@ def _demo(folder: Path) -> list[str]:
     return [sys.executable, *words[1:], *QUICK]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_the_commands_of_the_tutorial_run_in_order(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
