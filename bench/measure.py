@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper.host import strays
+
 TICK = os.sysconf("SC_CLK_TCK")
 INTERVAL_SECONDS = 0.5  # of a sample of memory, which takes CPU itself
 TIMEOUT_SECONDS = 300.0
@@ -79,7 +81,7 @@ def _measure(
 ) -> Figures:
     mark = f"{os.getpid()}.{time.monotonic_ns()}"
     output = cwd / "output.txt"
-    before, others = _children_seconds(), _children()
+    before, others = _children_seconds(), set(strays.children(os.getpid()))
     begin = time.monotonic()
     with output.open("wb") as file:
         started = [
@@ -115,14 +117,6 @@ def _children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _children() -> set[int]:
-    """Processes whose parent we are."""
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        found |= {int(word) for word in (task / "children").read_text().split()}
-    return found
-
-
 def _reap(others: set[int]) -> None:
     """Wait for what the commands left behind; kill what does not end.
 
@@ -130,7 +124,7 @@ def _reap(others: set[int]) -> None:
         others: children from before, which go on.
     """
     deadline = time.monotonic() + GRACE_SECONDS
-    while left := _children() - others:
+    while left := set(strays.children(os.getpid())) - others:
         for pid in left:
             if time.monotonic() > deadline:
                 os.kill(pid, 9)

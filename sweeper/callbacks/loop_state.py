@@ -61,13 +61,16 @@ def rewrite(fit_loop: dict[str, Any], boundary: Boundary, epoch: int) -> None:
         _zero(part["current"])
 
 
-def last_epoch(trainer: "Trainer") -> dict[str, Any]:
-    """Return what the loops still say of the last epoch as the next one starts."""
-    loop: Any = trainer.fit_loop
-    state = loop.state_dict()
+def last_epoch(trainer: "Trainer", fit_loop: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the loops still say of the last epoch as the next one starts.
+
+    Args:
+        fit_loop: see `rewrite`, which takes it out of there.
+    """
+    names = (*PARTS, OPTIMIZERS)
     return {
-        "progress": {name: copy.deepcopy(state[name]) for name in (*PARTS, OPTIMIZERS)},
-        "is_validated": loop.epoch_loop.val_loop._has_run,
+        "progress": {name: copy.deepcopy(fit_loop[name]) for name in names},
+        "is_validated": trainer.fit_loop.epoch_loop.val_loop._has_run,
     }
 
 
@@ -78,8 +81,7 @@ def put_last_epoch(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
     """
     loop: Any = trainer.fit_loop
     for name, state in saved["progress"].items():
-        part = operator.attrgetter(name)(loop)
-        part.load_state_dict(copy.deepcopy(state))
+        operator.attrgetter(name)(loop).load_state_dict(state)
     loop.epoch_loop.val_loop._has_run = saved["is_validated"]
 
 
@@ -102,8 +104,8 @@ def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
         parts = (inner.val_loop, inner.automatic_optimization)
         for loop in (inner, *parts, inner.manual_optimization):
             loop._restarting = False
-        for loop in (fit_loop, inner, inner.val_loop):
             loop.reset_restart_stage()
+        fit_loop.reset_restart_stage()
 
 
 def end_load(trainer: "Trainer") -> None:

@@ -193,10 +193,9 @@ class Saver:
             return
         progress: Any = trainer.fit_loop.epoch_progress.current
         is_end = self._boundary is Boundary.END
-        last_epoch = loop_state.last_epoch(trainer)
-        loop_state.rewrite(
-            checkpoint["loops"]["fit_loop"], self._boundary, progress.processed
-        )
+        fit_loop = checkpoint["loops"]["fit_loop"]
+        last_epoch = loop_state.last_epoch(trainer, fit_loop)
+        loop_state.rewrite(fit_loop, self._boundary, progress.processed)
         checkpoint[KEY] = {
             "metrics": loop_state.metric_states(module),
             "gradients": loop_state.gradients(module),

@@ -17,7 +17,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -64,12 +64,22 @@ def probe(target: str, project: Path, *, limit_seconds: float) -> Imported:
     for _ in range(NUM_TRIES):
         imported, code = _try(target, project, limit_seconds)
         if code not in KILLS:
-            break
-    return imported
+            return imported
+    message = (
+        f"target: {target!r}: its import was {endings.describe_exit(code)} "
+        f"{NUM_TRIES} times; make sure that the machine has memory for it, then "
+        "run the same command again"
+    )
+    return replace(imported, error=message)
 
 
 def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, int]:
-    """Import the target once; return what that did and how the process ended."""
+    """Import the target once.
+
+    Returns:
+        What that did, and the exit code of a process that ended without an answer; 0 if
+        it answered or was ended for being late.
+    """
     others = set(strays.children(os.getpid()))
     with tempfile.TemporaryFile() as output:
         read, write = os.pipe()
@@ -98,13 +108,6 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
         line = importing.place(text, project)
         message = importing.too_long(target, limit_seconds, line)
         return Imported(error=message, traceback=text), 0
-    if code in KILLS:
-        message = (
-            f"target: {target!r}: its import was {endings.describe_exit(code)} "
-            f"{NUM_TRIES} times; make sure that the machine has memory for it, then "
-            "run the same command again"
-        )
-        return Imported(error=message, traceback=text), code
     module = target.partition(":")[0]
     message = (
         f"target: {target!r}: importing it ends the process, "

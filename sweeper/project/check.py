@@ -60,11 +60,11 @@ def _check_sweeper(
     Those of the config itself are ignored, as in any run of one job.
     """
     words = experiment.overrides
-    if not words or not _sweeper_params(composer, [*words, *point]):
+    params = _sweeper_params(composer, [*words, *point]) if words else None
+    if not params:
         return
     for index, word in enumerate(words):
         others = [other for other in words if other != word]
-        params = _sweeper_params(composer, [*words, *point]) or {}
         without = _sweeper_params(composer, [*others, *point])
         if without is not None and params != without:
             raise experiment.error(
