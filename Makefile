@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 HERE := experiments/lr_sweep.yaml
 
-.PHONY: venv demo bench check test long lint types browser clean
+.PHONY: venv demo docs bench check test long lint types browser clean
 
 venv: $(STAMP)
 
@@ -35,6 +35,12 @@ types: $(STAMP)
 
 check: lint types
 	$(BIN)/python -m pytest -q -m "not slow and not e2e and not long"
+
+# The pages that are made from the code: commands, messages, modules.
+docs: $(STAMP)
+	$(BIN)/python docs/cli_page.py
+	$(BIN)/python -m tests.error_catalogue
+	$(BIN)/python -m tests.module_table
 
 # The tests of the report drive a real browser; tests/browser.py finds it.
 browser:
