@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from sweeper.callbacks import report, trial_dir
     from sweeper.definition.experiment import Experiment
     from sweeper.running.notebook import SweepView, load_sweep, run, train
-    from sweeper.trial import Decision, State, Sweep, Trial
+    from sweeper.trial import Decision, State, Sweep, TrialRecord
 
 __all__ = [
     "Decision",
@@ -15,7 +15,7 @@ __all__ = [
     "State",
     "Sweep",
     "SweepView",
-    "Trial",
+    "TrialRecord",
     "load_sweep",
     "parent_dir",
     "report",
@@ -31,7 +31,7 @@ _HOMES = {
     "State": "trial",
     "Sweep": "trial",
     "SweepView": "running.notebook",
-    "Trial": "trial",
+    "TrialRecord": "trial",
     "load_sweep": "running.notebook",
     "parent_dir": "callbacks",
     "report": "callbacks",

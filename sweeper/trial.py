@@ -105,7 +105,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class TrialRecord:
     """One suggestion with one seed, as the journal knows it.
 
     Attributes:
@@ -242,9 +242,9 @@ class Sweep:
     """
 
     experiment: Experiment
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRecord, ...]
     folder: Path
-    hidden: tuple[Trial, ...] = ()
+    hidden: tuple[TrialRecord, ...] = ()
     uid: str = ""
     is_running: bool = False
 

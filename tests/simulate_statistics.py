@@ -17,7 +17,7 @@ import numpy as np
 from sweeper.host.examples import Examples
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.verdict import verdict
-from sweeper.trial import State, Sweep, Trial, trial_id
+from sweeper.trial import State, Sweep, TrialRecord, trial_id
 from tests.helpers import make_experiment
 
 
@@ -69,7 +69,7 @@ def sweep(world: World, rng: np.random.Generator, folder: Path) -> Sweep:
             )
             params = {"x": i}
             trials.append(
-                Trial(
+                TrialRecord(
                     number=len(trials),
                     id=trial_id(params, seed=seed),
                     params=params,

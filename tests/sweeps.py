@@ -17,7 +17,7 @@ from sweeper.trial import (
     Params,
     State,
     Sweep,
-    Trial,
+    TrialRecord,
     TrialSpec,
     trial_id,
 )
@@ -30,7 +30,7 @@ MODELS = ("resnet18", "resnet50", SCRIPT)
 
 def make_trials(
     count: int, *, epochs: int = 12, models: tuple[str, ...] = MODELS
-) -> tuple[Trial, ...]:
+) -> tuple[TrialRecord, ...]:
     """Trials over model, rate and batch size; some are cut, some are pruned."""
     rng = np.random.default_rng(0)
     trials = []
@@ -46,7 +46,7 @@ def make_trials(
 
 def _trial(
     number: int, params: Params, rng: np.random.Generator, *, epochs: int
-) -> Trial:
+) -> TrialRecord:
     rate = float(str(params["model.learning_rate"]))
     top = 0.95 - 0.05 * abs(math.log10(rate) + 3.3) + float(rng.normal(0, 0.01))
     is_pruned = number % 4 == 3
@@ -60,7 +60,7 @@ def _trial(
         attempts.append(Attempt(slot="s-9", started_at=again, busy_before=9.0))
         lost = Failure(kind=FailureKind.LOST, message="the process died", step=3)
         failures.append(lost)
-    return Trial(
+    return TrialRecord(
         number=number,
         id=trial_id(params, seed=number),
         params=params,
@@ -74,7 +74,7 @@ def _trial(
     )
 
 
-def make_sweep(folder: Path, trials: tuple[Trial, ...], **keys: object) -> Sweep:
+def make_sweep(folder: Path, trials: tuple[TrialRecord, ...], **keys: object) -> Sweep:
     """A sweep of these trials."""
     content: dict[str, object] = {
         "notes": f"Does the big model need a smaller rate? {SCRIPT}",
@@ -132,7 +132,7 @@ def all_failed(folder: Path) -> Sweep:
     return sweep
 
 
-def write_files(sweep: Sweep, trials: tuple[Trial, ...]) -> None:
+def write_files(sweep: Sweep, trials: tuple[TrialRecord, ...]) -> None:
     """Config, spec, checkpoint and pictures of each trial."""
     for trial in trials:
         paths = sweep.paths.trial(trial.id)
@@ -149,7 +149,7 @@ def write_files(sweep: Sweep, trials: tuple[Trial, ...]) -> None:
         (paths.artifacts / "confusion_matrix.json").write_text(json.dumps(matrix))
 
 
-def _spec(trial: Trial, folder: Path) -> TrialSpec:
+def _spec(trial: TrialRecord, folder: Path) -> TrialSpec:
     return TrialSpec(
         id=trial.id,
         number=trial.number,

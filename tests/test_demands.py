@@ -22,7 +22,15 @@ from sweeper.scheduling.launch import Launch
 from sweeper.search.past import Past
 from sweeper.search_space import space
 from sweeper.storage import store
-from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep, Trial
+from sweeper.trial import (
+    Decision,
+    Demand,
+    Failure,
+    FailureKind,
+    State,
+    Sweep,
+    TrialRecord,
+)
 from sweeper.views import frames, live
 from tests.helpers import LAUNCH, make_experiment
 
@@ -51,7 +59,7 @@ def _sweep(folder: Path) -> Sweep:
     return store.Reader(load(folder / "toy.yaml"), folder / "sweeps" / "toy").sweep()
 
 
-def _trials(folder: Path) -> dict[str, Trial]:
+def _trials(folder: Path) -> dict[str, TrialRecord]:
     return {trial.id: trial for trial in _sweep(folder).trials}
 
 

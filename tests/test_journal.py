@@ -13,7 +13,7 @@ from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
-from sweeper.trial import Decision, Failure, FailureKind, State, Sweep, Trial
+from sweeper.trial import Decision, Failure, FailureKind, State, Sweep, TrialRecord
 from tests import helpers
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
@@ -55,7 +55,7 @@ def _sweep(folder: Path) -> Sweep:
     return store.Reader(loaded, folder / "sweeps" / "toy").sweep()
 
 
-def _trial(folder: Path, identity: str) -> Trial:
+def _trial(folder: Path, identity: str) -> TrialRecord:
     return next(t for t in _sweep(folder).trials if t.id == identity)
 
 

@@ -21,7 +21,7 @@ from sweeper.statistics.leaderboard import (
     varied,
 )
 from sweeper.storage import export
-from sweeper.trial import Params, State, Sweep, Trial, trial_id
+from sweeper.trial import Params, State, Sweep, TrialRecord, trial_id
 from tests.helpers import make_experiment
 
 NAN, INF = math.nan, math.inf
@@ -34,10 +34,10 @@ def make_trial(
     *,
     seed: int = 42,
     state: State = State.COMPLETE,
-) -> Trial:
+) -> TrialRecord:
     """A trial that reported `values` by epoch, or one value in epoch 1."""
     by_epoch = {1: values} if isinstance(values, float) else values
-    return Trial(
+    return TrialRecord(
         number=number,
         id=trial_id(params, seed=seed),
         params=params,
@@ -47,7 +47,7 @@ def make_trial(
     )
 
 
-def make_sweep(folder: Path, *trials: Trial, **keys: object) -> Sweep:
+def make_sweep(folder: Path, *trials: TrialRecord, **keys: object) -> Sweep:
     """A sweep of these trials over x."""
     loaded = make_experiment(folder, **keys)
     return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")

@@ -14,7 +14,7 @@ from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.repair import Repair, repair
 from sweeper.storage import store
-from sweeper.trial import Failure, FailureKind, State, Trial
+from sweeper.trial import Failure, FailureKind, State, TrialRecord
 from tests.helpers import open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")
@@ -41,7 +41,7 @@ def _report(journal: Journal, identity: str, value: float, *, epoch: int) -> Non
     metrics_file.append(paths.metrics, epoch, {"acc": value})
 
 
-def _trials(folder: Path) -> dict[str, Trial]:
+def _trials(folder: Path) -> dict[str, TrialRecord]:
     return {t.id: t for t in store.load_sweep(folder / "sweeps" / "toy").trials}
 
 
@@ -68,7 +68,7 @@ def sweep(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path
 
 
-def _without_times(trials: dict[str, Trial]) -> dict[str, tuple[object, ...]]:
+def _without_times(trials: dict[str, TrialRecord]) -> dict[str, tuple[object, ...]]:
     return {
         name: (t.number, t.params, t.seed, t.state, t.values, t.failures)
         for name, t in trials.items()

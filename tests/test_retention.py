@@ -9,7 +9,7 @@ from sweeper.errors import ExperimentError
 from sweeper.host import locks
 from sweeper.lineage import Lineage
 from sweeper.storage import retention
-from sweeper.trial import State, Sweep, Trial
+from sweeper.trial import State, Sweep, TrialRecord
 from tests.helpers import make_experiment
 
 MB = 10**6
@@ -19,7 +19,7 @@ VALUES = {"best": 0.9, "good": 0.8, "fair": 0.7, "poor": 0.1}
 def _sweep(folder: Path, **keys: object) -> Sweep:
     """Four finished trials, one that failed and one that waits; 1 MB a checkpoint."""
     trials = [
-        Trial(
+        TrialRecord(
             number=number,
             id=name,
             params={"x": number},
@@ -31,7 +31,7 @@ def _sweep(folder: Path, **keys: object) -> Sweep:
     ]
     for name, state in {"failed": State.FAILED, "paused": State.WAITING}.items():
         trials.append(
-            Trial(
+            TrialRecord(
                 number=len(trials),
                 id=name,
                 params={"x": len(trials)},
@@ -65,7 +65,9 @@ ALL = {
 }
 
 
-def _of_generation(trial: Trial, number: int, parent: str, state: State) -> Trial:
+def _of_generation(
+    trial: TrialRecord, number: int, parent: str, state: State
+) -> TrialRecord:
     place = Lineage(parent=parent, generation=number, member=0, start=0, until=1)
     return replace(trial, lineage=place, state=state)
 

@@ -19,7 +19,7 @@ from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
-from sweeper.trial import FailureKind, State, Sweep, Trial
+from sweeper.trial import FailureKind, State, Sweep, TrialRecord
 from tests.helpers import LAUNCH, make_experiment
 
 LOOP = Path(__file__).parent / "strangers" / "loop"
@@ -73,7 +73,7 @@ class Runner:
         loaded = load(self._folder / "toy.yaml")
         return store.Reader(loaded, self._folder / "sweeps" / "toy").sweep()
 
-    def trial(self, behaviour: str) -> Trial:
+    def trial(self, behaviour: str) -> TrialRecord:
         """The trial with that behaviour."""
         found = [t for t in self.sweep().trials if t.params["behaviour"] == behaviour]
         return found[0]

@@ -18,7 +18,7 @@ from sweeper.statistics.distributions import expected_max, studentized_range_sf,
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.verdict import lines, verdict
 from sweeper.storage.export import tie_text, to_csv, to_markdown
-from sweeper.trial import State, Sweep, Trial
+from sweeper.trial import State, Sweep, TrialRecord
 from tests.simulate_statistics import World, equal, one_better, simulate
 from tests.test_leaderboard import make_sweep, make_trial
 
@@ -218,7 +218,7 @@ def _examples(value: float, n: int = 100, epoch: int = 1) -> Examples:
     )
 
 
-def _trials(values: dict[int, Sequence[float]]) -> list[Trial]:
+def _trials(values: dict[int, Sequence[float]]) -> list[TrialRecord]:
     return [
         make_trial(10 * x + seed, {"x": x}, value, seed=seed)
         for x, row in values.items()
@@ -281,7 +281,7 @@ def test_a_validation_size_gives_one_seed_an_interval(tmp_path: Path) -> None:
 
 def test_stored_answers_give_the_paired_difference_its_interval(tmp_path: Path) -> None:
     trials = [
-        Trial(
+        TrialRecord(
             number=x,
             id=f"{x}",
             params={"x": x},

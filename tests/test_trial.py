@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sweeper.definition.settings import Objective
-from sweeper.trial import State, Trial, TrialSpec, canonical, derive, trial_id
+from sweeper.trial import State, TrialRecord, TrialSpec, canonical, derive, trial_id
 
 SPEC = TrialSpec(
     id="abc",
@@ -24,8 +24,8 @@ SPEC = TrialSpec(
 )
 
 
-def _trial(values: dict[int, float]) -> Trial:
-    return Trial(
+def _trial(values: dict[int, float]) -> TrialRecord:
+    return TrialRecord(
         number=0, id="x", params={}, seed=1, state=State.COMPLETE, values=values
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from sweeper.cards import packing, throughput
 from sweeper.cards.lessons import Lesson, learn
 from sweeper.cards.packing import MIB
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,14 @@ class Packed:
 
 def packed(sweep: Sweep) -> tuple[Packed, ...]:
     """A line for each memory key and type of card that it has started on."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
+    groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for trial in sweep.trials:
         if trial.memory_key:
             groups.setdefault((trial.memory_key, trial.card), []).append(trial)
     return tuple(_packed(trials) for trials in groups.values())
 
 
-def _packed(trials: Sequence[Trial]) -> Packed:
+def _packed(trials: Sequence[TrialRecord]) -> Packed:
     newest = trials[-1]
     lessons = learn(map(_attributes, trials), cards=(newest.card,))
     lesson = lessons[newest.memory_key]
@@ -60,7 +60,7 @@ def _packed(trials: Sequence[Trial]) -> Packed:
     )
 
 
-def _attributes(trial: Trial) -> Mapping[str, Any]:  # as the journal writes them
+def _attributes(trial: TrialRecord) -> Mapping[str, Any]:  # as the journal writes them
     return {
         "memory_key": trial.memory_key,
         "card": trial.card,
@@ -86,7 +86,7 @@ def lines(sweep: Sweep) -> Iterator[str]:
         yield ", ".join(parts)
 
 
-def measured(trial: Trial) -> str:
+def measured(trial: TrialRecord) -> str:
     """What a trial took of its card, as measured there; "" where nothing was."""
     parts = []
     if trial.peak_bytes:

@@ -13,7 +13,7 @@ from sweeper import exits
 from sweeper.commands import sweeps
 
 if TYPE_CHECKING:
-    from sweeper.trial import Sweep, Trial
+    from sweeper.trial import Sweep, TrialRecord
 
 EXAMPLE = "sweeper best lr_sweep --ckpt"
 
@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
     return exits.FINISHED
 
 
-def _print_front(sweep: "Sweep", front: Sequence["Trial"], *, is_json: bool) -> None:
+def _print_front(
+    sweep: "Sweep", front: Sequence["TrialRecord"], *, is_json: bool
+) -> None:
     from sweeper.scheduling import spec
     from sweeper.storage.export import short
     from sweeper.views import live

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sweeper.errors import SweepNotFoundError, nearest
 
 if TYPE_CHECKING:
-    from sweeper.trial import Sweep, Trial
+    from sweeper.trial import Sweep, TrialRecord
 
 BEST = "best"
 
@@ -43,7 +43,9 @@ def load(folder: Path) -> "Sweep":
     return store.load_sweep(folder)
 
 
-def find_reference(args: argparse.Namespace, text: str) -> tuple["Sweep", "Trial"]:
+def find_reference(
+    args: argparse.Namespace, text: str
+) -> tuple["Sweep", "TrialRecord"]:
     """The sweep and trial that SWEEP/TRIAL means; SWEEP alone: its best trial."""
     if (args.sweeps / text / "experiment.yaml").exists():
         sweep, name = load(args.sweeps / text), BEST
@@ -53,7 +55,7 @@ def find_reference(args: argparse.Namespace, text: str) -> tuple["Sweep", "Trial
     return sweep, find_trial(sweep, name)
 
 
-def find_trial(sweep: "Sweep", name: str) -> "Trial":
+def find_trial(sweep: "Sweep", name: str) -> "TrialRecord":
     """The trial whose number is `name` or whose id starts with it; `best`: the best.
 
     Raises:

@@ -14,7 +14,7 @@ from sweeper.lineage import Lineage
 from sweeper.scheduling import spec
 from sweeper.statistics.leaderboard import Row, found_all
 from sweeper.storage.export import delta_text, short
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 from sweeper.views import configs
 
 MAX_DIFFERENCES = 40
@@ -33,7 +33,7 @@ def trials(sweep: Sweep, rows: Sequence[Row]) -> str:
     )
 
 
-def base_trial(rows: Sequence[Row]) -> Trial | None:
+def base_trial(rows: Sequence[Row]) -> TrialRecord | None:
     """The trial that others are compared with: the baseline's, else the best."""
     ordered = sorted(rows, key=lambda row: not row.is_baseline)
     return ordered[0].trials[0] if ordered else None
@@ -42,9 +42,9 @@ def base_trial(rows: Sequence[Row]) -> Trial | None:
 def _trial(
     sweep: Sweep,
     row: Row,
-    trial: Trial,
+    trial: TrialRecord,
     *,
-    base: Trial | None,
+    base: TrialRecord | None,
     base_config: configs.Config,
     what: str,
 ) -> str:
@@ -75,7 +75,7 @@ def _trial(
     )
 
 
-def _starts(trial: Trial) -> str:
+def _starts(trial: TrialRecord) -> str:
     return "never started" if not trial.starts else f"started {trial.starts} times"
 
 
@@ -103,7 +103,7 @@ def _differences(changed: Sequence[tuple[str, str, str]], what: str) -> str:
 
 def failures(sweep: Sweep) -> str:
     """Failed attempts grouped by what was raised where, the most frequent first."""
-    groups: dict[str, list[Trial]] = {}
+    groups: dict[str, list[TrialRecord]] = {}
     shown: dict[str, str] = {}
     for trial in sweep.trials:
         trace = files.traceback_text(sweep.paths.trial(trial.id))
@@ -126,7 +126,7 @@ def _failure(kind: str, message: str, trace: str) -> str:
     return f"<summary><b>{kind}</b> {text(message)}</summary>{block}"
 
 
-def _group(members: Sequence[Trial], shown: str) -> str:
+def _group(members: Sequence[TrialRecord], shown: str) -> str:
     unique: Mapping[str, None] = dict.fromkeys(trial.id for trial in members)
     links = " ".join(f'<a href="#t-{i}">{i}</a>' for i in unique)
     return (

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sweeper.statistics.importance import importance
 from sweeper.statistics.leaderboard import Row, labels, varied
 from sweeper.storage.export import plain, short, value_cell
-from sweeper.trial import State, Sweep, Trial
+from sweeper.trial import State, Sweep, TrialRecord
 
 MAX_POINTS = 60  # of one learning curve; a sweep of many trials stays under 5 MB
 LOG_RATIO = 30.0  # positive numbers that span more than this get a logarithmic axis
@@ -126,7 +126,7 @@ def timeline(rows: Sequence[Row]) -> Iterator[Data]:
             }
 
 
-def lanes(trials: Iterator[Trial]) -> Mapping[str, int]:
+def lanes(trials: Iterator[TrialRecord]) -> Mapping[str, int]:
     """A lane for each slot, from 1, in order of their first start."""
     starts = sorted((a.started_at, a.slot) for trial in trials for a in trial.attempts)
     return {

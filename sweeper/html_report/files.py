@@ -15,7 +15,7 @@ from PIL import Image
 from sweeper.host.paths import TrialPaths
 from sweeper.statistics.leaderboard import Row
 from sweeper.storage import handed_out
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 
 MAX_SIDE = 560  # pixels of a thumbnail
 MAX_PICTURES = 6  # of one trial
@@ -33,7 +33,7 @@ def traceback_text(paths: TrialPaths) -> str:
     return text[-MAX_TRACEBACK:].strip()
 
 
-def checkpoint(sweep: Sweep, trial: Trial) -> str:
+def checkpoint(sweep: Sweep, trial: TrialRecord) -> str:
     """Return a trial's checkpoint as HTML, with its own value; "" without one."""
     found = handed_out.find(sweep, trial)
     if found is None:

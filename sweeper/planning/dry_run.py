@@ -31,7 +31,7 @@ from sweeper.search.samplers import directions
 from sweeper.search_space.parameter import Parameter
 from sweeper.search_space.space import MAX_POINTS, Space
 from sweeper.storage import store
-from sweeper.trial import Params, Trial, Value, derive
+from sweeper.trial import Params, TrialRecord, Value, derive
 
 MAX_DRAWS = 20  # of a point that satisfies `where`
 MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each
@@ -279,6 +279,6 @@ def _measured(plan: Plan, *, busy: float) -> dict[str, float]:
     return {key: sum(times) / len(times) for key, times in found.items()}
 
 
-def seconds_per_epoch(trial: Trial) -> float:
+def seconds_per_epoch(trial: TrialRecord) -> float:
     """Of a trial that has reported; validation and start-up included."""
     return trial.busy_seconds / max(trial.values)

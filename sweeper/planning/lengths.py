@@ -17,7 +17,7 @@ from sweeper.host.paths import SweepPaths, TrialPaths
 from sweeper.planning.plan import Plan
 from sweeper.project.compose import Composer
 from sweeper.storage import store
-from sweeper.trial import State, Trial
+from sweeper.trial import State, TrialRecord
 
 LINE = re.compile(r"( *)([\w./-]+):(?: (.*))?$")
 
@@ -63,8 +63,8 @@ def _is_length(key: str) -> bool:
 
 
 def _lengths(
-    plan: Plan, trials: list[Trial]
-) -> Iterator[tuple[Trial, Mapping[str, int]]]:
+    plan: Plan, trials: list[TrialRecord]
+) -> Iterator[tuple[TrialRecord, Mapping[str, int]]]:
     """Yield each trial with the epochs of the config that it would have now."""
     loaded = plan.experiment
     points = [trial.params for trial in trials]

@@ -13,7 +13,7 @@ from sweeper.host.paths import default_sweeps
 from sweeper.statistics.leaderboard import best, front_trials
 from sweeper.storage import store
 from sweeper.storage.export import value_cell
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 from sweeper.views import live
 from sweeper.views.tables import sweep_state
 
@@ -40,12 +40,12 @@ class SweepView:
         return self.sweep.folder
 
     @property
-    def trials(self) -> tuple[Trial, ...]:
+    def trials(self) -> tuple[TrialRecord, ...]:
         """Every trial, by number."""
         return self.sweep.trials
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> TrialRecord | None:
         """The best trial of the best suggestion; None before the first value.
 
         With several objectives the best by the first one of the Pareto front.
@@ -53,7 +53,7 @@ class SweepView:
         return best(self.sweep)
 
     @property
-    def front(self) -> tuple[Trial, ...]:
+    def front(self) -> tuple[TrialRecord, ...]:
         """A trial of each suggestion on the Pareto front; () with one objective."""
         return front_trials(self.sweep)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sweeper import lineage
-from sweeper.trial import State, Sweep, Trial
+from sweeper.trial import State, Sweep, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,9 @@ def events(before: Sweep | None, after: Sweep) -> tuple[Event, ...]:
     )
 
 
-def _of_trial(before: Trial | None, trial: Trial, *, metric: str) -> Iterator[Event]:
+def _of_trial(
+    before: TrialRecord | None, trial: TrialRecord, *, metric: str
+) -> Iterator[Event]:
     def event(kind: str, text: str, **data: object) -> Event:
         return Event(kind=kind, trial=trial.id, text=text, data=data)
 

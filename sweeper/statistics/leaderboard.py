@@ -13,7 +13,7 @@ from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
 from sweeper.statistics import comparison, finalists, intervals, pareto
 from sweeper.statistics.standing import Row, Score, answers, found, found_all
-from sweeper.trial import Params, Sweep, Trial, Value, canonical
+from sweeper.trial import Params, Sweep, TrialRecord, Value, canonical
 
 __all__ = [
     "Row",
@@ -39,7 +39,7 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
     """
     experiment = sweep.experiment
     fresh = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
-    groups: dict[str, list[Trial]] = {}
+    groups: dict[str, list[TrialRecord]] = {}
     for trial in sweep.trials:
         name = canonical([trial.params, lineage.parent(trial.lineage)])
         groups.setdefault(name, []).append(trial)
@@ -81,7 +81,7 @@ def _by_front(
     yield from (row for row in rows if math.isnan(row.mean))
 
 
-def front_trials(sweep: Sweep) -> tuple[Trial, ...]:
+def front_trials(sweep: Sweep) -> tuple[TrialRecord, ...]:
     """The best trial of each row on the Pareto front; () with one objective."""
     objective = sweep.experiment.objective
     return tuple(_trial_of(row, objective) for row in rank(sweep) if row.front == 1)
@@ -97,7 +97,7 @@ def best_row(sweep: Sweep) -> Row | None:
     return next((row for row in rank(sweep) if row.rank == 1), None)
 
 
-def best(sweep: Sweep) -> Trial | None:
+def best(sweep: Sweep) -> TrialRecord | None:
     """The best trial of the best suggestion; None before the first value.
 
     A lucky seed of a worse suggestion is not it.
@@ -108,7 +108,7 @@ def best(sweep: Sweep) -> Trial | None:
     return _trial_of(row, sweep.experiment.objective)
 
 
-def _trial_of(row: Row, objective: Objective) -> Trial:
+def _trial_of(row: Row, objective: Objective) -> TrialRecord:
     """The best trial of a row that has a value, by the first objective."""
     pick = max if objective.mode == "max" else min
     target = pick(row.values)
@@ -157,7 +157,7 @@ def labels(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _row(
-    trials: Sequence[Trial],
+    trials: Sequence[TrialRecord],
     experiment: Experiment,
     fresh: Sequence[int],
     *,
@@ -214,7 +214,7 @@ def _score(values: Sequence[float], objective: Objective) -> Score:
 
 
 def _score_interval(
-    trials: Sequence[Trial], by_seed: Mapping[int, float], objective: Objective
+    trials: Sequence[TrialRecord], by_seed: Mapping[int, float], objective: Objective
 ) -> tuple[float, float]:
     known = answers(trials, tuple(by_seed)) if by_seed else None
     values = tuple(by_seed.values())

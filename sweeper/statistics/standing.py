@@ -11,7 +11,7 @@ from sweeper import lineage
 from sweeper.definition.settings import Objective
 from sweeper.statistics import ties
 from sweeper.statistics.distributions import Array
-from sweeper.trial import Params, State, Trial
+from sweeper.trial import Params, State, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Row:
 
     rank: int
     params: Params
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRecord, ...]
     by_seed: Mapping[int, float]
     mean: float
     std: float
@@ -113,7 +113,7 @@ class Row:
         return Counter(trial.state for trial in self.trials)
 
 
-def found(trial: Trial, objective: Objective) -> tuple[int, float] | None:
+def found(trial: TrialRecord, objective: Objective) -> tuple[int, float] | None:
     """Epoch and value that count for a trial; None for a failed one.
 
     What a trial reported before it failed is no result of its settings.
@@ -124,7 +124,7 @@ def found(trial: Trial, objective: Objective) -> tuple[int, float] | None:
 
 
 def found_all(
-    trial: Trial, objectives: Sequence[Objective]
+    trial: TrialRecord, objectives: Sequence[Objective]
 ) -> tuple[int, tuple[float, ...]] | None:
     """Epoch and values that count for a trial, of every objective.
 
@@ -139,7 +139,7 @@ def found_all(
 
 
 def answers(
-    trials: Sequence[Trial], seeds: Sequence[int]
+    trials: Sequence[TrialRecord], seeds: Sequence[int]
 ) -> tuple[tuple[str, int], Array] | None:
     """What the seeds answered (seeds, examples), and a name of the questions."""
     by_seed = {trial.seed: trial for trial in trials}

@@ -14,7 +14,7 @@ from sweeper.trial import (
     Failure,
     FailureKind,
     Params,
-    Trial,
+    TrialRecord,
     point_id,
 )
 
@@ -77,11 +77,11 @@ def card_seconds(row: AnyRow) -> dict[str, float]:
     return {name: amount for name, amount in seconds.items() if amount}
 
 
-def to_trial(frozen: AnyRow) -> Trial:
+def to_trial(frozen: AnyRow) -> TrialRecord:
     """A row in sweeper's words."""
     attrs = frozen.user_attrs
     progress = attrs.get("progress", {})
-    return Trial(
+    return TrialRecord(
         number=frozen.number,
         id=attrs["id"],
         params=frozen.params,

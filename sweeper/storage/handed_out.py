@@ -10,7 +10,7 @@ from sweeper.errors import SweepNotFoundError
 from sweeper.host import saved_files
 from sweeper.host.paths import TrialPaths, files_below
 from sweeper.host.saved_files import SavedFile
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")  # of a loop without a Trainer
 SKIPPED = ("wandb", "artifacts")  # folders whose files are copies and exports
@@ -43,7 +43,7 @@ class HandedOut:
         return f"{shown}; {self.note}" if self.note else shown
 
 
-def find(sweep: Sweep, trial: Trial) -> HandedOut | None:
+def find(sweep: Sweep, trial: TrialRecord) -> HandedOut | None:
     """Return the file of the trial's best epoch, else of its last; None without one."""
     return choose(
         sweep.paths.trial(trial.id),
@@ -52,7 +52,7 @@ def find(sweep: Sweep, trial: Trial) -> HandedOut | None:
     )
 
 
-def require(sweep: Sweep, trial: Trial) -> HandedOut:
+def require(sweep: Sweep, trial: TrialRecord) -> HandedOut:
     """Return the same.
 
     Raises:
@@ -78,7 +78,7 @@ def to_json(found: HandedOut | None) -> dict[str, object]:
     }
 
 
-def best_epoch(trial: Trial, objective: Objective) -> int | None:
+def best_epoch(trial: TrialRecord, objective: Objective) -> int | None:
     """Return the epoch of the best value; None before the first one."""
     best = trial.best(objective)
     return None if best is None else best[0]

@@ -16,7 +16,7 @@ from sweeper.search import algorithms
 from sweeper.search.asha import Asha
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import handed_out
-from sweeper.trial import State, Sweep, Trial
+from sweeper.trial import State, Sweep, TrialRecord
 
 GB = 10**9
 
@@ -124,7 +124,7 @@ def _needed(sweep: Sweep) -> set[str]:
     return found
 
 
-def _finished(sweep: Sweep) -> list[Trial]:
+def _finished(sweep: Sweep) -> list[TrialRecord]:
     """Trials that ended with a value, the best one first."""
     objective = sweep.experiment.objective
     fronts: dict[str, int] = {}  # of several objectives, the front comes first
@@ -144,7 +144,7 @@ def find(sweep: Sweep) -> tuple[Stored, ...]:
     return tuple(file for trial in sweep.trials for file in _of_trial(sweep, trial))
 
 
-def _of_trial(sweep: Sweep, trial: Trial) -> Iterator[Stored]:
+def _of_trial(sweep: Sweep, trial: TrialRecord) -> Iterator[Stored]:
     paths = sweep.paths.trial(trial.id)
     chosen = handed_out.find(sweep, trial)
     resume = sorted(path for folder in paths.fits for path in folder.glob("*.ckpt"))

@@ -19,7 +19,7 @@ from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
 from sweeper.storage import attributes, database
 from sweeper.storage.attributes import AnyRow
 from sweeper.storage.replay import Replay
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 
 if TYPE_CHECKING:  # a quarter of a second, which views of a sweep do not wait for
     from optuna.storages import BaseStorage
@@ -174,7 +174,7 @@ class Reader:
         self._experiment = loaded
         self._paths = SweepPaths(folder)
         self._rows: _Readable | None = None
-        self._known: dict[int, tuple[AnyRow, Trial]] = {}
+        self._known: dict[int, tuple[AnyRow, TrialRecord]] = {}
 
     def sweep(self) -> Sweep:
         """The sweep as it stands now."""
@@ -189,7 +189,7 @@ class Reader:
             is_running=locks.is_held(self._paths.lock),
         )
 
-    def _trials(self) -> tuple[list[Trial], Mapping[str, Any]]:
+    def _trials(self) -> tuple[list[TrialRecord], Mapping[str, Any]]:
         """All trials, and the attributes of their study."""
         experiment, paths = self._experiment, self._paths
         if self._rows is None:
@@ -202,7 +202,7 @@ class Reader:
         rows, of_study = self._rows.read()
         return [self._trial(row) for row in attributes.newest(rows)], of_study
 
-    def _trial(self, frozen: AnyRow) -> Trial:
+    def _trial(self, frozen: AnyRow) -> TrialRecord:
         known = self._known.get(frozen.number)
         if known is None or known[0] is not frozen:
             trial = attributes.to_trial(frozen)

@@ -10,12 +10,12 @@ from sweeper.statistics.leaderboard import found
 from sweeper.storage import handed_out
 from sweeper.storage.export import cell, value_cell
 from sweeper.storage.handed_out import HandedOut
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 
 CARD = "README.md"
 
 
-def copy(sweep: Sweep, trial: Trial, target: Path) -> tuple[str, ...]:
+def copy(sweep: Sweep, trial: TrialRecord, target: Path) -> tuple[str, ...]:
     """Copy config, spec, checkpoint and ONNX, and write a model card; their names.
 
     Raises:
@@ -41,7 +41,9 @@ def _files(paths: TrialPaths, checkpoint: Path) -> list[Path]:
     return [p for p in (paths.config, paths.spec, checkpoint, *onnx) if p.exists()]
 
 
-def card(sweep: Sweep, trial: Trial, checkpoint: HandedOut, names: list[str]) -> str:
+def card(
+    sweep: Sweep, trial: TrialRecord, checkpoint: HandedOut, names: list[str]
+) -> str:
     """The model card: what it is, what it reached, how it was made."""
     objective = sweep.experiment.objective
     result = found(trial, objective)

@@ -19,7 +19,7 @@ from sweeper.scheduling.events import Event
 from sweeper.statistics.leaderboard import best, found_all
 from sweeper.storage import handed_out
 from sweeper.storage.export import plain
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 from sweeper.views.tables import leaderboard_view, status_view, sweep_state
 
 __all__ = [
@@ -147,7 +147,7 @@ def status_json(sweep: Sweep) -> dict[str, object]:
     }
 
 
-def _trial_json(sweep: Sweep, trial: Trial) -> dict[str, object]:
+def _trial_json(sweep: Sweep, trial: TrialRecord) -> dict[str, object]:
     result = found_all(trial, sweep.experiment.objectives)
     return {
         "number": trial.number,
@@ -196,7 +196,7 @@ def best_summary(sweep: Sweep) -> dict[str, object]:
     return {"best": trial.id, **_values(sweep, result), "epoch": result[0]}
 
 
-def best_json(sweep: Sweep, trial: Trial, *, command: str) -> dict[str, object]:
+def best_json(sweep: Sweep, trial: TrialRecord, *, command: str) -> dict[str, object]:
     """The best trial as plain data, for `best --json`."""
     paths = sweep.paths.trial(trial.id)
     result = found_all(trial, sweep.experiment.objectives)

@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass
 
 from sweeper.definition.settings import cost
-from sweeper.trial import State, Sweep, Trial
+from sweeper.trial import State, Sweep, TrialRecord
 
 EPOCHS_KEY = "trainer.max_epochs="
 
@@ -70,7 +70,7 @@ def last_epoch(sweep: Sweep) -> int:
     return seen or next((int(text) for text in asked if text.isdecimal()), 0)
 
 
-def share(trial: Trial, *, of: int) -> float:
+def share(trial: TrialRecord, *, of: int) -> float:
     """How much of its epochs a trial has reported, 0 to 1; 0 of an unknown number."""
     return min(1.0, max(trial.values, default=0) / of) if of else 0.0
 

@@ -32,7 +32,7 @@ from sweeper.storage.export import (
     tie_text,
     value_cell,
 )
-from sweeper.trial import Params, State, Sweep, Trial
+from sweeper.trial import Params, State, Sweep, TrialRecord
 from sweeper.views import progress
 
 COLUMNS = ("#", "tie", "Pareto", "delta", "epoch", "state", "id", "parent")
@@ -170,7 +170,9 @@ def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
     return table
 
 
-def _running_table(sweep: Sweep, trials: Sequence[Trial], *, is_wide: bool) -> Table:
+def _running_table(
+    sweep: Sweep, trials: Sequence[TrialRecord], *, is_wide: bool
+) -> Table:
     """Trials with their last report; on a narrow terminal without their points."""
     table = _table()
     metric = plain(sweep.experiment.objective.metric)

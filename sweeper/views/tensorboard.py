@@ -11,7 +11,7 @@ from tensorboardX.summary import hparams
 
 from sweeper.host import metrics_file
 from sweeper.statistics.leaderboard import found
-from sweeper.trial import Sweep, Trial
+from sweeper.trial import Sweep, TrialRecord
 
 
 def write(sweep: Sweep, folder: Path) -> int:
@@ -30,7 +30,7 @@ def write(sweep: Sweep, folder: Path) -> int:
     return written
 
 
-def _measured(sweep: Sweep, trial: Trial) -> dict[int, dict[str, float]]:
+def _measured(sweep: Sweep, trial: TrialRecord) -> dict[int, dict[str, float]]:
     """The journal's objective of each epoch, and every other scalar of its file."""
     metric = sweep.experiment.objective.metric
     rows = metrics_file.epochs(sweep.paths.trial(trial.id).metrics)
@@ -41,7 +41,7 @@ def _measured(sweep: Sweep, trial: Trial) -> dict[int, dict[str, float]]:
 
 
 def _write(
-    sweep: Sweep, trial: Trial, epochs: dict[int, dict[str, float]], folder: Path
+    sweep: Sweep, trial: TrialRecord, epochs: dict[int, dict[str, float]], folder: Path
 ) -> None:
     with SummaryWriter(str(folder)) as writer:
         for epoch, metrics in epochs.items():

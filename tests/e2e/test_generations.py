@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sweeper.storage import store
-from sweeper.trial import State, Trial
+from sweeper.trial import State, TrialRecord
 from tests.e2e.harness import LOOP, driver, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -33,7 +33,7 @@ def _write(folder: Path, rates: list[float], scheduler: object, **keys: Any) -> 
     return path
 
 
-def _trials(folder: Path) -> tuple[Trial, ...]:
+def _trials(folder: Path) -> tuple[TrialRecord, ...]:
     return store.load_sweep(folder / "sweeps" / "loop").trials
 
 

@@ -14,7 +14,7 @@ from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.storage import store
-from sweeper.trial import Decision, FailureKind, State, Trial
+from sweeper.trial import Decision, FailureKind, State, TrialRecord
 from tests.cases.harness import CASES
 from tests.helpers import LAUNCH, make_experiment
 
@@ -34,7 +34,7 @@ def address() -> Iterator[Path]:
     del os.environ["PYTHON"]
 
 
-def run(folder: Path, address: Path, **keys: object) -> list[Trial]:
+def run(folder: Path, address: Path, **keys: object) -> list[TrialRecord]:
     """Run the trials of an experiment one after another in one slot."""
     loaded = make_experiment(
         folder,

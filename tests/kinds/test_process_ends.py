@@ -16,7 +16,7 @@ from sweeper.reports import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.storage import store
-from sweeper.trial import Decision, FailureKind, State, Trial
+from sweeper.trial import Decision, FailureKind, State, TrialRecord
 from tests.cases.harness import copy_case
 from tests.exact.running import make_spec
 from tests.helpers import LAUNCH, make_experiment
@@ -56,7 +56,7 @@ LOST = {
     "os_exit_139": "killed by SIGSEGV",
     "lost_pool": "process pool was terminated abruptly",
 }
-Ended = Mapping[str, tuple[Trial, str]]  # the trial and its log, by `how`
+Ended = Mapping[str, tuple[TrialRecord, str]]  # the trial and its log, by `how`
 
 
 @pytest.fixture(scope="module")
