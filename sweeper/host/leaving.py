@@ -1,36 +1,62 @@
-"""The end of a process: what Python does at its end, without the tear-down.
+"""The end of a process: what Python does at its end, but for freeing libraries.
 
-It never frees what is loaded: taking torch apart object by object takes over a second
-in a trial, where it copies every page that the template shares with its trials.
+Taking torch apart object by object takes over a second in a trial, where it copies
+every page that the zygote shares with its trials.
 """
 
 import atexit
 import contextlib
 import gc
-import io
 import os
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from types import ModuleType
+from typing import NoReturn, TextIO
+
+LIBRARIES = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
 
 
-def leave(code: int) -> None:
-    """End this process as the interpreter would; it never returns.
+def leave(code: int) -> NoReturn:
+    """End this process as the interpreter would, without taking libraries apart.
 
     Threads are waited for, exit handlers run (temporary folders, pools and loggers end
-    in them), what nothing refers to is finalized, and files that were left open keep
-    what was written to them.
+    in them), and the modules of the project are dropped: what only they refer to is
+    finalized, so that a file that was left open keeps what was written to it.
     """
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
         atexit._run_exitfuncs()
-        gc.collect()
-        close_files()
+        _drop_project_modules()
+        flush()
     finally:  # nothing that a project left behind may keep its process from ending
         os._exit(code)
+
+
+def _drop_project_modules() -> None:
+    """Empty every module outside of the libraries.
+
+    An object is finalized before what its methods may use: a module before those that
+    it imports, and its last name first.
+    """
+    modules = [m for name, m in sys.modules.items() if _is_project(name, m)]
+    # In the order in which their imports ended, the last one first.
+    for namespace in map(vars, [sys.modules["__main__"], *reversed(modules)]):
+        for name in reversed(list(namespace)):
+            if name != "__builtins__":
+                namespace[name] = None
+    gc.collect()
+
+
+def _is_project(name: str, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)  # built-in modules have none
+    is_ours = name.partition(".")[0] == __name__.partition(".")[0]
+    return bool(file) and not is_ours and not file.startswith(LIBRARIES)
 
 
 @contextlib.contextmanager
@@ -56,24 +82,6 @@ def forked_here() -> Iterator[None]:
         leave(code)
 
 
-def close_files() -> None:
-    """Close every open file, outer layers before what they wrap.
-
-    Of a heap that was frozen before, only files made since: the others are not this
-    process's to close.
-    """
-    kept = _standard()
-    # By type, not by isinstance: that would run code of proxies and lazy modules.
-    objects = gc.get_objects()
-    types = {t for t in set(map(type, objects)) if issubclass(t, io.IOBase)}
-    found = [o for o in objects if type(o) in types]
-    files = [file for file in found if id(file) not in kept]
-    for file in sorted(files, key=_depth):
-        if not file.closed:
-            _close(file)
-    flush()
-
-
 def flush() -> None:
     """Flush the standard streams, whatever a project put in their place."""
     for stream in (sys.stdout, sys.stderr):
@@ -85,7 +93,7 @@ def restore_streams(stdout: TextIO, stderr: TextIO, *, log: Path) -> None:
     """Put the standard streams of before a target back in place, open.
 
     Args:
-        log: where a stream that the target closed goes on.
+        log: file for the text of a stream that the target closed.
     """
     flush()
     if stdout.closed or stderr.closed:
@@ -95,26 +103,3 @@ def restore_streams(stdout: TextIO, stderr: TextIO, *, log: Path) -> None:
         stdout = spare if stdout.closed else stdout
         stderr = spare if stderr.closed else stderr
     sys.stdout, sys.stderr = stdout, stderr
-
-
-def _standard() -> set[int]:
-    """Identities of the standard streams and of what they wrap."""
-    layers: list[object] = [sys.stdin, sys.stdout, sys.stderr]
-    layers += [sys.__stdin__, sys.__stdout__, sys.__stderr__]
-    for name in ("buffer", "raw"):
-        layers += [getattr(layer, name, None) for layer in layers]
-    return {id(layer) for layer in layers}
-
-
-def _depth(file: io.IOBase) -> int:
-    """0 for text, 1 for what a library wraps around a buffer (gzip), 2 for a buffer."""
-    if isinstance(file, io.TextIOBase):
-        return 0
-    return 2 if type(file).__module__ in ("io", "_io") else 1
-
-
-def _close(file: io.IOBase) -> None:
-    try:
-        file.close()
-    except (OSError, ValueError) as error:
-        print(f"closing {file!r}: {error}", file=sys.stderr)
