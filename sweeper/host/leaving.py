@@ -56,7 +56,7 @@ def _drop_project_modules() -> None:
 def _is_project(name: str, module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)  # built-in modules have none
     is_ours = name.partition(".")[0] == __name__.partition(".")[0]
-    return bool(file) and not is_ours and not file.startswith(LIBRARIES)
+    return file is not None and not is_ours and not file.startswith(LIBRARIES)
 
 
 @contextlib.contextmanager

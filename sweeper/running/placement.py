@@ -12,13 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ray import tune
-from ray.tune.execution import class_cache
-from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweeper.cards.packing import Node, Room
+from sweeper.compat import ray as compat
 from sweeper.definition.experiment import Experiment
-from sweeper.running import ray_node, seat
+from sweeper.running import seat
 from sweeper.running.ray_node import nodes
 from sweeper.running.remote import RemoteJournal
 from sweeper.trial import Demand
@@ -86,13 +85,6 @@ class JournalSearch(Searcher):
         """Nothing: the journal is the state."""
 
 
-class _Silence(TrialProgressCallback):
-    """Keeps Tune from printing about slots; the events of trials are ours."""
-
-    def _print(self, msg: str) -> None:
-        return
-
-
 def fit(
     journal: RemoteJournal,
     *,
@@ -122,8 +114,8 @@ def fit(
     def slot_main(config: dict[str, object]) -> None:
         serve(config)
 
-    if ray_node.is_ours():
-        _use_plain_workers()
+    if compat.is_head():
+        compat.use_plain_workers()
     tuner = tune.Tuner(
         tune.with_resources(slot_main, resources),
         tune_config=tune.TuneConfig(
@@ -135,7 +127,7 @@ def fit(
             name="sweep",
             storage_path=str(address.parent / "tune"),
             verbose=0,
-            callbacks=[_Silence()],
+            callbacks=compat.silence(),
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
@@ -143,13 +135,3 @@ def fit(
         tuner.fit()
     finally:
         journal.stopped_by()  # Tune hides that a dead journal is what it failed for
-
-
-def _use_plain_workers() -> None:
-    """Let slots run in the workers that Ray has started already.
-
-    Tune asks for workers with environment variables of its own, which start anew for
-    each slot; workers of a node of ours inherit all of ours.
-    """
-    class_cache.DEFAULT_ENV_VARS = {}
-    class_cache.ENV_VARS_TO_PROPAGATE = set()

@@ -193,7 +193,7 @@ def test_a_budget_that_is_reached_pauses_and_a_higher_one_goes_on(
         assert first.wait() == 4, first.output.read_text()
         said = first.output.read_text()
         assert re.search(r"stopped \(budget: budget.target: .* of 0.3 reached\)", said)
-        assert "budget.target=0.3" in said.rpartition("go on with: ")[2]
+        assert "budget.target=0.3" in said.rpartition("resume with: ")[2]
         first.assert_gone()
     trials = status("loop", sweeps)["trials"]
     assert {t["state"] for t in trials} <= {"waiting", "complete"}
@@ -209,7 +209,7 @@ def test_the_second_ctrl_c_stops_at_once(write, tmp_path: Path) -> None:  # type
     with driver(*run, output=tmp_path / "out") as first:
         first.wait_for("running")
         first.kill(signal.SIGINT)
-        first.wait_for("again to kill")
+        first.wait_for("again to stop now")
         time.sleep(10 * SAME_SECONDS)  # two that are nearer may be one of `timeout`
         first.kill(signal.SIGINT)
         assert first.wait() == 130  # long before the epoch's end

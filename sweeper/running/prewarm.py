@@ -1,4 +1,7 @@
-"""What a run starts before it knows its plan: the template's imports take longest."""
+"""The zygote of a driver's node, started before the plan is known.
+
+Its imports take longest of all that a run does before its first trial.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,47 +14,47 @@ if TYPE_CHECKING:
     from sweeper.definition.experiment import Experiment
 
 
-class Ahead:
-    """What has been started.
+class Prewarm:
+    """A zygote that imports torch and Lightning while the plan is made.
 
     Attributes:
-        template: socket of the template of this node.
+        zygote: socket of the zygote of this node.
     """
 
     def __init__(self, stack: ExitStack) -> None:
-        self._template = stack.enter_context(ExitStack())
-        self.template = self._template.enter_context(template.launched())
+        self._stack = stack.enter_context(ExitStack())
+        self.zygote = self._stack.enter_context(template.launched())
 
     def prepare(self, experiment: "Experiment") -> None:
-        """Tell the template what its trials are of, and import what runs a sweep."""
+        """Order the import of the experiment's target, and import what runs a sweep."""
         from sweeper.callbacks import wandb
 
         if experiment.env:  # some are read by libraries as they load
-            self._template.close()
-            self.template = self._template.enter_context(template.launched())
+            self._stack.close()
+            self.zygote = self._stack.enter_context(template.launched())
         has_runs = wandb.mode(experiment.wandb.mode) != "none"
         ordered = template.order(
-            self.template,
+            self.zygote,
             project=experiment.project,
             target=experiment.target,
             modules=["wandb"] if has_runs else [],
             timeout_seconds=experiment.timeout,
         )
-        self._imported = self._template.enter_context(ordered)
+        self._imported = self._stack.enter_context(ordered)
         # Ray and Tune, before anything is shown that would stand still meanwhile.
         from sweeper.running import journal_actor, placement  # noqa: F401
 
     def await_import(self) -> probe.Imported:
-        """Wait until the template has imported the target; return how that went.
+        """Wait until the zygote has imported the target; return the result.
 
         Raises:
-            OSError: the template has ended.
+            OSError: the zygote has ended.
         """
         return template.await_import(self._imported)
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Ahead]:
-    """Everything is ended with the block, or with this process."""
+def started() -> Iterator[Prewarm]:
+    """Start a zygote that ends with the block, or with this process."""
     with ExitStack() as stack:
-        yield Ahead(stack)
+        yield Prewarm(stack)
