@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from sweeper.host import leaving
+from sweeper.host import process
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import fork_server, worker
 from sweeper.reports import Report
@@ -91,7 +91,7 @@ def serve(connection: socket.socket) -> None:
         outcome = worker.run_trial(spec, channel)
     except BaseException as error:  # such as a folder that cannot be written to
         outcome = worker.ended_by(error, spec)
-    leaving.flush()
+    process.flush()
     try:
         channel.send(asdict(outcome))
     except OSError:  # the target closed the channel; the exit status has to do

@@ -18,7 +18,7 @@ import traceback
 import weakref
 from collections.abc import Callable
 
-from sweeper.host import leaving, strays
+from sweeper.host import orphans, process
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -102,7 +102,7 @@ class ForkServer:
         self._listener = listener
         self._serve = serve
         self._children: dict[int, socket.socket] = {}
-        self._helpers = set(strays.children(os.getpid()))  # of what was imported
+        self._helpers = set(orphans.children(os.getpid()))  # of what was imported
         self._wake_read, self._wake_write = os.pipe()
         self._poll = select.poll()
 
@@ -168,8 +168,8 @@ class ForkServer:
             self._serve(connection)
         except BaseException:  # the one edge of a forked process
             traceback.print_exc()
-            leaving.leave(1)
-        leaving.leave(0)
+            process.leave(1)
+        process.leave(0)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):  # none is left
@@ -191,8 +191,8 @@ class ForkServer:
 
     def _kill_orphans(self) -> None:
         """End what a dead trial left: children of ours that we did not fork."""
-        for pid in strays.children(os.getpid()):
+        for pid in orphans.children(os.getpid()):
             is_ours = pid in self._children or pid in self._helpers
-            if not is_ours and not strays.is_wandb(pid):
+            if not is_ours and not orphans.is_wandb(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from sweeper.host import strays
+from sweeper.host import orphans
 from sweeper.processes import endings, fork_server
 from sweeper.project import importing, targets
 
@@ -80,7 +80,7 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
         What that did, and the exit code of a process that ended without an answer; 0 if
         it answered or was ended for being late.
     """
-    others = set(strays.children(os.getpid()))
+    others = set(orphans.children(os.getpid()))
     with tempfile.TemporaryFile() as output:
         read, write = os.pipe()
         pid = os.fork()
@@ -96,8 +96,8 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
         if is_late:
             fork_server.dump_stacks(pid)
         code = _end(pid, 0.0 if is_late else LEAVE_SECONDS)
-        for other in set(strays.children(os.getpid())) - others:
-            if not strays.is_wandb(other):
+        for other in set(orphans.children(os.getpid())) - others:
+            if not orphans.is_wandb(other):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(other, signal.SIGKILL)
         output.seek(0)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from sweeper.definition.sources import is_program, put_on_path
 from sweeper.errors import SweeperError, TargetError
-from sweeper.host import strays
+from sweeper.host import orphans
 from sweeper.processes import fork_server, probe
 from sweeper.processes.fork_server import ForkServer
 from sweeper.project import importing
@@ -150,9 +150,9 @@ def launched() -> Iterator[Path]:
     Its folder is this process's scratch, for sockets and Ray's files; what dead
     drivers left goes.
     """
-    strays.clean()
-    with strays.scratch() as folder:
-        os.environ[strays.MARK] = str(folder)
+    orphans.clean()
+    with orphans.scratch() as folder:
+        os.environ[orphans.MARK] = str(folder)
         try:
             process = launch(folder / "template")
             try:
@@ -160,7 +160,7 @@ def launched() -> Iterator[Path]:
             finally:
                 _end(process)
         finally:
-            del os.environ[strays.MARK]
+            del os.environ[orphans.MARK]
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def guard(scratch: Path) -> None:
     """Wait for the owner's end, then end what carries its mark."""
     while os.read(sys.stdin.fileno(), 1024):
         continue
-    strays.end(scratch, grace_seconds=GRACE_SECONDS)
+    orphans.end(scratch, grace_seconds=GRACE_SECONDS)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

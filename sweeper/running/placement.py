@@ -1,6 +1,6 @@
-"""Ray Tune places slots on the cluster and notices their death.
+"""Placement of slots on the cluster by Ray Tune, which also notices their death.
 
-What a slot runs, when it stops and what is tried again is the journal's word.
+The journal decides about trials: which one a slot runs, and when it stops.
 """
 
 import functools
@@ -39,7 +39,7 @@ class JournalSearch(Searcher):
     def suggest(  # type: ignore[override]  # FINISHED is a string, which Tune omits
         self, trial_id: str
     ) -> dict[str, object] | str | None:
-        """A slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
+        """Return a slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
         name = f"{self._prefix}/{trial_id}"
         asked = self._journal.peek()
         if asked is None:
@@ -54,7 +54,7 @@ class JournalSearch(Searcher):
         return {"slot": name, **asdict(demand)}
 
     def _has_room(self, asked: Demand) -> bool:
-        """Whether a card is free enough, if Ray has filled them as it should.
+        """Return whether a card is free enough, if Ray has packed them as predicted.
 
         A slot that waited for room would hold its trial, and a driver that stops
         would wait for it.
@@ -74,15 +74,15 @@ class JournalSearch(Searcher):
         result: dict[str, object] | None = None,
         error: bool = False,
     ) -> None:
-        """A slot ended; what it still held is lost."""
+        """Release the trial of a slot that ended; the attempt is lost."""
         self._live.pop(trial_id, None)
         self._journal.lost(f"{self._prefix}/{trial_id}")
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the state."""
+        """Do nothing: the journal is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the state."""
+        """Do nothing: the journal is the state."""
 
 
 def fit(

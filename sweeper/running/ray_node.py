@@ -124,18 +124,18 @@ def check() -> None:
 
 
 def nodes() -> list[Node]:
-    """The machines of the cluster that are alive."""
+    """Return the nodes of the cluster that are alive."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [_node(node["Resources"]) for node in found if node["Alive"]]
 
 
 def own_cards() -> int:
-    """Return how many cards the cluster has that this process started; 0 of others."""
+    """Return the number of cards of the cluster, 0 if this process did not start it."""
     return sum(node.gpus for node in nodes()) if compat.is_head() else 0
 
 
 def own_card() -> str:
-    """Type of the cards of the node that this process is on; "" for none."""
+    """Return the type of the cards of this process's node, "" without cards."""
     here = ray.get_runtime_context().get_node_id()
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return next(

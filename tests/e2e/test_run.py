@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import locks, strays
+from sweeper.host import locks, orphans
 from sweeper.running.signals import SAME_SECONDS
 from tests.e2e.crash_kinds import CUTS, GOES_ON, INTERRUPTED, LOST_RAY
 from tests.e2e.harness import LOOP, ROOT, driver, status, sweeper
@@ -83,7 +83,7 @@ def test_a_sweep_runs_to_its_end(write, tmp_path: Path) -> None:  # type: ignore
     best = json.loads(sweeper("best", "loop", "--json", "--sweeps", sweeps).stdout)
     assert best["params"] == {"rate": 0.4}
     assert best["value"] == _expected(3)[0.4]["3"]
-    locked = Path(tempfile.gettempdir()).glob(f"{strays.PREFIX}*/{strays.OWNER}")
+    locked = Path(tempfile.gettempdir()).glob(f"{orphans.PREFIX}*/{orphans.OWNER}")
     owners = [locks.holder(lock) for lock in locked]
     assert first.process.pid not in {owner.pid for owner in owners if owner}
     again = sweeper("run", write(), "--sweeps", sweeps)

@@ -11,9 +11,9 @@ import pytest
 LEAVING = """
 import atexit, concurrent.futures, gc, gzip, os, sys, tempfile, threading, time
 gc.collect(); gc.freeze()
-from sweeper.host import leaving
+from sweeper.host import process
 {body}
-leaving.leave(3)
+process.leave(3)
 """
 
 

@@ -1,18 +1,22 @@
-"""The end of a process: what Python does at its end, but for freeing libraries.
+"""The state of this process, put back after a trial, and its end.
 
-Taking torch apart object by object takes over a second in a trial, where it copies
-every page that the zygote shares with its trials.
+A process ends as with Python, but for freeing libraries: taking torch apart object by
+object takes over a second in a trial, where it copies every page that the zygote shares
+with its trials.
 """
 
 import atexit
 import contextlib
 import gc
+import logging
 import os
+import signal
 import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn, TextIO
@@ -20,6 +24,40 @@ from typing import NoReturn, TextIO
 LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+
+
+def restore_environment(before: Mapping[str, str]) -> None:
+    """Set only the variables that differ from `before`: threads read the others."""
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Put back the state of this process that a trial or W&B changes.
+
+    The environment, the working folder, `sys.path`, the root logger, the filters of
+    warnings and, in the main thread, the signal handlers.
+    """
+    environment, folder, path = dict(os.environ), os.getcwd(), list(sys.path)
+    log_handlers, log_level = list(logging.root.handlers), logging.root.level
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        restore_environment(environment)
+        os.chdir(folder)
+        sys.path[:] = path
+        logging.root.handlers[:] = log_handlers
+        logging.root.setLevel(log_level)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def leave(code: int) -> NoReturn:
