@@ -15,7 +15,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from sweeper import html_report
 from sweeper.html_report import details, document, figures, files
-from sweeper.statistics.importance import importance
 from sweeper.statistics.leaderboard import rank
 from sweeper.trial import State, Sweep
 from tests import browser, sweeps
@@ -113,26 +112,6 @@ def test_a_curve_keeps_its_ends_and_loses_what_is_not_finite() -> None:
     assert figures.thinned(points)[0] == (1, 1.0)
     assert figures.thinned(points)[-1] == (500, 500.0)
     assert figures.thinned([(1, math.nan), (2, 0.5)]) == [(2, 0.5)]
-
-
-def test_importance_is_epsilon_squared(tmp_path: Path) -> None:
-    values = {"a": (0.1, 0.2, 0.3), "b": (0.6, 0.7, 0.8)}
-    trials = [
-        make_trial(3 * g + i, {"x": name, "noise": i}, value)
-        for g, (name, group) in enumerate(values.items())
-        for i, value in enumerate(group)
-    ]
-    rows = rank(make_sweep(tmp_path, *trials))
-    # by hand: total 0.415 over 5 degrees, within 0.04 over 4
-    share, noise = importance(rows, ("x", "noise"))
-    assert share == pytest.approx(1 - (0.04 / 4) / (0.415 / 5))
-    assert noise == 0.0
-
-
-def test_importance_says_nothing_of_too_few_rows(tmp_path: Path) -> None:
-    trials = [make_trial(i, {"x": i, "one": 1}, 0.1 * i) for i in range(3)]
-    rows = rank(make_sweep(tmp_path, *trials))
-    assert all(math.isnan(share) for share in importance(rows, ("x", "one")))
 
 
 def test_failures_that_differ_in_numbers_only_are_one_group(tmp_path: Path) -> None:

@@ -1,50 +1,68 @@
-"""Importance against functions whose variance is known, and prospects by simulation."""
+"""Importance of parameters whose effect is known, and prospects by simulation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sweeper.statistics.insight import chance_of_better, effects, expected_gain, lines
+from sweeper.definition.settings import Objective
+from sweeper.statistics.insight import (
+    chance_of_better,
+    expected_gain,
+    importance,
+    lines,
+)
 from sweeper.statistics.leaderboard import Row, rank
+from sweeper.trial import Value
 from tests.test_leaderboard import make_sweep, make_trial
 
+OBJECTIVE = Objective(metric="acc")
 
-def _rows(folder: Path, n: int, kind: str) -> tuple[Row, ...]:
-    """n random points of x, y in 0..1 and of a choice that does nothing."""
+
+def _rows(folder: Path, n: int, *, mode: str = "max") -> tuple[Row, ...]:
+    """n random points: 3 x + y is the result, `z` and `one` do nothing."""
     rng = np.random.default_rng(0)
     trials = []
     for i in range(n):
         x, y, z = float(rng.random()), float(rng.random()), "ab"[i % 2]
-        value = {"sum": 3 * x + y, "product": x * y}[kind]
-        trials.append(make_trial(i, {"x": x, "y": y, "z": z}, value))
-    return rank(make_sweep(folder, *trials))
+        value = (3 * x + y) * (1 if mode == "max" else -1)
+        params: Mapping[str, Value] = {"x": x, "y": y, "z": z, "one": 1}
+        trials.append(make_trial(i, params, value))
+    objective = {"metric": "acc", "mode": mode}
+    return rank(make_sweep(folder, *trials, objective=objective))
 
 
-@pytest.mark.slow
-def test_shares_are_those_of_the_variance(tmp_path: Path) -> None:
-    found = {e.names: e for e in effects(_rows(tmp_path, 100, "sum"))}
-    assert found["x",].share == pytest.approx(0.9, abs=0.06)  # 9 : 1
-    assert found["y",].share == pytest.approx(0.1, abs=0.06)
-    assert found["z",].share < 0.02
-    assert found["x", "y"].share < 0.06
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_parameter_that_matters_more_has_the_larger_share(
+    tmp_path: Path, mode: str
+) -> None:
+    objective = OBJECTIVE.model_copy(update={"mode": mode})
+    shares = importance(_rows(tmp_path, 60, mode=mode), objective)
+    assert list(shares) == ["x", "y", "z"]  # the largest first, none for `one`
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["x"] > 0.7
+    assert shares["z"] < 0.1
 
 
-@pytest.mark.slow
-def test_what_two_parameters_do_together_is_their_interaction(tmp_path: Path) -> None:
-    found = {e.names: e for e in effects(_rows(tmp_path, 100, "product"))}
-    # x y of uniform x and y: variances 3 : 3 : 1, in closed form
-    assert found["x",].share == pytest.approx(3 / 7, abs=0.08)
-    assert found["y",].share == pytest.approx(3 / 7, abs=0.08)
-    assert found["x", "y"].share == pytest.approx(1 / 7, abs=0.06)
-    assert found["x", "z"].share < 0.03
-    assert 0 < found["x",].spread < 0.2
+def test_choices_that_differ_in_type_only_are_two(tmp_path: Path) -> None:
+    trials = [
+        make_trial(i, {"x": [True, 1][i % 2], "y": i // 2}, float(i % 2))
+        for i in range(12)
+    ]
+    shares = importance(rank(make_sweep(tmp_path, *trials)), OBJECTIVE)
+    assert shares["x"] > shares["y"]
 
 
 def test_few_rows_say_nothing(tmp_path: Path) -> None:
-    rows = _rows(tmp_path, 5, "sum")
-    assert effects(rows) == ()
-    assert lines(rows, is_random=False)[0].startswith("importance: needs")
+    rows = _rows(tmp_path, 7)
+    assert importance(rows, OBJECTIVE) == {}
+    assert lines(rows, OBJECTIVE, is_random=False)[0].startswith("importance: needs")
+
+
+def test_equal_results_say_nothing(tmp_path: Path) -> None:
+    trials = [make_trial(i, {"x": i}, 0.5) for i in range(9)]
+    assert importance(rank(make_sweep(tmp_path, *trials)), OBJECTIVE) == {}
 
 
 def test_prospects_are_those_of_simulated_draws(tmp_path: Path) -> None:
@@ -54,5 +72,5 @@ def test_prospects_are_those_of_simulated_draws(tmp_path: Path) -> None:
     assert chance_of_better(20, 10) == pytest.approx((new > old).mean(), abs=0.01)
     gain = np.mean([expected_gain(row, 10) for row in draws[:500, :20].tolist()])
     assert gain == pytest.approx((new - old).mean(), abs=0.02)
-    said = lines(_rows(tmp_path, 20, "sum"), is_random=True, more=10)
-    assert said[-1].startswith("10 more random trials: 33% chance")
+    text = lines(_rows(tmp_path, 20), OBJECTIVE, is_random=True, more=10)
+    assert text[-1].startswith("10 more random trials: 33% chance")

@@ -1,6 +1,6 @@
-"""Say which parameters matter, and what more trials may bring.
+"""Show which parameters matter, and what more trials may bring.
 
-Shares of the variance explained by a random forest, with their spread over its trees.
+Importance for reaching the best quarter of the results, by PED-ANOVA.
 """
 
 import argparse
@@ -12,29 +12,25 @@ EXAMPLE = "sweeper insight lr_sweep --more 20"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the arguments."""
     sweeps.add_name(parser)
-    parser.add_argument("--more", type=int, default=10, help="trials to come")
+    parser.add_argument(
+        "--more", type=int, default=10, help="number of further random trials"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it."""
+    """Print importances, prospects and the verdict."""
     from sweeper.statistics import insight, leaderboard, verdict
 
     sweep = sweeps.find(args)
     rows = leaderboard.rank(sweep)
-    is_random = sweep.experiment.search in ("random", "sobol")
-    logs = [
-        name
-        for space in sweep.experiment.spaces
-        for name, given in space.items()
-        if "log" in str(given)
-    ]
+    experiment = sweep.experiment
+    if len(experiment.objectives) > 1:
+        print(f"of {experiment.objective.metric}, the first objective:")
+    is_random = experiment.search in ("random", "sobol")
     more = max(1, args.more)
-    if len(sweep.experiment.objectives) > 1:
-        print(f"of {sweep.experiment.objective.metric}, the first objective:")
-    for line in insight.lines(rows, logs=logs, is_random=is_random, more=more):
-        print(line)
-    for line in verdict.said(rows, sweep.experiment.objectives):
+    text = insight.lines(rows, experiment.objective, is_random=is_random, more=more)
+    for line in (*text, *verdict.said(rows, experiment.objectives)):
         print(line)
     return exits.FINISHED

@@ -37,6 +37,10 @@ class Objective(Frozen):
         """What a value is multiplied with for smaller to be better."""
         return -1.0 if self.mode == "max" else 1.0
 
+    def loss(self, value: float) -> float:
+        """Return the value as one of which less is better."""
+        return -value if self.mode == "max" else value
+
     def __str__(self) -> str:
         return f"{self.metric} ({self.mode})"
 

@@ -168,8 +168,8 @@ def _charts(sweep: Sweep, data: figures.Data) -> list[str]:
         _chart(
             "importance",
             "Importance",
-            "Share of the variance that each parameter explains alone, less what "
-            "chance would explain (epsilon squared); associations, not causes.",
+            "How much each parameter matters for a result among the best quarter "
+            "(PED-ANOVA; the shares sum to 1); associations, not causes.",
         ),
         _chart("slices", "Slices", f"{metric} over each parameter."),
     ]

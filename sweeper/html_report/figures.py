@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from sweeper.statistics.importance import importance
+from sweeper.statistics.insight import importance
 from sweeper.statistics.leaderboard import Row, labels, varied
 from sweeper.storage.export import plain, short, value_cell
 from sweeper.trial import State, Sweep, TrialRecord
@@ -17,6 +17,7 @@ Data = dict[str, object]
 
 def figures(sweep: Sweep, rows: Sequence[Row]) -> Data:
     """Everything that the charts show; row i is the i-th of the leaderboard."""
+    shares = importance(rows, sweep.experiment.objective)
     return {
         "metric": plain(sweep.experiment.objective.metric),
         "mode": sweep.experiment.objective.mode,
@@ -26,10 +27,8 @@ def figures(sweep: Sweep, rows: Sequence[Row]) -> Data:
         "curves": list(curves(rows)),
         "timeline": list(timeline(rows)),
         "importance": [
-            {"label": plain(label), "share": _number(share)}
-            for (_, label), share in zip(
-                _named(sweep), importance(rows, varied(sweep)), strict=True
-            )
+            {"label": plain(label), "share": shares.get(name)}
+            for name, label in _named(sweep)
         ],
     }
 

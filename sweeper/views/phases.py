@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from sweeper.scheduling import spec
-from sweeper.statistics.importance import importance
-from sweeper.statistics.leaderboard import Row, rank, varied
+from sweeper.statistics.insight import importance
+from sweeper.statistics.leaderboard import Row, rank
 from sweeper.storage import handed_out
 from sweeper.storage.export import cell, delta_text, short, to_markdown, value_text
 from sweeper.trial import State, Sweep
@@ -41,12 +41,12 @@ def findings(sweep: Sweep, rows: Sequence[Row]) -> list[str]:
     lines = [f"best{by} {value_text(best)} with {cell(point(best.params))}"]
     if not math.isnan(best.delta) and not best.is_baseline:
         lines.append(f"{delta_text(best)} against the baseline")
-    names = varied(sweep)
-    shares = zip(names, importance(rows, names), strict=True)
-    known = sorted((p for p in shares if p[1] == p[1]), key=lambda p: -p[1])
-    if known:
-        told = ", ".join(f"{cell(name)} {100 * share:.0f} %" for name, share in known)
-        lines.append(f"share of the variance explained alone: {told}")
+    shares = importance(rows, sweep.experiment.objective)
+    if shares:
+        text = ", ".join(
+            f"{cell(n)} {100 * share:.0f} %" for n, share in shares.items()
+        )
+        lines.append(f"importance for a result among the best quarter: {text}")
     stopped = sum(trial.state is State.PRUNED for trial in sweep.trials)
     if stopped:
         lines.append(f"{stopped} of {len(sweep.trials)} trials stopped early")

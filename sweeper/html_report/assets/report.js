@@ -261,7 +261,7 @@
         text: known.map((p) => `${(100 * p.share).toFixed(0)} %`), textposition: "outside",
         cliponaxis: false, hoverinfo: "skip",
       }], {
-        xaxis: axis("share of the variance", { range: [0, 1], tickformat: ".0%" }),
+        xaxis: axis("importance", { range: [0, 1], tickformat: ".0%" }),
         yaxis: { type: "category", automargin: true },
         annotations: known.length ? [] : [note("too few trials to say")],
       }];
