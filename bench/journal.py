@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.clocks import REPORTS, now, row, since
 from sweeper.definition import experiment
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search_space import space

@@ -91,7 +91,7 @@ def checkpoint(_: str) -> dict[str, float]:
     from sweeper import callbacks
     from sweeper.callbacks import ActiveTrial, saver
     from sweeper.processes import worker
-    from sweeper.trial import Decision, TrialSpec
+    from sweeper.trial import TrialSpec
 
     torch.set_num_threads(1)
     spent: list[float] = []
@@ -119,11 +119,7 @@ def checkpoint(_: str) -> dict[str, float]:
             mode="min",
             wandb={"mode": "disabled"},
         )
-        trial = ActiveTrial(
-            spec=spec,
-            send=lambda *_: Decision.CONTINUE,
-            on_metrics=lambda *_: None,
-        )
+        trial = ActiveTrial(spec=spec)
         worker.prepare(spec, trial.paths)
         callbacks.activate(trial)
         model, make = _parts("model=resnet18", "model.pretrained=false")

@@ -7,20 +7,21 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
 
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
 from sweeper.host.examples import Examples
 from sweeper.host.paths import SweepPaths
 from sweeper.lineage import Lineage
-
-Value: TypeAlias = bool | int | float | str | None
-Params: TypeAlias = Mapping[str, Value]
+from sweeper.protocol import Decision as Decision
+from sweeper.protocol import FailureKind as FailureKind
+from sweeper.protocol import Params as Params
+from sweeper.protocol import TrialSpec as TrialSpec
+from sweeper.protocol import Value as Value
 
 
 class State(StrEnum):
@@ -36,24 +37,6 @@ class State(StrEnum):
     def is_final(self) -> bool:
         """Whether the trial never runs again by itself."""
         return self in (State.COMPLETE, State.PRUNED, State.FAILED)
-
-
-class Decision(StrEnum):
-    """The answer to a report."""
-
-    CONTINUE = "continue"
-    STOP = "stop"  # the scheduler ends the trial; its target ends as ever
-    PAUSE = "pause"  # the sweep is stopping; the trial goes on at the next start
-
-
-class FailureKind(StrEnum):
-    """Why one attempt of a trial ended without a result."""
-
-    OOM = "oom"
-    NAN = "nan"
-    ERROR = "error"
-    LOST = "lost"  # the process or its node died
-    TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,68 +149,6 @@ class TrialRecord:
             return None
         sign = -1 if objective.mode == "max" else 1
         return min(finite.items(), key=lambda item: (sign * item[1], item[0]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialSpec:
-    """All that crosses to the process of a trial, as JSON.
-
-    Attributes:
-        target: "module:function", or a program with its arguments.
-        config: absolute path of the primary Hydra config.
-        project: absolute path put on sys.path; working directory unless `chdir`.
-        more_metrics: the objectives after `metric`.
-        threads: torch's intra-op threads; a part of bit-equality.
-        timeout_seconds: longest time without a report, None for no limit.
-        memory_fraction: enforced share of one device's memory, 1.0 for none.
-        checkpoint_steps: optimizer steps between two saves within an epoch, 0: none.
-        checkpoint_minutes: the same in minutes.
-        max_batches: of each loader, in a preflight; 0 for all.
-        wandb: settings of the W&B run: id, mode, project, entity, group, name, tags.
-        lineage: its place in a population, None outside of one.
-        is_stopped: whether the scheduler has ended it.
-    """
-
-    id: str
-    number: int
-    sweep: str
-    target: str
-    config: str
-    overrides: tuple[str, ...]
-    params: Params
-    seed: int
-    folder: str
-    project: str
-    metric: str
-    mode: str
-    more_metrics: tuple[str, ...] = ()
-    chdir: bool = False
-    timeout_seconds: float | None = None
-    gpus: float = 0.0
-    threads: int = 1
-    memory_fraction: float = 1.0
-    checkpoint_steps: int = 0
-    checkpoint_minutes: float = 0.0
-    max_batches: int = 0
-    env: Mapping[str, str] = field(default_factory=dict)
-    wandb: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    lineage: Lineage | None = None
-    is_stopped: bool = False
-
-    def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back equal."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @staticmethod
-    def from_json(text: str) -> "TrialSpec":
-        """The spec that `to_json` wrote."""
-        data = json.loads(text)
-        for name in ("overrides", "more_metrics"):
-            data[name] = tuple(data[name])
-        runs, place = data["wandb"].items(), data["lineage"]
-        data["wandb"] = {k: tuple(v) if isinstance(v, list) else v for k, v in runs}
-        data["lineage"] = Lineage(**place) if place else None
-        return TrialSpec(**data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

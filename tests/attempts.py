@@ -13,8 +13,7 @@ from pathlib import Path
 
 from sweeper.host import fragments
 from sweeper.processes import worker
-from sweeper.reports import Report
-from sweeper.trial import Decision, TrialSpec
+from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 from tests import warm
 
 WANDB_SECONDS = 120  # for its writer to bring to disk what the trial has logged
@@ -29,14 +28,16 @@ class Channel:
     stop_at: int
     pause_at: int
 
-    def report(self, report: Report) -> Decision:
+    def ask(self, message: Message) -> Answer:
         """Take one epoch, or die."""
-        if report.epoch == self.kill_at:
+        assert isinstance(message, Report)
+        if message.epoch == self.kill_at:
             self.await_wandb()
             os.kill(os.getpid(), signal.SIGKILL)
-        if report.epoch == self.stop_at:
-            return Decision.STOP
-        return Decision.PAUSE if report.epoch == self.pause_at else Decision.CONTINUE
+        if message.epoch == self.stop_at:
+            return Answer(decision=Decision.STOP)
+        is_pause = message.epoch == self.pause_at
+        return Answer(decision=Decision.PAUSE if is_pause else Decision.CONTINUE)
 
     def await_wandb(self) -> None:
         """Wait until the rows of all epochs before this one are on disk."""
@@ -68,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     spec = TrialSpec.from_json(args.spec.read_text())
     channel = Channel(spec, args.kill_at, args.stop_at, args.pause_at)
-    outcome = worker.run_trial(spec, channel)
+    outcome = worker.run_trial(spec, channel.ask)
     print(f"{outcome.event} {outcome.kind} {outcome.message}")
 
 

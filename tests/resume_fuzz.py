@@ -20,8 +20,8 @@ import time
 import warnings
 from pathlib import Path
 
-from sweeper.reports import Report
-from sweeper.trial import Decision, TrialSpec
+from sweeper.protocol import Answer, Message
+from sweeper.trial import TrialSpec
 from tests.exact import running
 from tests.exact.cases import CASES
 from tests.exact.running import History, make_spec
@@ -35,13 +35,13 @@ def attempt(text: str, history_file: str) -> None:
     quiet()
     history = History(read_history(Path(history_file)))
     spec = TrialSpec.from_json(text)
-    original = history.report
+    original = history.ask
 
     class Channel(History):
-        def report(self, report: Report) -> Decision:
-            decision = original(report)
+        def ask(self, message: Message) -> Answer:
+            answer = original(message)
             write_history(Path(history_file), history)
-            return decision
+            return answer
 
     running.run(spec, Channel())
 

@@ -17,12 +17,11 @@ LAYERS = [
     "defaults",
     "exits",
     "errors",
-    "compat",
     "host",
     "definition",
     "lineage",
+    "protocol",
     "trial",
-    "reports",
     "stop",
     "search_space",
     "project",
@@ -54,7 +53,6 @@ IMPORTS_TORCH = [
     "planning.determinism",
 ]
 IMPORTS_RAY = [
-    "compat.ray",
     "running.ray_node",
     "running.remote",
     "running.journal_actor",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sweeper.errors import ExperimentError
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.search import algorithms
 from sweeper.trial import Decision, State
 from tests.helpers import make_experiment, open_journal

@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from sweeper import lineage
 from sweeper.host.paths import SweepPaths
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search import agenda, algorithms, policy
 from sweeper.search.backlog import Backlog

@@ -13,7 +13,7 @@ import pytest
 
 from sweeper import cli, errors, exits
 from sweeper.host.paths import SweepPaths
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.storage import store
 from tests.helpers import make_experiment, open_journal
 

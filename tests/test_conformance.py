@@ -11,7 +11,7 @@ from sweeper import lineage
 from sweeper.definition.experiment import dump, load
 from sweeper.errors import ExperimentError
 from sweeper.host.paths import builtin_conf
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.search_space.space import Space

@@ -15,7 +15,7 @@ from sweeper.cards.lessons import Lesson
 from sweeper.cards.packing import CARDS, GIB, share
 from sweeper.definition.experiment import load
 from sweeper.processes import endings
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch

@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.definition.experiment import changes, load
 from sweeper.project import code
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.statistics import leaderboard

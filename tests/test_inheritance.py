@@ -132,7 +132,7 @@ def test_weights_that_do_not_fit_are_told_with_what_to_do(tmp_path: Path) -> Non
     spec = make_spec(
         tmp_path / "other", ["width=16"], params={"width": 16}, lineage=place
     )
-    outcome = worker.run_trial(spec, History())
+    outcome = worker.run_trial(spec, History().ask)
     assert outcome.event == "failed"
     assert "weights of parent; what shapes them belongs in scheduler: fixed" in (
         outcome.message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.definition.experiment import load
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason

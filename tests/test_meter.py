@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.definition.settings import Budget, Objective
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.budget import Meter
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space

@@ -15,7 +15,7 @@ from sweeper import cli
 from sweeper.definition import experiment
 from sweeper.errors import SweeperError, SweepNotFoundError
 from sweeper.host.paths import write_text
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.running.notebook import SweepView
 from sweeper.scheduling.journal import Journal
 from sweeper.storage import store

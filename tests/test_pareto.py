@@ -17,14 +17,14 @@ from sweeper import cli, load_sweep
 from sweeper.callbacks import ActiveTrial
 from sweeper.definition.experiment import changes, dump, load
 from sweeper.errors import ExperimentError, MetricError, SweeperError
-from sweeper.reports import Measured, Report
+from sweeper.protocol import Answer, Message, Report
 from sweeper.scheduling import repair
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.statistics import leaderboard, pareto, verdict
 from sweeper.stop import Stop
 from sweeper.storage import export, store
-from sweeper.trial import Decision, State, Sweep
+from sweeper.trial import State, Sweep
 from sweeper.views import live, phases, ranking, sweep_run, tables
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
@@ -215,19 +215,20 @@ def test_an_objective_that_is_not_measured_is_told(tmp_path: Path) -> None:
     assert journal.claim("a") is not None
     said: list[tuple[float, ...]] = []
 
-    def send(measured: Measured, values: tuple[float, ...]) -> Decision:
-        said.append(values)
-        return Decision.CONTINUE
+    def ask(message: Message) -> Message:
+        assert isinstance(message, Report)
+        said.append(message.values)
+        return Answer()
 
-    trial = ActiveTrial(spec=journal.start("a"), send=send)
+    trial = ActiveTrial(spec=journal.start("a"), ask=ask)
     trial.paths.folder.mkdir(parents=True, exist_ok=True)
-    trial.report(Measured(epoch=1, metrics={"size": 3.0, "loss": 9.0, "acc": 0.5}))
-    trial.report(Measured(epoch=2, metrics={}))
+    trial.report(Report(epoch=1, metrics={"size": 3.0, "loss": 9.0, "acc": 0.5}))
+    trial.report(Report(epoch=2, metrics={}))
     assert said == [(0.5, 3.0), ()]
     with pytest.raises(
         MetricError, match=r"'size' is not logged .* did you mean 'siz'"
     ):
-        trial.report(Measured(epoch=3, metrics={"acc": 0.5, "siz": 3.0}))
+        trial.report(Report(epoch=3, metrics={"acc": 0.5, "siz": 3.0}))
 
 
 def test_another_sweep_of_two_objectives_is_history(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_what_needs_one_objective_says_so(
         ("acc", "a mapping with metric and mode, or a list of such"),
         ([TWO[0], {"mode": "min"}], "objective.1.metric: missing"),
         ([{"metric": "acc", "mod": "max"}], "unknown key 'mod'; did you mean 'mode'"),
-        ({"metric": "acc", "mode": "most"}, "objective.mode: 'most': Input should"),
+        ({"metric": "acc", "mode": "most"}, "objective.mode: 'most' must be"),
     ],
 )
 def test_a_wrong_objective_is_told(

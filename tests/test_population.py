@@ -14,7 +14,7 @@ from sweeper.errors import ExperimentError
 from sweeper.html_report import details
 from sweeper.lineage import Lineage
 from sweeper.planning.plan import _num_trials
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.events import events
 from sweeper.scheduling.journal import Journal
 from sweeper.search import algorithms

@@ -9,7 +9,7 @@ import pytest
 from sweeper.definition.experiment import load
 from sweeper.errors import JournalError
 from sweeper.host.paths import SweepPaths
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.storage import records, store
 from sweeper.trial import Failure, FailureKind, State

@@ -10,7 +10,7 @@ from sweeper.definition.experiment import load
 from sweeper.errors import LockedError
 from sweeper.host import locks, metrics_file
 from sweeper.host.paths import SweepPaths, write_text
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.repair import Repair, repair
 from sweeper.storage import store

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from sweeper.errors import JournalError
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.storage import attributes, records
 from sweeper.storage.replay import STATES, Replay
 from sweeper.trial import Failure, FailureKind

@@ -7,7 +7,7 @@ import pytest
 from sweeper.cli import main
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind, State
 from tests.helpers import open_journal

@@ -1,6 +1,6 @@
-"""Every way a trial can end, with the template and the journal that `run` has.
+"""Every way a trial can end, with the zygote and the journal that `run` has.
 
-A slot is driven without Ray: the template is a process, each trial another one.
+A slot is driven without Ray: the zygote is a process, each trial another one.
 """
 
 import functools
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from sweeper.definition.experiment import load
-from sweeper.processes import slot, template
+from sweeper.processes import launch, slot
 from sweeper.processes.endings import describe_exit
+from sweeper.protocol import Client
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason
@@ -28,11 +29,11 @@ NO_RETRY = {"oom": 0, "lost": 0}
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Path]:
-    """Socket of a template that lives as long as this module's tests."""
+    """Socket of a zygote that lives as long as this module's tests."""
     scratch = Path(tempfile.mkdtemp(prefix="slot-"))
-    process = template.launch(scratch / "template")
-    template.order(scratch / "template", project=LOOP, target="loop:train").close()
-    yield scratch / "template"
+    process = launch.launch(scratch / "zygote")
+    launch.order(scratch / "zygote", project=LOOP, target="loop:train").close()
+    yield scratch / "zygote"
     assert process.stdin is not None
     process.stdin.close()
     try:
@@ -64,7 +65,7 @@ class Runner:
         folder = self._folder / "sweeps" / "toy"
         journal = Journal(loaded, space.parse(loaded, {}), folder, LAUNCH)
         if journal.claim("a") is not None:
-            connect = functools.partial(template.connect, self._address)
+            connect = functools.partial(Client, str(self._address))
             slot.run("a", journal, demand=LAUNCH.demand, connect=connect, env={})
         return journal
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweeper.definition.experiment import dump, load
 from sweeper.host.paths import SweepPaths, write_text
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
 from sweeper.storage import export, store

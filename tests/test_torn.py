@@ -18,7 +18,7 @@ from sweeper.host.examples import Examples
 from sweeper.host.paths import SweepPaths, TrialPaths, write_text
 from sweeper.memory import prediction
 from sweeper.memory.prediction import Prediction
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling import spec
 from sweeper.storage import result, store
 from tests.helpers import make_experiment, open_journal

@@ -7,20 +7,20 @@ module imports neither torch nor lightning.
 import importlib
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from sweeper import lineage
 from sweeper.callbacks.progress import Progress
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, SweeperError, TargetError, nearest
-from sweeper.host import examples
+from sweeper.host import examples, metrics_file
 from sweeper.host.paths import TrialPaths
 from sweeper.project import importing
-from sweeper.reports import Measured
-from sweeper.trial import Decision, TrialSpec
+from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
@@ -29,26 +29,16 @@ if TYPE_CHECKING:
     from sweeper.callbacks.wandb_run import TrialRun
 
 
-# Takes an epoch and its objectives to the journal and brings the decision back.
-Sending: TypeAlias = Callable[[Measured, tuple[float, ...]], Decision]
-
 # What a program that a trial starts finds its trial by.
-CHANNEL = "SWEEPER_CHANNEL"  # name of a socket in Linux's abstract namespace
+CHANNEL = "SWEEPER_CHANNEL"  # address of its server
 FOLDER = "SWEEPER_TRIAL_DIR"
 # A forked trial has imported this module before it had its name.
 _STARTED_BY = os.environ.get("SWEEPER_TRIAL", "")
 
 
-def _nowhere(measured: Measured, values: tuple[float, ...]) -> Decision:
-    return Decision.CONTINUE
-
-
-def _unwatched(epoch: int) -> None:
-    return
-
-
-def _nothing(epoch: int, metrics: Mapping[str, float]) -> None:
-    return
+def answer_continue(message: Message) -> Message:
+    """Answer CONTINUE to a report that nobody else takes."""
+    return Answer()
 
 
 @dataclass
@@ -56,6 +46,9 @@ class ActiveTrial:
     """The trial that this process runs.
 
     Attributes:
+        ask: sends a report and returns its answer.
+        measure: returns the usage of the device, given the Trainer's global step.
+        await_turn: returns when the target may be called.
         has_trainer: whether a Lightning Trainer takes care of pauses.
         on_epoch: called in the process that trains, with the epoch that is reported.
         run: its W&B run, None without one.
@@ -67,10 +60,11 @@ class ActiveTrial:
     """
 
     spec: TrialSpec
-    send: Sending = _nowhere
-    on_metrics: Callable[[int, Mapping[str, float]], None] = _nothing
+    ask: Callable[[Message], Message] = answer_continue
+    measure: Callable[[int | None], Mapping[str, float]] = lambda step: {}
+    await_turn: Callable[[], object] = lambda: None
     has_trainer: bool = False
-    on_epoch: Callable[[int], None] = _unwatched
+    on_epoch: Callable[[int], object] = lambda epoch: None
     run: "TrialRun | None" = None
     progress: Progress = field(default_factory=Progress)
     logged: set[str] = field(default_factory=set)
@@ -78,6 +72,7 @@ class ActiveTrial:
     validation_names: set[str] = field(default_factory=set)
     step_means: "StepMeans | None" = None
     _pid: int = field(default_factory=os.getpid)
+    _started_at: float = field(default_factory=time.monotonic)
     # Memory that the processes share which the trial forks: one of them may report.
     _answered: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 2), repr=False)
 
@@ -116,47 +111,73 @@ class ActiveTrial:
         is_told = self.spec.is_stopped and self.decision is not Decision.PAUSE
         return self.decision is Decision.STOP or is_told
 
-    def report(self, measured: Measured) -> Decision:
-        """Journal one epoch; what is to be done next.
+    def report(self, report: Report) -> Decision:
+        """Journal one epoch and return the decision.
 
         Raises:
             MetricError: the metrics are there but an objective is not.
             TargetError: the trial did not start from its parent.
         """
-        place = self.spec.lineage
-        if place is not None and measured.epoch <= place.start:
-            raise TargetError(
-                f"epoch {measured.epoch}: the trial starts from {place.parent}, which "
-                f"has trained {place.start}; load what that one saved in "
-                "sweeper.parent_dir() and go on with the epoch after"
-            )
-        epoch, metrics = measured.epoch, measured.metrics
-        names = (self.spec.metric, *self.spec.more_metrics) if metrics else ()
-        self.logged |= {*metrics, *measured.logged}
-        if not measured.has_objectives:
-            self.is_validated |= bool(metrics)
-            names = ()
-        for name in names:
-            if name not in metrics:
-                raise MetricError(unknown_metric(name, metrics))
-        self.on_metrics(epoch, placed(measured))
-        if names and measured.correct:
-            found = examples.Examples(
-                epoch=epoch,
+        self._check(report)
+        metrics, row = report.metrics, with_step(report)
+        is_measured = bool(metrics) and report.has_objectives
+        names = (self.spec.metric, *self.spec.more_metrics) if is_measured else ()
+        if row:
+            metrics_file.append(self.paths.metrics, report.epoch, row)
+        if names and report.correct:
+            correct = examples.Examples(
+                epoch=report.epoch,
                 value=metrics[self.spec.metric],
-                correct=measured.correct,
-                order=measured.order,
+                correct=report.correct,
+                order=report.order,
             )
-            examples.record(self.paths.examples, found, mode=self.spec.mode)
-        self.log(measured)
-        self.decision = self.send(measured, tuple(metrics[name] for name in names))
-        return self.decision
+            examples.record(self.paths.examples, correct, mode=self.spec.mode)
+        self.log(report)
+        message = Report(
+            epoch=report.epoch,
+            metrics=metrics,
+            values=tuple(metrics[name] for name in names),
+            is_mean=report.is_mean,
+            busy_seconds=time.monotonic() - self._started_at,
+            usage=self.measure(report.step),
+        )
+        return self.decide(self.ask(message))
 
-    def log(self, measured: Measured) -> None:
+    def _check(self, report: Report) -> None:
+        """Raise an error for a report that the journal must not have."""
+        lineage = self.spec.lineage
+        if lineage is not None and report.epoch <= lineage.start:
+            raise TargetError(
+                f"epoch {report.epoch}: the trial starts from {lineage.parent}, which "
+                f"has trained {lineage.start}; load what that one saved in "
+                "sweeper.parent_dir() and continue with the epoch after"
+            )
+        metrics = report.metrics
+        self.logged |= {*metrics, *report.logged}
+        if not report.has_objectives:
+            self.is_validated |= bool(metrics)
+            return
+        for name in (self.spec.metric, *self.spec.more_metrics):
+            if metrics and name not in metrics:
+                raise MetricError(unknown_metric(name, metrics))
+
+    def decide(self, answer: Message) -> Decision:
+        """Take the answer to a report; return its decision.
+
+        Raises:
+            MetricError: the report was refused.
+        """
+        assert isinstance(answer, Answer)  # noqa: S101  # the only answer to a report
+        if answer.error:
+            raise MetricError(answer.error)
+        self.decision = answer.decision
+        return answer.decision
+
+    def log(self, report: Report) -> None:
         """Write the epoch to the trial's W&B run, if it has one."""
-        self.on_epoch(measured.epoch)
-        if self.run is not None and measured.metrics:
-            self.run.report(measured.epoch, placed(measured))
+        self.on_epoch(report.epoch)
+        if self.run is not None and report.metrics:
+            self.run.report(report.epoch, with_step(report))
 
     def reject(self, error: SweeperError) -> None:
         """End the trial with an error that every trial of the sweep would meet.
@@ -171,11 +192,11 @@ class ActiveTrial:
         self.has_trainer = True
 
 
-def placed(measured: Measured) -> Mapping[str, float]:
-    """The metrics with the step that they belong to, where there are any."""
-    if measured.step is None or not measured.metrics:
-        return measured.metrics
-    return {**measured.metrics, STEP: measured.step}
+def with_step(report: Report) -> Mapping[str, float]:
+    """Return the metrics with the step that they belong to, if there are any."""
+    if report.step is None or not report.metrics:
+        return report.metrics
+    return {**report.metrics, STEP: report.step}
 
 
 _active: ActiveTrial | None = None
@@ -222,7 +243,7 @@ def report(
         return Decision.CONTINUE
     bits = "".join("1" if right else "0" for right in correct)
     plain = {name: float(value) for name, value in metrics.items()}
-    return trial.report(Measured(epoch=step, metrics=plain, correct=bits))
+    return trial.report(Report(epoch=step, metrics=plain, correct=bits))
 
 
 def _check_no_report_is_lost() -> None:

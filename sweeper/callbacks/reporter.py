@@ -11,8 +11,7 @@ from sweeper.callbacks import ActiveTrial
 from sweeper.callbacks.answers import Answers
 from sweeper.callbacks.one_batch import limit_batches
 from sweeper.callbacks.step_means import StepMeans
-from sweeper.reports import Measured
-from sweeper.trial import Decision
+from sweeper.protocol import Decision, Report
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -157,7 +156,7 @@ class _Hooks:
         # What Lightning's loggers call the step of these metrics.
         batches = trainer.fit_loop.epoch_loop._batches_that_stepped
         has_objectives = {spec.metric, *spec.more_metrics} <= metrics.keys()
-        measured = Measured(
+        report = Report(
             epoch=number,
             metrics=metrics,
             step=progress.steps_before + batches - 1,
@@ -167,7 +166,7 @@ class _Hooks:
             is_mean=spec.metric in means,
             logged=() if has_objectives else tuple(sorted({*_values(trainer), *means})),
         )
-        if self._trial.report(measured) is Decision.STOP:
+        if self._trial.report(report) is Decision.STOP:
             trainer.should_stop = True
 
 

@@ -37,11 +37,11 @@ def _findings(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     if args.determinism is not None:
         from sweeper.planning import determinism
         from sweeper.planning.plan import make_plan
-        from sweeper.processes import template
+        from sweeper.processes import launch
 
         plan = make_plan(args.determinism, (), sweeps=args.sweeps, has_sweep=False)
         loaded = plan.experiment
-        with template.running(project=loaded.project, target=loaded.target) as address:
+        with launch.running(project=loaded.project, target=loaded.target) as address:
             yield from determinism.lines(determinism.examine(plan, address))
         return
     from sweeper.running import health

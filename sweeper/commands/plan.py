@@ -92,11 +92,11 @@ def _preflight(plan: "Plan") -> int:
     """Print each finding as it comes; 2 where one is not fine."""
     from sweeper.errors import SweeperError
     from sweeper.planning import preflight
-    from sweeper.processes import template
+    from sweeper.processes import launch
 
     project, target = plan.experiment.project, plan.experiment.target
     is_fine = True
-    with template.running(project=project, target=target) as address:
+    with launch.running(project=project, target=target) as address:
         for finding in preflight.preflight(plan, address):
             print(finding, flush=True)
             is_fine = is_fine and finding.is_fine

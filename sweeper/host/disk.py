@@ -175,18 +175,15 @@ def wait(folder: Path, tell: Callable[[str], None]) -> None:
     tell(paused(folder, reason))
     while problem(folder):
         time.sleep(POLL_SECONDS)
-    tell(RESUMING)
+    tell(GOING_ON)
 
 
-RESUMING = "Disk space available again; resuming."
+GOING_ON = "there is space again: going on"
 
 
 def paused(folder: Path, reason: str) -> str:
     """What a user reads while nothing can be written."""
-    return (
-        f"Paused: cannot write to {folder} ({reason}). Nothing is lost; free some "
-        "space and the sweep resumes by itself."
-    )
+    return f"paused: {folder}: {reason}; nothing is lost: make space, and it goes on"
 
 
 def append(path: Path, data: bytes) -> None:

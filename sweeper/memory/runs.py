@@ -23,7 +23,7 @@ from sweeper.callbacks import ActiveTrial
 from sweeper.memory import steps
 from sweeper.memory.guesses import is_average_class
 from sweeper.memory.steps import Step
-from sweeper.reports import Measured
+from sweeper.protocol import Report
 from sweeper.trial import Decision, TrialSpec
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
@@ -108,7 +108,7 @@ def run(
 class _Loop(ActiveTrial):
     """Ends a training loop without a Trainer at its first report."""
 
-    def report(self, measured: Measured) -> Decision:
+    def report(self, report: Report) -> Decision:
         raise Reached("a loop without a Lightning Trainer")
 
 

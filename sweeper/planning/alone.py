@@ -3,28 +3,24 @@
 It runs as any trial does, without a journal: what is wanted of it is decided here.
 """
 
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.trial import TrialState, create_trial
 
 from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan
-from sweeper.processes import slot, template
-from sweeper.reports import Report
+from sweeper.processes import launch, slot
+from sweeper.protocol import Report
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
-from sweeper.stop import Stop
 from sweeper.storage import attributes
 from sweeper.trial import (
     Decision,
     Demand,
-    Failure,
     FailureKind,
     Params,
-    State,
     TrialSpec,
     trial_id,
 )
@@ -45,40 +41,6 @@ class Ended:
     is_fatal: bool = False
 
 
-@dataclass
-class _OneTrial:
-    """The journal of a slot with one trial."""
-
-    spec: TrialSpec
-    decide: Callable[[Report], Decision]
-    ended: Ended = field(default_factory=Ended)
-
-    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
-        return None
-
-    def start(self, slot: str, card: str = "") -> TrialSpec:
-        return self.spec
-
-    def report(self, slot: str, report: Report) -> Decision:
-        return self.decide(report)
-
-    def finish(self, slot: str) -> State:
-        return State.COMPLETE
-
-    def pause(self, slot: str) -> None:
-        self.ended = Ended(message="the disk is full")
-
-    def fail(self, slot: str, failure: Failure) -> State:
-        self.ended = Ended(message=failure.message, kind=failure.kind)
-        return State.FAILED
-
-    def abort(self, slot: str, message: str) -> None:
-        self.ended = Ended(message=message, is_fatal=True)
-
-    def stopped_by(self) -> Stop:
-        return Stop()
-
-
 def run(
     spec: TrialSpec,
     address: Path,
@@ -90,24 +52,24 @@ def run(
 
     Args:
         spec: of a trial in a folder of its own.
-        address: of a template, which may still be importing.
+        address: of a zygote, which may still be importing.
         decide: answers each report.
         env: of its process.
 
     Raises:
-        SweeperError: there is no template.
+        SweeperError: there is no zygote.
     """
-    journal = _OneTrial(spec, decide)
-    slot.run(
-        "alone",
-        journal,
-        demand=Demand(cpus=1.0),
-        connect=functools.partial(
-            template.await_start, address, template.START_SECONDS
-        ),
-        env=env,
-    )
-    return journal.ended
+    zygote = launch.await_start(address)
+    ended = slot.run_alone(spec, zygote, decide=decide, env=env)
+    match ended.event:
+        case "finished":
+            return Ended()
+        case "paused":
+            return Ended(message="the disk is full")
+        case "fatal":
+            return Ended(message=ended.message, is_fatal=True)
+        case _:
+            return Ended(message=ended.message, kind=FailureKind(ended.kind))
 
 
 def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:

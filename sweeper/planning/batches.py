@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeper.host.paths import TrialPaths
 from sweeper.planning import alone
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.trial import Decision, FailureKind, TrialSpec
 
 LIMIT_SECONDS = 180.0

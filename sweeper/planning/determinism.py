@@ -21,7 +21,7 @@ from sweeper.host.paths import TrialPaths
 from sweeper.planning import alone
 from sweeper.planning.plan import Plan
 from sweeper.project import check
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.trial import Decision, TrialSpec
 
 EPOCHS = 2  # the second is the one that a kill cuts

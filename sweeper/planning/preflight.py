@@ -20,8 +20,8 @@ from sweeper.host.paths import SweepPaths, write_text
 from sweeper.planning import alone, batches
 from sweeper.planning.batches import Ended
 from sweeper.planning.plan import Plan
-from sweeper.processes.probe import Imported
 from sweeper.project import check, code
+from sweeper.protocol import Imported
 from sweeper.scheduling import halt
 from sweeper.trial import Params, canonical
 

@@ -19,7 +19,7 @@ from sweeper import lineage
 from sweeper.cards.packing import Node, Place, Room, memory_fraction
 from sweeper.definition.experiment import Experiment
 from sweeper.memory.kinds import memory_key
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search.samplers import directions

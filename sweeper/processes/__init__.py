@@ -1,1 +1,1 @@
-"""A trial's processes: slot, template, child, worker."""
+"""The processes of a trial: its slot, the zygote that forks it, its worker."""

@@ -6,13 +6,12 @@ An exit status or an exception is the code's own doing: `error`.
 
 import re
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import SweeperError
 from sweeper.processes import causes
 from sweeper.processes.causes import Cause
-from sweeper.trial import FailureKind
+from sweeper.protocol import Ended, FailureKind
 
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 SHELL = 128  # a shell exits with this and the number of the signal
@@ -28,24 +27,7 @@ WORKER_DIED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one attempt ended.
-
-    Attributes:
-        event: "finished", "paused", "failed" or "fatal" (every trial would meet it).
-        kind: kind of the failure, "" for the first two.
-        message: one line.
-        traceback: see `Failure`.
-    """
-
-    event: str
-    kind: str = ""
-    message: str = ""
-    traceback: str = ""
-
-
-def of_exception(error: BaseException, *, project: Path) -> Outcome:
+def of_exception(error: BaseException, *, project: Path) -> Ended:
     """Return the outcome of an attempt whose code raised `error`.
 
     Args:
@@ -54,7 +36,7 @@ def of_exception(error: BaseException, *, project: Path) -> Outcome:
     errors = causes.chain(error)
     ours = next((each for each in errors if isinstance(each, SweeperError)), None)
     if ours is not None:
-        return Outcome(event="fatal", kind=FailureKind.ERROR, message=str(ours))
+        return Ended(event="fatal", kind=FailureKind.ERROR, message=str(ours))
     found = causes.of_exception(error)
     is_oom = any(
         isinstance(each, MemoryError)
@@ -77,7 +59,7 @@ def is_success(error: BaseException) -> bool:
 
 def _of_causes(
     found: list[Cause], *, project: Path, is_oom: bool, is_killed: bool = False
-) -> Outcome:
+) -> Ended:
     dead = [i for i, cause in enumerate(found) if WORKER_DIED.search(cause.text)]
     if dead:
         found = found[: dead[-1] + 1]  # what it was raised from says less
@@ -86,7 +68,7 @@ def _of_causes(
         kind = FailureKind.LOST
     elif is_oom:
         kind = FailureKind.OOM
-    return Outcome(
+    return Ended(
         event="failed",
         kind=kind,
         message=causes.message(found, project=project),
@@ -94,7 +76,7 @@ def _of_causes(
     )
 
 
-def of_exit(code: int) -> Outcome:
+def of_exit(code: int) -> Ended:
     """Return the outcome of a function's process that ended without a word of it.
 
     `os._exit(0)` is an end like any other.
@@ -103,11 +85,11 @@ def of_exit(code: int) -> Outcome:
         code: exit status, -N for signal N.
     """
     if code == 0:
-        return Outcome(event="finished")
+        return Ended(event="finished")
     how = describe_exit(code)
     number = signal_of(code)
     is_crash = number in CRASHES
-    return Outcome(
+    return Ended(
         event="failed",
         kind=FailureKind.LOST if number else FailureKind.ERROR,
         message=f"the process ended without a result: {how}",
@@ -115,7 +97,7 @@ def of_exit(code: int) -> Outcome:
     )
 
 
-def of_program(code: int, output: str, *, project: Path) -> Outcome:
+def of_program(code: int, output: str, *, project: Path) -> Ended:
     """Return the outcome of a program that ended with an exit status other than 0.
 
     Args:
@@ -133,7 +115,7 @@ def of_program(code: int, output: str, *, project: Path) -> Outcome:
         return _of_causes(found, project=project, is_oom=is_oom)
     last = lines[-1].strip() if lines else "no output"
     text = f"{describe_exit(code)}: {causes.printable(last)}"
-    return Outcome(
+    return Ended(
         event="failed",
         kind=FailureKind.OOM if is_oom else FailureKind.ERROR,
         message=text,

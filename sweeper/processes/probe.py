@@ -1,51 +1,31 @@
-"""One import of the target in a process of its own, before any trial.
+"""A probe: one import of the target in a process of its own, before any trial.
 
 Whatever the import does (exits, trains, hangs, crashes) happens here once, and is one
-message. What it loads tells which third-party modules the template may import.
+message. What it loads says which third-party modules the zygote may import.
 """
 
 import atexit
 import contextlib
-import faulthandler
-import json
 import os
 import select
 import signal
+import socket
 import sys
 import tempfile
-import time
 import traceback
-import weakref
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
-from sweeper.host import orphans
-from sweeper.processes import endings, fork_server
+from sweeper.host import strays
+from sweeper.processes import endings, forked
 from sweeper.project import importing, targets
+from sweeper.protocol import Connection, Imported, ProtocolError
 
 LEAST_SECONDS = 60.0  # third-party modules are imported for the first time, too
 LEAVE_SECONDS = 2.0
 NUM_TRIES = 3  # of an import that is killed
 KILLS = (-signal.SIGKILL, -signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """What the import of a target did.
-
-    Attributes:
-        error: why it cannot be imported, "" if it can.
-        traceback: of the error, or what the import printed.
-        shared: third-party modules that it loaded, in order.
-        private: modules of the project that it loaded.
-    """
-
-    error: str = ""
-    traceback: str = ""
-    shared: Sequence[str] = ()
-    private: Sequence[str] = ()
 
 
 def limit(timeout_seconds: float | None) -> float:
@@ -56,7 +36,7 @@ def limit(timeout_seconds: float | None) -> float:
 
 
 def probe(target: str, project: Path, *, limit_seconds: float) -> Imported:
-    """Import the target in a forked process; return what that did.
+    """Import the target in a forked process; return the result.
 
     A kill says nothing about the target: the machine may have been short of memory, or
     somebody ended the process. So it is tried again.
@@ -77,34 +57,36 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
     """Import the target once.
 
     Returns:
-        What that did, and the exit code of a process that ended without an answer; 0 if
+        Its result, and the exit code of a process that ended without an answer; 0 if
         it answered or was ended for being late.
     """
-    others = set(orphans.children(os.getpid()))
-    with tempfile.TemporaryFile() as output:
-        read, write = os.pipe()
+    others = set(strays.children(os.getpid()))
+    ours, its = socket.socketpair()
+    with tempfile.TemporaryFile() as output, Connection(ours) as connection:
         pid = os.fork()
         if pid == 0:
-            os.close(read)
-            _be_probe(target, project, write, output)
-        os.close(write)
-        try:
-            answer = _answer(pid, read, limit_seconds)
-        finally:
-            os.close(read)
-        is_late = answer is None
-        if is_late:
-            fork_server.dump_stacks(pid)
-        code = _end(pid, 0.0 if is_late else LEAVE_SECONDS)
-        for other in set(orphans.children(os.getpid())) - others:
-            if not orphans.is_wandb(other):
+            ours.close()
+            _be_probe(target, project, Connection(its), output)
+        its.close()
+        ended = os.pidfd_open(pid)
+        # A helper that the project started may hold the other end of the socket.
+        watched: list[Connection | int] = [connection, ended]
+        ready, _, _ = select.select(watched, [], [], limit_seconds)
+        answer = None
+        with contextlib.suppress(ProtocolError):  # it died while it wrote
+            answer = connection.receive() if connection in ready else None
+        if not ready:
+            forked.dump_stacks(pid)
+        code = _end(pid, ended, LEAVE_SECONDS if ready else 0.0)
+        for other in set(strays.children(os.getpid())) - others:
+            if not strays.is_wandb(other):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(other, signal.SIGKILL)
         output.seek(0)
         text = output.read().decode(errors="replace")
-    if answer:
-        return Imported(**json.loads(answer)), 0
-    if is_late:
+    if isinstance(answer, Imported):
+        return answer, 0
+    if not ready:
         line = importing.place(text, project)
         message = importing.too_long(target, limit_seconds, line)
         return Imported(error=message, traceback=text), 0
@@ -117,48 +99,26 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
     return Imported(error=message, traceback=text), code
 
 
-def _answer(pid: int, read: int, limit_seconds: float) -> bytes | None:
-    """Return the probe's line; b"" if it died without one, None if it is late."""
-    deadline = time.monotonic() + limit_seconds
-    data = b""
-    ended = os.pidfd_open(pid)
-    try:
-        while not data.endswith(b"\n"):
-            # A helper that the project started may hold the pipe's other end.
-            seconds = max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([read, ended], [], [], seconds)
-            if not ready:
-                return None
-            part = os.read(read, 65536) if read in ready else b""
-            if not part:
-                return b""
-            data += part
-    finally:
-        os.close(ended)
-    return data
-
-
-def _end(pid: int, wait_seconds: float) -> int:
+def _end(pid: int, ended: int, wait_seconds: float) -> int:
     """Wait for the probe's end, then kill what is left of it; return its exit code."""
-    ended = os.pidfd_open(pid)
     select.select([ended], [], [], wait_seconds)
     os.close(ended)
-    fork_server.kill_group(pid)
+    forked.kill_group(pid)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _be_probe(target: str, project: Path, write: int, output: IO[bytes]) -> None:
-    """Live the probe's life; it never returns."""
+def _be_probe(
+    target: str, project: Path, connection: Connection, output: IO[bytes]
+) -> NoReturn:
+    """Live the probe's life."""
     os.setpgid(0, 0)
-    fork_server.die_with_parent()
-    fork_server.restore_signals()
-    vars(weakref.finalize)["_registry"].clear()  # the template's, not ours to run
+    forked.begin()
+    forked.restore_signals()
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
-    fork_server.enable_stacks()
-    faulthandler.enable()
+    forked.enable_stacks()
     before = set(sys.modules)
     error: BaseException | None = None
     try:
@@ -169,11 +129,9 @@ def _be_probe(target: str, project: Path, write: int, output: IO[bytes]) -> None
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    result = _result(target, project, before, error, output)
-    line = json.dumps(asdict(result)).encode() + b"\n"
-    while line:
-        line = line[os.write(write, line) :]
-    _leave()
+    connection.tell(_result(target, project, before, error, output))
+    atexit._run_exitfuncs()  # they remove temporary folders
+    os._exit(0)
 
 
 def _result(
@@ -192,10 +150,4 @@ def _result(
     loaded = [name for name in sys.modules if name not in before]
     own = importing.own_packages(target, project)
     shared, private = importing.split(loaded, own)
-    return Imported(shared=shared, private=private)
-
-
-def _leave() -> None:
-    """End this process after its exit handlers, which remove temporary folders."""
-    atexit._run_exitfuncs()
-    os._exit(0)
+    return Imported(shared=tuple(shared), private=tuple(private))

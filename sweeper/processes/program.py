@@ -4,27 +4,19 @@ The program's own process takes part through `callbacks.attach`: Lightning finds
 sweeper's callbacks there by their entry points, as in a function's process.
 """
 
-import contextlib
-import json
 import os
-import secrets
-import select
 import shlex
-import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+from sweeper import protocol
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import MetricError, SweeperError, TargetError
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import endings
-from sweeper.reports import Measured
 from sweeper.search_space import grammar
-from sweeper.trial import Decision, TrialSpec
 
 OUTPUT_BYTES = 256 * 1024  # of a program's output, from its end
 
@@ -54,30 +46,27 @@ def run(trial: ActiveTrial) -> None:
     """
     spec = trial.spec
     log_size = trial.paths.log.stat().st_size if trial.paths.log.exists() else 0
-    # By name, since a launcher, a shell or torchrun closes descriptors; without a file,
-    # so that nothing is left behind.
-    name = f"sweeper-{secrets.token_hex(16)}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(f"\0{name}")
-        listener.listen(64)
+    # By name, since a launcher, a shell or torchrun closes descriptors.
+    with protocol.Server() as server:
         try:
             process = subprocess.Popen(
-                words(spec), env={**environment(spec), CHANNEL: name}
+                words(spec), env={**environment(spec), CHANNEL: server.address}
             )
         except OSError as error:
             raise TargetError(f"target: {spec.target!r}: {error}") from error
-        relay = _Relay(trial, listener)
+        relay = _Relay(trial, server)
         relay.serve(process)
     code = process.wait()
-    if relay.fatal:
-        raise SweeperError(relay.fatal)
-    if relay.is_paused or (trial.decision is Decision.PAUSE and code):
+    event = "" if relay.ended is None else relay.ended.event
+    if relay.ended is not None and event == "fatal":
+        raise SweeperError(relay.ended.message)
+    if event == "paused" or (trial.decision is protocol.Decision.PAUSE and code):
         raise Paused
     if code:
         raise ProgramError(code, _output(trial.paths.log, log_size))
 
 
-def environment(spec: TrialSpec) -> dict[str, str]:
+def environment(spec: protocol.TrialSpec) -> dict[str, str]:
     """That of the program: the project can be imported, Hydra tells errors whole."""
     paths = [spec.project, os.environ.get("PYTHONPATH", "")]
     return {
@@ -89,7 +78,7 @@ def environment(spec: TrialSpec) -> dict[str, str]:
     }
 
 
-def words(spec: TrialSpec) -> list[str]:
+def words(spec: protocol.TrialSpec) -> list[str]:
     """The command line: the program, the overrides, what is the trial's in Hydra."""
     program = shlex.split(spec.target)
     if program[0] in ("python", "python3"):
@@ -112,75 +101,37 @@ def words(spec: TrialSpec) -> list[str]:
 class _Relay:
     """Takes the program's messages to the trial and brings the answers back."""
 
-    def __init__(self, trial: ActiveTrial, listener: socket.socket) -> None:
+    def __init__(self, trial: ActiveTrial, server: protocol.Server) -> None:
         self._trial = trial
-        self._listener = listener
-        self._waiting: dict[socket.socket, bytes] = {}  # by connection: half a line
-        self.fatal = ""
-        self.is_paused = False
+        self._server = server
+        self.ended: protocol.Ended | None = None
 
     def serve(self, process: "subprocess.Popen[bytes]") -> None:
-        """Serve until the program ends and what it has sent is taken."""
-        ended = os.pidfd_open(process.pid)
+        """Serve until the program ends and everything that it has sent is taken."""
+        exited = os.pidfd_open(process.pid)
         try:
             while True:
-                sources: list[int | socket.socket] = [ended, self._listener]
-                sources += self._waiting
-                readable, _, _ = select.select(sources, [], [])
-                for source in readable:
-                    if source is self._listener:
-                        self._accept()
-                    elif isinstance(source, socket.socket):
-                        self._receive(source)
-                if readable == [ended]:
+                messages, others = self._server.wait(exited)
+                for peer, message in messages:
+                    self._take(peer, message)
+                if others:
                     return
         finally:
-            os.close(ended)
-            for connection in self._waiting:
-                connection.close()
+            os.close(exited)
 
-    def _accept(self) -> None:
-        connection, _ = self._listener.accept()
-        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        if struct.unpack("3i", peer)[1] == os.getuid():
-            self._waiting[connection] = b""
-        else:
-            connection.close()  # another user's process, which has guessed the name
-
-    def _receive(self, connection: socket.socket) -> None:
-        try:
-            data = connection.recv(65536)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            del self._waiting[connection]
-            connection.close()
-            return
-        *lines, self._waiting[connection] = (self._waiting[connection] + data).split(
-            b"\n"
-        )
-        for line in lines:
-            self._take(json.loads(line), connection)
-
-    def _take(self, message: dict[str, object], connection: socket.socket) -> None:
+    def _take(self, peer: protocol.Peer, message: protocol.Message | None) -> None:
         match message:
-            case {"event": "report", **arguments}:
-                self._answer(arguments, connection)
-            case {"event": "trainer"}:
+            case protocol.Report():
+                try:
+                    answer = protocol.Answer(decision=self._trial.report(message))
+                except MetricError as error:
+                    answer = protocol.Answer(error=str(error))
+                    self.ended = protocol.Ended(event="fatal", message=str(error))
+                peer.answer(answer)
+            case protocol.UsesTrainer():
                 self._trial.has_trainer = True
-            case {"event": "fatal", "message": str(text)}:
-                self.fatal = text
-            case {"event": "paused"}:
-                self.is_paused = True
-
-    def _answer(self, arguments: dict[str, Any], connection: socket.socket) -> None:
-        try:
-            answer = {"decision": str(self._trial.report(Measured(**arguments)))}
-        except MetricError as error:
-            self.fatal = str(error)
-            answer = {"error": self.fatal}
-        with contextlib.suppress(BrokenPipeError):  # it died while it waited
-            connection.sendall((json.dumps(answer) + "\n").encode())
+            case protocol.Ended():
+                self.ended = message
 
 
 def _output(log: Path, start: int) -> str:

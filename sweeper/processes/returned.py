@@ -8,8 +8,7 @@ from typing import SupportsFloat
 
 from sweeper.callbacks import ActiveTrial
 from sweeper.errors import MetricError
-from sweeper.reports import Measured
-from sweeper.trial import Decision
+from sweeper.protocol import Decision, Report
 
 
 def report(trial: ActiveTrial, value: object) -> None:
@@ -36,7 +35,7 @@ def report(trial: ActiveTrial, value: object) -> None:
                 f"one for each objective: {', '.join(names)}"
             )
         metrics = {n: _number(v, value) for n, v in zip(names, values, strict=True)}
-    trial.report(Measured(epoch=max(1, trial.progress.epochs), metrics=metrics))
+    trial.report(Report(epoch=max(1, trial.progress.epochs), metrics=metrics))
     trial.decision = Decision.CONTINUE  # there is nothing left to stop
 
 

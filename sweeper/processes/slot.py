@@ -5,19 +5,18 @@ knows nothing.
 """
 
 import contextlib
-import json
+import functools
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from sweeper import protocol
 from sweeper.host import disk
 from sweeper.processes import endings
-from sweeper.reports import Report
 from sweeper.stop import Stop, StopReason
-from sweeper.trial import Decision, Demand, Failure, FailureKind, State, TrialSpec
+from sweeper.trial import Demand, Failure, State
 
 STOP_SECONDS = 5.0  # for the journal to hear that the sweep is stopped
 POLL_SECONDS = 0.1
@@ -25,31 +24,16 @@ EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 
 
 class JournalClient(Protocol):
-    """What a slot asks of the journal, wherever that is."""
+    """The part of the journal that a slot calls, in this process or through Ray."""
 
-    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
-        """Reserve the next trial."""
-
-    def start(self, slot: str, card: str = "") -> TrialSpec:
-        """Mark it as running."""
-
-    def report(self, slot: str, report: Report) -> Decision:
-        """Record one epoch."""
-
-    def finish(self, slot: str) -> State:
-        """Record the end."""
-
-    def fail(self, slot: str, failure: Failure) -> State:
-        """Record a failed attempt."""
-
-    def pause(self, slot: str) -> None:
-        """Put it back in the queue."""
-
-    def abort(self, slot: str, message: str) -> None:
-        """Stop the sweep."""
-
-    def stopped_by(self) -> Stop:
-        """Return what made the journal start nothing more."""
+    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None: ...
+    def start(self, slot: str, card: str = "") -> protocol.TrialSpec: ...
+    def report(self, slot: str, report: protocol.Report) -> protocol.Decision: ...
+    def finish(self, slot: str) -> State: ...
+    def fail(self, slot: str, failure: Failure) -> State: ...
+    def pause(self, slot: str) -> None: ...
+    def abort(self, slot: str, message: str) -> None: ...
+    def stopped_by(self) -> Stop: ...
 
 
 def run(
@@ -57,189 +41,170 @@ def run(
     journal: JournalClient,
     *,
     demand: Demand,
-    connect: Callable[[], socket.socket],
+    connect: Callable[[], protocol.Client],
     env: Mapping[str, str],
     card: str = "",
 ) -> None:
     """Run the claimed trial, then every further one of the same demand.
 
+    The process of the next trial imports and composes while the last one leaves.
+
     Args:
         slot: name of this slot; it has claimed a trial.
-        demand: what the slot was given.
-        connect: a new connection to the node's template.
+        demand: resources of the slot.
+        connect: opens a connection to the node's zygote.
         env: environment of the slot's device, such as CUDA_VISIBLE_DEVICES.
-        card: its type, "" for none or an unknown one.
+        card: its type, "" without one or if it is unknown.
     """
-    while True:
-        spec = journal.start(slot, card)
-        with connect() as connection:
-            _run_one(slot, journal, spec=spec, connection=connection, env=env)
-        if journal.claim(slot, demand) is None:
-            return
-
-
-def _run_one(
-    slot: str,
-    journal: JournalClient,
-    *,
-    spec: TrialSpec,
-    connection: socket.socket,
-    env: Mapping[str, str],
-) -> None:
-    step = 0
-    outcome: Mapping[str, str] | None = None
-    talk = _Conversation(
-        connection,
-        limit_seconds=spec.timeout_seconds,
-        is_excused=lambda: bool(disk.problem(Path(spec.folder))),
-    )
-    code = -int(signal.SIGKILL)
+    processes: list[Process] = []
     try:
-        talk.send({"spec": spec.to_json(), "env": json.dumps(dict(env))})
-        for message in talk.messages():
-            if message["event"] == "report":
-                report = Report.from_json(message["report"])
-                decision = journal.report(slot, report)
-                step = report.epoch
-                talk.send({"decision": decision})
-            elif message["event"] == "exit":
-                code = message["code"]
-                break
-            else:
-                outcome = message
-                talk.limit_seconds = EXIT_SECONDS
-    except _SilentError:
-        # A process that has said how it ended but does not leave is only in the way.
-        outcome = outcome or talk.silent()
-        talk.end()
-    except _HungUpError:
-        code = talk.exit_code()  # the process died while it was written to
-    settle(slot, journal, outcome=outcome, code=code, step=step)
+        while True:
+            spec = journal.start(slot, card)
+            processes.append(process := Process(spec, connect(), env=env))
+            for last in processes[:-1]:
+                last.await_exit()
+            processes = [process]
+            ended = process.relay(functools.partial(journal.report, slot))
+            if ended == -signal.SIGTERM and _is_stopped(journal):
+                ended = protocol.Ended(event="paused")
+            settle(slot, journal, ended=ended, step=process.epoch)
+            if journal.claim(slot, demand) is None:
+                process.await_exit()
+                return
+    finally:
+        for process in processes:
+            process.close()
 
 
-class _SilentError(Exception):
-    """A process that said nothing for too long."""
+def run_alone(
+    spec: protocol.TrialSpec,
+    zygote: protocol.Client,
+    *,
+    decide: Callable[[protocol.Report], protocol.Decision],
+    env: Mapping[str, str],
+) -> protocol.Ended:
+    """Run one trial without a journal; return how it ended."""
+    with contextlib.closing(Process(spec, zygote, env=env)) as process:
+        ended = process.relay(decide)
+        process.await_exit()
+    return endings.of_exit(ended) if isinstance(ended, int) else ended
 
 
-class _HungUpError(Exception):
-    """A process whose end of the connection is closed."""
-
-
-class _Conversation:
-    """Lines of JSON with a trial's process.
+class Process:
+    """The process of one trial.
 
     Args:
-        limit_seconds: longest silence of the other side, None for no limit.
-        is_excused: whether something else keeps the other side silent.
+        zygote: a connection of its own to the zygote that forks it.
+        env: environment variables of its device.
     """
 
     def __init__(
         self,
-        connection: socket.socket,
+        spec: protocol.TrialSpec,
+        zygote: protocol.Client,
         *,
-        limit_seconds: float | None,
-        is_excused: Callable[[], bool],
+        env: Mapping[str, str],
     ) -> None:
-        self._connection = connection
-        self._is_excused = is_excused
-        self.limit_seconds = limit_seconds
+        self._spec = spec
+        self._zygote = zygote
+        self._server = protocol.Server()
+        self._ended: protocol.Ended | None = None
+        self.epoch = 0
+        zygote.tell(protocol.Run(spec=spec, env=env, address=self._server.address))
 
-    def send(self, message: Mapping[str, object]) -> None:
-        """Send one line; a process that does not read it counts as silent."""
-        self._connection.settimeout(self.limit_seconds)
-        try:
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
-        except TimeoutError as error:
-            raise _SilentError from error
-        except OSError as error:
-            raise _HungUpError from error
+    def relay(
+        self, report: Callable[[protocol.Report], protocol.Decision]
+    ) -> protocol.Ended | int:
+        """Relay reports until the process has done all of its work.
 
-    def messages(self) -> Iterator[dict[str, Any]]:  # JSON
-        """Each line as it comes.
-
-        Raises:
-            _SilentError: none came for too long.
-            _HungUpError: the connection broke.
+        Returns:
+            Its own words on its end, or the exit status of one that has said nothing.
         """
-        rest = b""
-        while data := self._receive():
-            *lines, rest = (rest + data).split(b"\n")
-            yield from map(json.loads, lines)
-
-    def _receive(self) -> bytes:
-        self._connection.settimeout(self.limit_seconds)
+        limit = self._spec.timeout_seconds
         while True:
-            try:
-                return self._connection.recv(65536)
-            except TimeoutError as error:
-                if not self._is_excused():
-                    raise _SilentError from error
-            except OSError as error:
-                raise _HungUpError from error
+            messages, others = self._server.wait(self._zygote, seconds=limit)
+            for peer, message in messages:
+                match message:
+                    case protocol.Ready():
+                        peer.answer(protocol.Go())
+                    case protocol.Report():
+                        peer.answer(protocol.Answer(decision=report(message)))
+                        self.epoch = message.epoch
+                    case protocol.Ended():
+                        self._ended, limit = message, EXIT_SECONDS
+                    case protocol.Left() if self._ended is not None:
+                        return self._ended
+            if others:
+                code = self._exit_code()
+                return code if self._ended is None else self._ended
+            if not messages and not self._is_excused():
+                return self._end_silent(limit)
 
-    def exit_code(self) -> int:
-        """Return how a process ended that reads no more."""
-        with contextlib.suppress(_SilentError, _HungUpError):
-            for message in self.messages():
-                if message["event"] == "exit":
-                    return int(message["code"])
-        return -int(signal.SIGPIPE)
+    def _is_excused(self) -> bool:
+        """Return whether a full disk keeps the process silent."""
+        return self._ended is None and bool(disk.problem(Path(self._spec.folder)))
 
-    def end(self) -> None:
-        """Have the template kill a silent process, and wait until it is dead."""
-        self._connection.settimeout(None)
-        with contextlib.suppress(OSError):  # it died just now
-            self._connection.shutdown(socket.SHUT_WR)
-            while self._connection.recv(65536):
-                continue
+    def _end_silent(self, limit: float | None) -> protocol.Ended:
+        """Kill a process that was silent for too long.
 
-    def silent(self) -> Mapping[str, str]:
-        """The outcome of a process that did not report in time."""
-        message = (
-            f"no report for {self.limit_seconds:g} s (timeout); log.txt shows where "
-            "it hung"
+        One that has said how it ended is only in the way.
+        """
+        self._zygote.tell(protocol.Kill())
+        self.await_exit()
+        return self._ended or protocol.Ended(
+            event="failed",
+            kind=protocol.FailureKind.TIMEOUT,
+            message=f"no report for {limit:g} s (timeout); log.txt shows where it hung",
         )
-        return {"event": "failed", "kind": "timeout", "message": message}
+
+    def await_exit(self) -> None:
+        """Wait until the process is dead."""
+        self._exit_code()
+        self.close()
+
+    def _exit_code(self) -> int:
+        with contextlib.suppress(OSError):  # closed before
+            exited = self._zygote.receive()
+            if isinstance(exited, protocol.Exited):
+                return exited.code
+        return -int(signal.SIGKILL)  # with the zygote
+
+    def close(self) -> None:
+        """Have the zygote kill the process if it still lives."""
+        self._zygote.close()
+        self._server.close()
 
 
 def settle(
-    slot: str,
-    journal: JournalClient,
-    *,
-    outcome: Mapping[str, str] | None,
-    code: int,
-    step: int,
+    slot: str, journal: JournalClient, *, ended: protocol.Ended | int, step: int
 ) -> None:
     """Record how an attempt ended.
 
     Args:
-        outcome: what its process said last; None when it died without a word.
-        code: exit status of the process, -N for signal N.
-        step: epochs that it reported.
+        ended: the words of its process, or its exit status, -N for signal N.
+        step: the last epoch that it reported.
     """
-    if outcome is None and code == -signal.SIGTERM and _is_stopped(journal):
-        journal.pause(slot)
-        return
-    found = endings.of_exit(code) if outcome is None else endings.Outcome(**outcome)
-    match found.event:
+    if isinstance(ended, int):
+        ended = endings.of_exit(ended)
+    match ended.event:
         case "finished":
             journal.finish(slot)
         case "paused":
             journal.pause(slot)
         case "fatal":
-            journal.abort(slot, found.message)
+            journal.abort(slot, ended.message)
         case _:
             failure = Failure(
-                kind=FailureKind(found.kind),
-                message=found.message,
+                kind=protocol.FailureKind(ended.kind),
+                message=ended.message,
                 step=step,
-                traceback=found.traceback,
+                traceback=ended.traceback,
             )
             journal.fail(slot, failure)
 
 
 def _is_stopped(journal: JournalClient) -> bool:
-    """Tell whether the sweep is being stopped, by a signal that met the trial as well.
+    """Return whether the sweep is being stopped, by a signal that met the trial, too.
 
     systemd and scancel send SIGTERM to every process: that the trial died of it may be
     known here before the driver has told the journal.

@@ -15,15 +15,15 @@ import torch
 from sweeper import defaults
 from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError, TargetError
-from sweeper.host import metrics_file, process
+from sweeper.host import metrics_file, process_state
 from sweeper.host.paths import TrialPaths, is_packaged, project_root
 from sweeper.processes import worker
 from sweeper.project import seed
 from sweeper.project.compose import Composer
-from sweeper.reports import Report
+from sweeper.protocol import Answer, Decision, Message, TrialSpec
 from sweeper.scheduling.spec import run_id
 from sweeper.storage import handed_out
-from sweeper.trial import Decision, TrialSpec, trial_id
+from sweeper.trial import trial_id
 
 SWEEP = "train"
 
@@ -35,9 +35,9 @@ class TerminalChannel:
     is_pausing: bool = False
     is_stopped: bool = False
 
-    def report(self, report: Report) -> Decision:
-        """Take one epoch; PAUSE once Ctrl-C was pressed."""
-        return Decision.PAUSE if self.is_pausing else Decision.CONTINUE
+    def ask(self, message: Message) -> Answer:
+        """Answer a report: PAUSE once Ctrl-C was pressed."""
+        return Answer(decision=Decision.PAUSE if self.is_pausing else Decision.CONTINUE)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal pauses at the next epoch, the second stops at once."""
@@ -153,13 +153,13 @@ def train(spec: TrialSpec) -> int:
     """
     paths = TrialPaths(Path(spec.folder))
     print(f"{'resume' if paths.last.exists() else 'train'} {spec.id} in {paths.folder}")
-    with process.restored():
+    with process_state.restored():
         channel = TerminalChannel()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, channel.on_signal)
         threads = torch.get_num_threads()
-        outcome = worker.run_trial(spec, channel)
+        outcome = worker.run_trial(spec, channel.ask)
         torch.set_num_threads(threads)
     if channel.is_stopped and outcome.event == "failed":
         raise KeyboardInterrupt

@@ -8,10 +8,9 @@ import os
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
 from sweeper.errors import MetricError
-from sweeper.host import disk, locks, metrics_file, process, redaction
+from sweeper.host import disk, leaving, locks, metrics_file, redaction
 from sweeper.host.paths import (
     TrialPaths,
     drop_torn_tail,
@@ -30,11 +29,10 @@ from sweeper.host.paths import (
     write_text,
 )
 from sweeper.processes import causes, endings, program, returned, usage
-from sweeper.processes.endings import Outcome
 from sweeper.project import importing, job, targets
 from sweeper.project.compose import to_resolved
-from sweeper.reports import Measured, Report
-from sweeper.trial import Decision, FailureKind, TrialSpec, derive
+from sweeper.protocol import Decision, Ended, FailureKind, Message, TrialSpec
+from sweeper.trial import derive
 
 log = logging.getLogger(__name__)
 
@@ -42,71 +40,53 @@ LOCK_WAIT_SECONDS = 60.0
 DISK_PAUSE_SECONDS = 2.0  # a file that did not fit may have left space for others
 
 
-class Channel(Protocol):
-    """Where a trial's process reports to."""
-
-    def report(self, report: Report) -> Decision:
-        """Journal one epoch; the decision."""
-
-
-def run_trial(spec: TrialSpec, channel: Channel) -> Outcome:
+def run_trial(
+    spec: TrialSpec,
+    ask: Callable[[Message], Message],
+    *,
+    await_turn: Callable[[], object] = lambda: None,
+) -> Ended:
     """Run the target of one trial in this process, to its end or to a pause.
 
     The folder's lock is held throughout: an attempt that a dead driver left behind
     ends before this one starts to write.
+
+    Args:
+        ask: sends a report and returns its answer.
+        await_turn: returns when the target may be called.
     """
     paths = TrialPaths(Path(spec.folder))
     with locks.hold(paths.lock, wait_seconds=LOCK_WAIT_SECONDS) as other:
         if other is not None:
             message = f"{paths.folder}: still in use by process {other.pid}"
-            return Outcome(event="failed", kind=FailureKind.LOST, message=message)
-        return _run_locked(spec, channel, paths)
-
-
-def _run_locked(spec: TrialSpec, channel: Channel, paths: TrialPaths) -> Outcome:
-    started = time.monotonic()
-    meter = usage.Meter()
-
-    def send(measured: Measured, values: tuple[float, ...]) -> Decision:
-        report = Report(
-            epoch=measured.epoch,
-            values=values,
-            metrics=measured.metrics,
-            busy_seconds=time.monotonic() - started,
-            usage=meter.read(measured.step),
-            is_mean=measured.is_mean,
+            return Ended(event="failed", kind=FailureKind.LOST, message=message)
+        trial = ActiveTrial(
+            spec=spec, ask=ask, measure=usage.Meter().read, await_turn=await_turn
         )
-        return channel.report(report)
-
-    def on_metrics(epoch: int, metrics: Mapping[str, float]) -> None:
-        if metrics:
-            metrics_file.append(paths.metrics, epoch, metrics)
-
-    trial = ActiveTrial(spec=spec, send=send, on_metrics=on_metrics)
-    callbacks.activate(trial)
-    try:
-        outcome = _attempt(trial)
-    finally:
-        callbacks.activate(None)
-    if trial.run is not None:
-        _close_run(trial, outcome)
-    return outcome
+        callbacks.activate(trial)
+        try:
+            outcome = _attempt(trial)
+        finally:
+            callbacks.activate(None)
+        if trial.run is not None:
+            _close_run(trial, outcome)
+        return outcome
 
 
-def _attempt(trial: ActiveTrial) -> Outcome:
+def _attempt(trial: ActiveTrial) -> Ended:
     """Run the target; return how that ended."""
     error = _run_target(trial)
     if isinstance(error, Paused):
-        return Outcome(event="finished" if trial.is_stopped else "paused")
+        return Ended(event="finished" if trial.is_stopped else "paused")
     if error is None or endings.is_success(error):
         error = _missing_value(trial)
     if error is not None:
         if trial.decision is Decision.PAUSE and trial.is_answered_elsewhere:
-            return Outcome(event="paused")  # a forked process has ended for it
+            return Ended(event="paused")  # a forked process has ended for it
         return _of_child(ended_by(error, trial.spec), trial)
     if trial.decision is Decision.PAUSE and not trial.has_trainer:
-        return Outcome(event="paused")
-    return Outcome(event="finished")
+        return Ended(event="paused")
+    return Ended(event="finished")
 
 
 def _missing_value(trial: ActiveTrial) -> MetricError | None:
@@ -139,11 +119,11 @@ def _run_target(trial: ActiveTrial) -> BaseException | None:
     except BaseException as error:  # the one edge of a trial's process
         return error
     finally:
-        process.restore_streams(stdout, stderr, log=trial.paths.log)
+        leaving.restore_streams(stdout, stderr, log=trial.paths.log)
     return None
 
 
-def ended_by(error: BaseException, spec: TrialSpec) -> Outcome:
+def ended_by(error: BaseException, spec: TrialSpec) -> Ended:
     """Return how an attempt that `error` ended is recorded; write its traceback.
 
     A full disk of the sweep's folder pauses the trial: it is not the trial's failure.
@@ -166,7 +146,7 @@ def ended_by(error: BaseException, spec: TrialSpec) -> Outcome:
     return outcome
 
 
-def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
+def _of_child(outcome: Ended, trial: ActiveTrial) -> Ended:
     """Say of a child that never began what its parent may have to do with it."""
     if trial.parent is None or any(trial.paths.resume.rglob("*.ckpt")):
         return outcome
@@ -178,15 +158,15 @@ def _of_child(outcome: Outcome, trial: ActiveTrial) -> Outcome:
     return replace(outcome, message=message)
 
 
-def _wait_for_space(error: BaseException, paths: TrialPaths) -> Outcome:
+def _wait_for_space(error: BaseException, paths: TrialPaths) -> Ended:
     """Pause a trial that the disk ended: it is not the trial's failure."""
     log.warning("%s: waiting for space", error)
     time.sleep(DISK_PAUSE_SECONDS)
     disk.wait(paths.folder, log.warning)
-    return Outcome(event="paused", message=f"{type(error).__name__}: {error}")
+    return Ended(event="paused", message=f"{type(error).__name__}: {error}")
 
 
-def _close_run(trial: ActiveTrial, outcome: Outcome) -> None:
+def _close_run(trial: ActiveTrial, outcome: Ended) -> None:
     """Write to the trial's W&B run how it ended."""
     assert trial.run is not None  # noqa: S101  # the caller has looked
     spec, metrics = trial.spec, trial.paths.metrics
@@ -272,11 +252,13 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
         if spec.max_batches:
             one_batch.use_cpu()
         _describe(trial, resolved)
-        with process.forked_here():
+        trial.await_turn()
+        with leaving.forked_here():
             value = composed.call(target)
         if value is not None and _missing_objective(trial):
             returned.report(trial, value)
         return
+    trial.await_turn()
     try:
         program.run(trial)  # opens the run in its own process, if at all
     finally:

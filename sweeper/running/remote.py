@@ -10,7 +10,7 @@ import ray
 from ray.actor import ActorHandle
 
 from sweeper.errors import ClusterLostError, JournalError
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.running.ray_node import NAMESPACE
 from sweeper.stop import Stop
 from sweeper.trial import Decision, Demand, Failure, State, TrialSpec

@@ -1,18 +1,18 @@
-"""What a Ray worker runs: one slot, with a warm template at its side.
+"""What a Ray worker runs: one slot, with a zygote at its side.
 
 It imports neither Tune nor what drives a sweep.
 """
 
 import functools
 import os
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from sweeper.errors import JournalError
-from sweeper.processes import slot, template
+from sweeper.processes import launch, slot
+from sweeper.protocol import Client
 from sweeper.running.ray_node import ACCELERATOR, own_card
 from sweeper.running.remote import RemoteJournal
 from sweeper.trial import Demand
@@ -60,26 +60,26 @@ def run(
             journal,
             demand=asked,
             card=own_card() if asked.gpus else "",
-            connect=functools.partial(_connect, Path(address), Path(project), target),
+            connect=functools.partial(_connect, address, Path(project), target),
             env=env,
         )
     except JournalError as error:  # a fault of the journal's disk, not of the trial
         journal.abort(str(config["slot"]), str(error))
 
 
-def _connect(address: Path, project: Path, target: str) -> socket.socket:
-    """The driver's template where it is on this node, else one of our own."""
+def _connect(address: str, project: Path, target: str) -> Client:
+    """Connect to the driver's zygote if it is on this node, else to one of our own."""
     try:
-        return template.connect(address)
+        return Client(address)
     except OSError:
-        own, _ = _own_template(project, target)
-        return template.connect(own)
+        own, _ = _own_zygote(project, target)
+        return Client(own)
 
 
 @functools.cache
-def _own_template(project: Path, target: str) -> tuple[Path, "subprocess.Popen[bytes]"]:
-    """A template of this worker's own; it ends with the process's input, so with us."""
-    address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "template"
-    process = template.launch(address)
-    template.order(address, project=project, target=target).close()
-    return address, process
+def _own_zygote(project: Path, target: str) -> tuple[str, "subprocess.Popen[bytes]"]:
+    """Launch a zygote of this worker's own; it ends with its input, so with us."""
+    address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "zygote"
+    process = launch.launch(address)
+    launch.order(address, project=project, target=target).close()
+    return str(address), process

@@ -18,7 +18,7 @@ from sweeper import lineage
 from sweeper.cards.ladder import Rung
 from sweeper.definition.experiment import Experiment, epochs
 from sweeper.host.paths import SweepPaths
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling import extension, warm
 from sweeper.scheduling.desk import Desk
 from sweeper.scheduling.halt import Halt

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeper.host import orphans
+from sweeper.host import strays
 
 ROOT = Path(__file__).parents[2]
 LOOP = ROOT / "tests" / "strangers" / "loop"
@@ -94,7 +94,7 @@ class Driver:
     def processes(self) -> dict[int, str]:
         """What the driver has started and is alive, with command lines."""
         found = {}
-        marked = set(orphans.find(self._mark, MARK)) - {self.process.pid}
+        marked = set(strays.find(self._mark, MARK)) - {self.process.pid}
         for pid in marked:
             with contextlib.suppress(OSError):
                 line = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -102,11 +102,11 @@ class Driver:
         return found
 
     def trial_processes(self) -> list[int]:
-        """Trials: leaders of their own groups among the template's processes."""
+        """Trials: leaders of their own groups among the zygote's processes."""
         return [
             pid
             for pid, line in self.processes().items()
-            if "sweeper.processes.template" in line and os.getpgid(pid) == pid
+            if "sweeper.processes.zygote" in line and os.getpgid(pid) == pid
         ]
 
     def slots(self) -> list[int]:
@@ -118,10 +118,9 @@ class Driver:
         return self._named("ray::_JournalActor")
 
     def templates(self) -> list[int]:
-        """The process that forks trials; its guard is the other one."""
-        found = set(self._named("sweeper.processes.template"))
-        children = {p for p in found if _parent(p) in found}
-        return sorted(children - set(self.trial_processes()))
+        """The process that forks trials."""
+        zygotes = set(self._named("sweeper.processes.zygote"))
+        return sorted(pid for pid in zygotes if _parent(pid) not in zygotes)
 
     def raylets(self) -> list[int]:
         """Ray's process of the node."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sweeper.processes import worker
-from sweeper.reports import Report
+from sweeper.protocol import Answer, Message, Report
 from sweeper.trial import Decision, TrialSpec
 from tests.exact import cutting
 from tests.exact.cutting import Cut
@@ -31,9 +31,10 @@ class History:
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     decide: Callable[[int], Decision] = lambda epoch: Decision.CONTINUE
 
-    def report(self, report: Report) -> Decision:
-        self.metrics[report.epoch] = dict(report.metrics)
-        return self.decide(report.epoch)
+    def ask(self, message: Message) -> Answer:
+        assert isinstance(message, Report)
+        self.metrics[message.epoch] = dict(message.metrics)
+        return Answer(decision=self.decide(message.epoch))
 
 
 def make_spec(folder: Path, overrides: Sequence[str], **keys: Any) -> TrialSpec:
@@ -70,7 +71,7 @@ def run(
     """
     events = cutting.expect(cut_at, only=only)
     with _process_state(), _cut_ends_it():
-        outcome = worker.run_trial(spec, history)
+        outcome = worker.run_trial(spec, history.ask)
         is_cut = outcome.message.startswith("Cut")
         assert is_cut or outcome.event in ("finished", "paused"), outcome
     return events.names

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sweeper.definition.sources import put_on_path
-from sweeper.processes import fork_server, probe
+from sweeper.processes import forked, probe
 from sweeper.project import importing
 
 
 def take(project: Path, seconds: float) -> None:
     """Do what a template does with its order; write the result beside the project."""
-    fork_server.adopt_orphans()
+    forked.adopt_orphans()
     os.chdir(project)
     put_on_path(project)
     importing.forget_shadowed(project)

@@ -12,7 +12,7 @@ from sweeper.planning import lengths
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.processes import worker
 from sweeper.project.compose import Composer
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.trial import State
 from tests.cases.harness import run_case

@@ -156,7 +156,7 @@ def test_the_newest_fit_has_the_last_checkpoint(tmp_path: Path) -> None:
 def test_an_objective_that_only_the_second_fit_logs_counts(tmp_path: Path) -> None:
     words = (*CASES["pretraining"], "epochs=1")
     spec = make_spec(tmp_path / "a", words, metric="second")
-    outcome = worker.run_trial(spec, History())
+    outcome = worker.run_trial(spec, History().ask)
     assert outcome.event == "finished", outcome
 
 
@@ -164,7 +164,7 @@ def test_an_objective_that_no_fit_logs_ends_with_the_names_that_are_logged(
     tmp_path: Path,
 ) -> None:
     spec = make_spec(tmp_path / "a", ("epochs=1",), metric="val/los")
-    outcome = worker.run_trial(spec, History())
+    outcome = worker.run_trial(spec, History().ask)
     assert outcome.event == "fatal"
     assert "'val/los' is not logged" in outcome.message
     assert "did you mean 'val/loss'" in outcome.message
@@ -178,7 +178,7 @@ def test_a_fit_that_is_moved_after_its_resume_ends_with_what_differs(
 ) -> None:
     spec = make_spec(tmp_path / "a", ("kind=misplaced",))
     running.run(spec, History(), cut_at=2, only=EPOCHS)
-    outcome = worker.run_trial(spec, History())
+    outcome = worker.run_trial(spec, History().ask)
     assert outcome.event == "failed"
     assert "last.ckpt puts it: epoch 0 instead of 2" in outcome.message
     assert "global step 6 instead of 12" in outcome.message

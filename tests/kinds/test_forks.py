@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.processes import slot, template
-from sweeper.reports import Report
+from sweeper.processes import launch, slot
+from sweeper.protocol import Client, Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.storage import store
@@ -23,14 +23,14 @@ FORKS = CASES / "forks"
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Path]:
-    """Socket of a template of the project, which lives as long as the tests."""
+    """Socket of a zygote of the project, which lives as long as the tests."""
     os.environ["PYTHON"] = sys.executable
     scratch = Path(tempfile.mkdtemp(prefix="forks-"))
-    process = template.launch(scratch / "template")
-    ordered = template.order(scratch / "template", project=FORKS, target="train:main")
-    assert template.await_import(ordered).error == ""
-    yield scratch / "template"
-    template._end(process)
+    process = launch.launch(scratch / "zygote")
+    ordered = launch.order(scratch / "zygote", project=FORKS, target="train:main")
+    assert launch.await_import(ordered).error == ""
+    yield scratch / "zygote"
+    launch.end(process)
     del os.environ["PYTHON"]
 
 
@@ -52,7 +52,7 @@ def run(folder: Path, address: Path, **keys: object) -> list[TrialRecord]:
     sweep = folder / "sweeps" / "toy"
     journal = Journal(loaded, space.parse(loaded, {}), sweep, LAUNCH)
     assert journal.claim("a") is not None
-    connect = functools.partial(template.connect, address)
+    connect = functools.partial(Client, str(address))
     slot.run("a", journal, demand=LAUNCH.demand, connect=connect, env={})
     return list(store.Reader(loaded, sweep).sweep().trials)
 

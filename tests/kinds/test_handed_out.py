@@ -15,7 +15,7 @@ from sweeper.callbacks import own_files
 from sweeper.host import metrics_file, saved_files
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import worker
-from sweeper.reports import Report
+from sweeper.protocol import Answer, Message, Report
 from sweeper.storage import handed_out
 from sweeper.storage.handed_out import HandedOut
 from sweeper.trial import Decision, TrialSpec
@@ -72,17 +72,19 @@ class Channel:
     cut_at: int = 0
     stop_at: int = 0
 
-    def report(self, report: Report) -> Decision:
-        if report.epoch == self.cut_at:
+    def ask(self, message: Message) -> Answer:
+        assert isinstance(message, Report)
+        if message.epoch == self.cut_at:
             raise Cut
-        return Decision.STOP if report.epoch == self.stop_at else Decision.CONTINUE
+        is_stop = message.epoch == self.stop_at
+        return Answer(decision=Decision.STOP if is_stop else Decision.CONTINUE)
 
 
 def run(trial: TrialSpec, *, cut_at: int = 0, stop_at: int = 0) -> TrialPaths:
     """Run one attempt in this process, cut or to its end."""
     os.environ["NO_CUT"] = "1"
     try:
-        outcome = worker.run_trial(trial, Channel(cut_at, stop_at))
+        outcome = worker.run_trial(trial, Channel(cut_at, stop_at).ask)
         if cut_at:
             assert outcome.message.startswith("Cut "), outcome
         else:

@@ -13,7 +13,7 @@ import torch
 
 from sweeper.errors import TargetError
 from sweeper.processes import causes, endings
-from sweeper.processes.endings import Outcome
+from sweeper.protocol import Ended
 from sweeper.scheduling import failures
 from sweeper.trial import Failure, FailureKind
 from tests.cases.harness import run_case
@@ -39,7 +39,7 @@ def _raised(raiser: Callable[[], object]) -> BaseException:
     raise AssertionError("nothing was raised")
 
 
-def _of(raiser: Callable[[], object]) -> Outcome:
+def _of(raiser: Callable[[], object]) -> Ended:
     return endings.of_exception(_raised(raiser), project=HERE)
 
 
@@ -204,9 +204,7 @@ def test_an_error_of_sweeper_behind_another_one_ends_the_sweep() -> None:
     def refuse() -> None:
         raise RuntimeError("cannot build") from TargetError("Trainer: refused")
 
-    assert _of(refuse) == Outcome(
-        event="fatal", kind="error", message="Trainer: refused"
-    )
+    assert _of(refuse) == Ended(event="fatal", kind="error", message="Trainer: refused")
 
 
 def test_a_text_that_is_not_utf8_can_be_written() -> None:

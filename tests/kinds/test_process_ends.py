@@ -11,8 +11,8 @@ import pytest
 
 from sweeper.definition.experiment import load
 from sweeper.planning import alone
-from sweeper.processes import slot, template
-from sweeper.reports import Report
+from sweeper.processes import launch, slot
+from sweeper.protocol import Client, Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.storage import store
@@ -83,13 +83,11 @@ def _run(project: Path, ways: list[str]) -> Ended:
     )
     sweep_folder = folder / "sweeps" / "toy"
     scratch = Path(tempfile.mkdtemp(prefix="ends-"))
-    process = template.launch(scratch / "template")
+    process = launch.launch(scratch / "zygote")
     try:
-        order = template.order(
-            scratch / "template", project=project, target="train:main"
-        )
+        order = launch.order(scratch / "zygote", project=project, target="train:main")
         order.close()
-        connect = functools.partial(template.connect, scratch / "template")
+        connect = functools.partial(Client, str(scratch / "zygote"))
         while True:  # a new start each time three trials in a row failed alike
             journal = Journal(
                 experiment, space.parse(experiment, {}), sweep_folder, LAUNCH
@@ -131,7 +129,7 @@ def test_a_fault_of_the_journal_is_no_failure_of_the_trial(tmp_path: Path) -> No
         raise OSError(errno.EIO, "Input/output error")
 
     with (
-        template.running(project=project, target="train:main") as address,
+        launch.running(project=project, target="train:main") as address,
         pytest.raises(OSError, match="Input/output error"),
     ):
         alone.run(spec, address, decide=refuse, env={})

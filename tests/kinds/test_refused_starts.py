@@ -13,7 +13,7 @@ from sweeper.definition import experiment
 from sweeper.errors import ExperimentChangedError, ExperimentError
 from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan, make_plan
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.running.driver import admit as admit_to
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space

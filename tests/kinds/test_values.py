@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.host import metrics_file
-from sweeper.reports import Report
+from sweeper.protocol import Report
 from sweeper.scheduling.halt import StopReason
 from sweeper.trial import State, TrialSpec
 from tests.attempts import attempt

@@ -93,17 +93,9 @@ def _kill(pid: int) -> None:
 
 
 def children(parent: int) -> list[int]:
-    """Children of a process."""
-    return [pid for pid in _processes() if _parent(pid) == parent]
-
-
-def _parent(pid: int) -> int:
-    """Parent of a process, 0 where it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])
+    """Return the children of a process, as the kernel lists them."""
+    files = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for file in files for pid in file.read_text().split()]
 
 
 def is_wandb(pid: int) -> bool:

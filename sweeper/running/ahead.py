@@ -1,60 +1,58 @@
-"""The zygote of a driver's node, started before the plan is known.
-
-Its imports take longest of all that a run does before its first trial.
-"""
+"""What a run starts before it knows its plan: the zygote's imports take longest."""
 
 import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from sweeper.processes import probe, template
+from sweeper.processes import launch
+from sweeper.protocol import Imported
 
 if TYPE_CHECKING:
     from sweeper.definition.experiment import Experiment
 
 
-class Prewarm:
-    """A zygote that imports torch and Lightning while the plan is made.
+class Ahead:
+    """What has been started.
 
     Attributes:
         zygote: socket of the zygote of this node.
     """
 
     def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack.enter_context(ExitStack())
-        self.zygote = self._stack.enter_context(template.launched())
+        self._zygote = stack.enter_context(ExitStack())
+        self.zygote = self._zygote.enter_context(launch.launched())
 
     def prepare(self, experiment: "Experiment") -> None:
-        """Order the import of the experiment's target, and import what runs a sweep."""
+        """Tell the zygote what its trials are of, and import what runs a sweep."""
         from sweeper.callbacks import wandb
 
         if experiment.env:  # some are read by libraries as they load
-            self._stack.close()
-            self.zygote = self._stack.enter_context(template.launched())
+            self._zygote.close()
+            self.zygote = self._zygote.enter_context(launch.launched())
         has_runs = wandb.mode(experiment.wandb.mode) != "none"
-        ordered = template.order(
+        ordered = launch.order(
             self.zygote,
             project=experiment.project,
             target=experiment.target,
             modules=["wandb"] if has_runs else [],
             timeout_seconds=experiment.timeout,
         )
-        self._imported = self._stack.enter_context(ordered)
+        self._imported = self._zygote.enter_context(ordered)
         # Ray and Tune, before anything is shown that would stand still meanwhile.
         from sweeper.running import journal_actor, placement  # noqa: F401
 
-    def await_import(self) -> probe.Imported:
-        """Wait until the zygote has imported the target; return the result.
+    def await_import(self) -> Imported:
+        """Wait until the zygote has imported the target; return how that went.
 
         Raises:
             OSError: the zygote has ended.
         """
-        return template.await_import(self._imported)
+        return launch.await_import(self._imported)
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Prewarm]:
-    """Start a zygote that ends with the block, or with this process."""
+def started() -> Iterator[Ahead]:
+    """Everything is ended with the block, or with this process."""
     with ExitStack() as stack:
-        yield Prewarm(stack)
+        yield Ahead(stack)

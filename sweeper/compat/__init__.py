@@ -1,1 +1,0 @@
-"""Private interfaces of other libraries, one module for each library."""
