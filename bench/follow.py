@@ -8,7 +8,7 @@ from pathlib import Path
 from sweeper.definition import experiment
 from sweeper.host.paths import SweepPaths
 from sweeper.running import driver, placement
-from sweeper.running.diary import Diary
+from sweeper.running.event_log import EventLog
 from sweeper.storage import store
 from sweeper.views.live import Silence
 
@@ -31,13 +31,13 @@ def follow(folder: Path) -> dict[str, float]:
     paths.folder.mkdir(parents=True)
     reader = store.Reader(experiment.load(folder / "bench.yaml"), paths.folder)
     before = reader.sweep()
-    diary = Diary([paths.folder], Silence())
+    event_log = EventLog([paths.folder], Silence())
     size = -(-written.stat().st_size // LOOKS)
     with written.open("rb") as source, paths.journal.open("ab", 0) as journal:
         while part := source.read(size):
             journal.write(part)
             after = reader.sweep()
-            diary.tell(before, after)
+            event_log.write(before, after)
             before = after
     looked = _peak_bytes()
     driver.write_leaderboard(before)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.host import strays
+from sweeper.host import orphans
 
 TICK = os.sysconf("SC_CLK_TCK")
 INTERVAL_SECONDS = 0.5  # of a sample of memory, which takes CPU itself
@@ -81,7 +81,7 @@ def _measure(
 ) -> Figures:
     mark = f"{os.getpid()}.{time.monotonic_ns()}"
     output = cwd / "output.txt"
-    before, others = _children_seconds(), set(strays.children(os.getpid()))
+    before, others = _children_seconds(), set(orphans.children(os.getpid()))
     begin = time.monotonic()
     with output.open("wb") as file:
         started = [
@@ -124,7 +124,7 @@ def _reap(others: set[int]) -> None:
         others: children from before, which go on.
     """
     deadline = time.monotonic() + GRACE_SECONDS
-    while left := set(strays.children(os.getpid())) - others:
+    while left := set(orphans.children(os.getpid())) - others:
         for pid in left:
             if time.monotonic() > deadline:
                 os.kill(pid, 9)

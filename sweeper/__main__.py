@@ -3,7 +3,7 @@
 import gc
 
 from sweeper.cli import main
-from sweeper.host import leaving
+from sweeper.host import process
 
 ALLOCATIONS = 100_000  # between two looks for garbage: imports make objects that stay
 
@@ -11,7 +11,7 @@ ALLOCATIONS = 100_000  # between two looks for garbage: imports make objects tha
 def run() -> None:
     """Run the command line and leave: Ray's modules need not be taken apart."""
     gc.set_threshold(ALLOCATIONS)
-    leaving.leave(main())
+    process.leave(main())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan, preflight
 from sweeper.project import targets
 from sweeper.protocol import Report
-from sweeper.running import ahead, cluster, driver, options
+from sweeper.running import cluster, driver, options, prewarm
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
@@ -123,10 +123,10 @@ def _held(folder: Path) -> object:
     made = _plan(SPACE + OBJECTIVE + "name: lr_sweep\n")(folder)
     assert isinstance(made, plan.Plan)
     SweepPaths(made.folder).folder.mkdir(parents=True)
-    with locks.hold(SweepPaths(made.folder).lock), ahead.started() as started:
-        return driver.drive(
+    with locks.hold(SweepPaths(made.folder).lock), prewarm.started() as started:
+        return driver.run(
             made,
-            ahead=started,
+            prewarm=started,
             cluster=options.ClusterOptions(),
             display=live.Silence(),
         )

@@ -17,6 +17,7 @@ LAYERS = [
     "defaults",
     "exits",
     "errors",
+    "compat",
     "host",
     "definition",
     "lineage",
@@ -53,6 +54,7 @@ IMPORTS_TORCH = [
     "planning.determinism",
 ]
 IMPORTS_RAY = [
+    "compat.ray",
     "running.ray_node",
     "running.remote",
     "running.journal_actor",

@@ -9,7 +9,7 @@ from sweeper import exits
 from sweeper.definition.experiment import dump
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
-from sweeper.running import closing
+from sweeper.running import summary
 from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.stop import StopReason
@@ -124,7 +124,7 @@ def test_a_limit_pauses_what_runs_exits_with_4_and_goes_on_when_raised(
     assert sweep.journal.is_finished()
     found, stop = sweep.load(), sweep.journal.stopped_by()
     assert stop.message.startswith(f"budget.{limit}: ")
-    assert closing.exit_code(found, stop) == exits.BUDGET == 4
+    assert summary.exit_code(found, stop) == exits.BUDGET == 4
     paused = found.trials[1]
     assert (paused.id, paused.state) == (ids["b"], State.WAITING)
     assert paused.values == {1: 0.1, 2: 0.46}
@@ -145,7 +145,7 @@ def test_the_number_of_trials_ends_a_sweep_as_planned(tmp_path: Path) -> None:
         assert _epoch(sweep, slot, 1, 0.5) is Decision.CONTINUE
         sweep.journal.finish(slot)
     assert sweep.journal.claim("a") is None
-    code = closing.exit_code(sweep.load(), sweep.journal.stopped_by())
+    code = summary.exit_code(sweep.load(), sweep.journal.stopped_by())
     assert code == exits.FINISHED
     assert sweep.open(budget={"trials": 3}).claim("a") is not None
 

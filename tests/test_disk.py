@@ -103,13 +103,13 @@ def test_a_sweep_that_is_not_yet_there_waits_for_its_disk(
     waiting.start()
     while not told:
         time.sleep(0.01)
-    assert "nothing is lost" in told[0]
+    assert "Nothing is lost" in told[0]
     if obstacle == "full":
         filler.unlink()
     else:
         _mount("-o", "remount,rw", small)
     waiting.join(timeout=60)
-    assert told[1:] == [disk.GOING_ON]
+    assert told[1:] == [disk.RESUMING]
     folder.mkdir(parents=True)
     assert disk.made(folder) == folder
 

@@ -76,7 +76,7 @@ def test_an_odd_value_is_accepted_or_told(
                 break
             try:
                 node = node[step]
-            except (KeyError, IndexError):
+            except (KeyError, IndexError, TypeError):
                 break
         else:
             if isinstance(node, dict) or (

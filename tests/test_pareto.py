@@ -273,7 +273,7 @@ def test_what_needs_one_objective_says_so(
         ("acc", "a mapping with metric and mode, or a list of such"),
         ([TWO[0], {"mode": "min"}], "objective.1.metric: missing"),
         ([{"metric": "acc", "mod": "max"}], "unknown key 'mod'; did you mean 'mode'"),
-        ({"metric": "acc", "mode": "most"}, "objective.mode: 'most' must be"),
+        ({"metric": "acc", "mode": "most"}, "objective.mode: 'most': Input should"),
     ],
 )
 def test_a_wrong_objective_is_told(

@@ -194,12 +194,27 @@ def test_stale_temporaries_go_at_start_but_not_those_of_a_running_trial(
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"disk": "50 gigs"}, "disk: '50 gigs' must be a number of bytes, or one with"),
-        ({"disk": 0}, "disk: 0 must be at least 1"),
-        ({"checkpoints": {"keep_best": 0}}, "checkpoints.keep_best: 0 must be"),
-        ({"checkpoints": {"keep_last": "some"}}, "checkpoints.keep_last: 'some' must"),
-        ({"checkpoint": {"every_steps": 0}}, "checkpoint.every_steps: 0 must be"),
-        ({"checkpoint": {"every_minutes": -1}}, "checkpoint.every_minutes: -1 must be"),
+        (
+            {"disk": "50 gigs"},
+            "disk: '50 gigs': must be a number of bytes, or one with",
+        ),
+        ({"disk": 0}, "disk: 0: Input should be greater than"),
+        (
+            {"checkpoints": {"keep_best": 0}},
+            "checkpoints.keep_best: 0: Input should be",
+        ),
+        (
+            {"checkpoints": {"keep_last": "some"}},
+            "checkpoints.keep_last: 'some': Input",
+        ),
+        (
+            {"checkpoint": {"every_steps": 0}},
+            "checkpoint.every_steps: 0: Input should be",
+        ),
+        (
+            {"checkpoint": {"every_minutes": -1}},
+            "checkpoint.every_minutes: -1: Input should be",
+        ),
     ],
 )
 def test_a_wrong_setting_is_told_with_its_line(

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.host import leaving
+from sweeper.host import process
 
 ROOT = Path(__file__).parents[1]
 PRELOADED = ("lightning.pytorch", "pytorch_lightning", "sweeper.processes.worker")
@@ -105,7 +105,7 @@ def _become(request: Mapping[str, Any]) -> None:
     except BaseException:  # as the interpreter does at its end
         traceback.print_exc()
         code = 1
-    leaving.leave(code)
+    process.leave(code)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from sweeper import defaults
 from sweeper.callbacks.wandb_run import TrialRun
-from sweeper.host import fragments, metrics_file, redaction, strays
+from sweeper.host import fragments, metrics_file, orphans, redaction
 from sweeper.host.fragments import Fragment
 from sweeper.trial import TrialSpec, point_id
 
@@ -99,7 +99,7 @@ def _open(
     """
     folder = Path(spec.folder)
     if (folder / "wandb").exists():
-        strays.await_wandb(folder, wait_seconds=FLUSH_SECONDS)
+        orphans.await_wandb(folder, wait_seconds=FLUSH_SECONDS)
     earlier = fragments.find(folder)
     is_offline = "offline" in (spec.wandb["mode"], asked.get("mode"))
     project, entity = destination(spec.wandb, asked, earlier)

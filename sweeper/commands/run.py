@@ -1,17 +1,16 @@
-"""Run a sweep, or go on with it."""
+"""Run a sweep, or resume it."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.running.ahead import Ahead
+    from sweeper.running.prewarm import Prewarm
 
 EXAMPLE = "sweeper run experiments/lr_sweep.yaml budget.trials=4"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument("file", type=Path, help="the experiment file")
     parser.add_argument(
         "overrides",
@@ -19,35 +18,41 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="key=value: a key of the file, else a Hydra override for every trial",
     )
     parser.add_argument(
-        "--fork", default="", metavar="NAME", help="start a new sweep of that name"
+        "--fork", default="", metavar="NAME", help="start a new sweep of this name"
     )
     parser.add_argument("--address", default="", help="a running Ray cluster, or auto")
     parser.add_argument("--num-cpus", type=int, help="logical cores of a local Ray")
     parser.add_argument("--num-gpus", type=int, help="logical GPUs of a local Ray")
     parser.add_argument(
-        "--card", default="", help="their type, such as T4, or X:24 with GiB"
+        "--card",
+        default="",
+        help="type of the logical GPUs: T4, or X:24 for a card X with 24 GiB",
     )
     parser.add_argument(
-        "--no-preflight", action="store_true", help="train no batch ahead of the trials"
+        "--no-preflight",
+        action="store_true",
+        help="skip the trial batches before the first trial",
     )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("-q", "--quiet", action="store_true", help="no events")
-    how.add_argument("--json", action="store_true", help="one JSON object an event")
+    how.add_argument("-q", "--quiet", action="store_true", help="print no events")
+    how.add_argument(
+        "--json", action="store_true", help="print each event as one JSON object"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan, drive, and print the leaderboard."""
-    from sweeper.running import ahead
+    """Plan and run the sweep, then print the leaderboard."""
+    from sweeper.running import prewarm
 
-    with ahead.started() as started:
+    with prewarm.started() as started:
         return _run(args, started)
 
 
-def _run(args: argparse.Namespace, ahead: "Ahead") -> int:
+def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
     from rich.console import Console
 
     from sweeper.planning import plan as planning
-    from sweeper.running import closing, session
+    from sweeper.running import driver, summary
     from sweeper.running.options import ClusterOptions
     from sweeper.views import live
 
@@ -66,17 +71,17 @@ def _run(args: argparse.Namespace, ahead: "Ahead") -> int:
     )
     options.check()
     total = plan.num_trials or 0
-    ahead.prepare(plan.experiment)
+    prewarm.prepare(plan.experiment)
     with live.display(
         console, quiet=args.quiet, is_json=args.json, total=total
     ) as display:
-        sweep, stop = session.run(
-            plan, ahead=ahead, cluster=options, display=display, may_exit=True
+        sweep, stop = driver.run(
+            plan, prewarm=prewarm, cluster=options, display=display, may_exit=True
         )
     console.print(live.leaderboard_view(sweep))
-    resume = closing.resume_command(args.file, overrides, sweeps=args.sweeps)
-    console.print(closing.closing(sweep, stop, resume=resume), markup=False)
-    code = closing.exit_code(sweep, stop)
+    resume = summary.resume_command(args.file, overrides, sweeps=args.sweeps)
+    console.print(summary.summary(sweep, stop, resume=resume), markup=False)
+    code = summary.exit_code(sweep, stop)
     if args.json:
         end = {"stop": str(stop.reason), "exit_code": code, "resume": resume}
         live.write_json_line("end", **end, **live.best_summary(sweep))

@@ -54,7 +54,7 @@ def apply(
             raise ExperimentError(
                 PLACE,
                 0,
-                f"{word!r} is no key=value; write budget.trials=4, for example",
+                f"{word!r} is not key=value; write budget.trials=4, for example",
             )
 
 
@@ -105,7 +105,7 @@ def _value(word: str, key: str, text: str) -> object:
     except ExperimentError as error:
         if key.startswith("search_space."):  # Hydra's sweep grammar needs no YAML
             return text
-        message = error.message.removeprefix("not YAML: ")
+        message = error.message.removeprefix("not valid YAML: ")
         raise ExperimentError(
-            PLACE, 0, f"{word!r}: the value is no YAML: {message}"
+            PLACE, 0, f"{word!r}: the value is not valid YAML: {message}"
         ) from error

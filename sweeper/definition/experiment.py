@@ -110,7 +110,7 @@ class Experiment(Frozen):
     preflight: Literal["auto"] | bool = "auto"
     chdir: bool = False
     storage: str | None = Field(default=None, examples=["sqlite:///sweep.db"])
-    project: Path = Field(examples=[".."])  # a file gives it as text, or not at all
+    project: Path = Field(strict=False, examples=[".."])
 
     # Where it was read from; not a part of the file.
     path: Path = Field(exclude=True)
@@ -155,7 +155,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """
     document = yaml_marks.read(path)
     if not isinstance(document.data, dict):
-        kind = "empty" if document.data is None else "no mapping"
+        kind = "empty" if document.data is None else "not a mapping"
         raise ExperimentError(
             path,
             0,

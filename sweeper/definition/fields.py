@@ -29,15 +29,17 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(
-            "up to 100 letters, digits, '-', '_' or '.' that start with a letter or "
-            "digit (it names a folder)"
+            "must be up to 100 letters, digits, '-', '_' or '.' that start with a "
+            "letter or digit (it names a folder)"
         )
     return name
 
 
 def _check_target(target: str) -> str:
     if not _TARGET.fullmatch(target) and not is_program(target):
-        raise ValueError("module:function, or a program such as [python, train.py]")
+        raise ValueError(
+            "must be module:function, or a program such as [python, train.py]"
+        )
     return target
 
 
@@ -52,30 +54,32 @@ def _is_word(word: object) -> bool:
 
 def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError("at least one seed, none of them twice")
+        raise ValueError("must be at least one seed, none of them twice")
     return seeds
 
 
 def _check_plugin(plugin: str | Mapping[str, object]) -> str | Mapping[str, object]:
     if isinstance(plugin, Mapping) and not isinstance(plugin.get("_target_"), str):
-        raise ValueError("a name or a mapping with _target_: module.Class")
+        raise ValueError("must be a name or a mapping with _target_: module.Class")
     return plugin
 
 
 def _check_gpus(gpus: float | str) -> float | str:
     if isinstance(gpus, float) and (gpus < 0 or (gpus > 1 and gpus % 1)):
-        raise ValueError("auto, 0, a share of one GPU (0 to 1) or a whole number")
+        raise ValueError(
+            "must be auto, 0, a share of one GPU (0 to 1) or a whole number"
+        )
     return gpus
 
 
 def _check_env(env: Mapping[str, str]) -> Mapping[str, str]:
     for name, value in env.items():
         if not _ENV_NAME.fullmatch(name):
-            raise ValueError(f"names of variables and their values; {name!r} is none")
+            raise ValueError(f"{name!r} is not the name of a variable")
         if is_secret(name, value):
             raise ValueError(
-                f"no secret such as {name!r}, which would be written to the sweep's "
-                "folder (export it in the shell that runs sweeper)"
+                f"must hold no secret such as {name!r}, which would be written to the "
+                "sweep's folder (export it in the shell that runs sweeper)"
             )
     return env
 
@@ -91,7 +95,7 @@ def _seconds(value: object) -> object:
 def _check_seconds(seconds: float) -> float:
     if seconds <= 0:
         raise ValueError(
-            "more than no time: seconds, or a text such as 90s, 10m, 1h30m"
+            "must be a positive duration: seconds, or text such as 90s, 10m, 1h30m"
         )
     return seconds
 
@@ -115,14 +119,16 @@ def _bytes(size: object) -> object:
     """A size in words as a number of bytes."""
     found = _SIZE.fullmatch(size) if isinstance(size, str) else None
     if found is None and size is not None and type(size) is not int:
-        raise ValueError(f"a number of bytes, or one with {', '.join(UNITS)}")
+        raise ValueError(f"must be a number of bytes, or one with {', '.join(UNITS)}")
     return size if found is None else int(float(found[1]) * UNITS[found[2]])
 
 
 def _check_spaces(space: object) -> object:
     spaces = space if isinstance(space, tuple) else (space,)
     if not all(isinstance(each, Mapping) for each in spaces):
-        raise ValueError("a mapping of keys to values, or a list of such mappings")
+        raise ValueError(
+            "must be a mapping of keys to values, or a list of such mappings"
+        )
     return space
 
 

@@ -50,13 +50,13 @@ def _listed(value: object) -> object:
     if isinstance(value, Mapping):
         return (value,)
     if not isinstance(value, tuple):
-        raise ValueError("a mapping with metric and mode, or a list of such")
+        raise ValueError("must be a mapping with metric and mode, or a list of such")
     return value
 
 
 def _check_objectives(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
     if not objectives or len({o.metric for o in objectives}) < len(objectives):
-        raise ValueError("at least one objective, no metric twice")
+        raise ValueError("must be at least one objective, no metric twice")
     return objectives
 
 
@@ -156,15 +156,17 @@ def short_wandb(value: object) -> object:
 def _check_project(project: str) -> str:
     if len(project) > WANDB_PROJECT or set(project) & set(WANDB_REFUSED):
         raise ValueError(
-            f"up to {WANDB_PROJECT} characters without any of {' '.join(WANDB_REFUSED)}"
-            " (W&B refuses others)"
+            f"must be up to {WANDB_PROJECT} characters without any of "
+            f"{' '.join(WANDB_REFUSED)} (W&B refuses others)"
         )
     return project
 
 
 def _check_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     if not all(0 < len(tag) <= WANDB_TAG for tag in tags):
-        raise ValueError(f"tags of 1 to {WANDB_TAG} characters (W&B refuses others)")
+        raise ValueError(
+            f"must be tags of 1 to {WANDB_TAG} characters (W&B refuses others)"
+        )
     return tags
 
 

@@ -1,7 +1,4 @@
-"""What pydantic found wrong, in sweeper's words and at the lines of the file.
-
-It knows no field by name: rules, examples and known keys come from the model.
-"""
+"""Messages for what pydantic refuses in an experiment file, with their locations."""
 
 from collections.abc import Mapping
 from typing import get_args
@@ -15,130 +12,96 @@ from sweeper.errors import nearest
 
 SHOWN = 60  # characters of a wrong value
 
+# pydantic's messages that name a type of Python, by its documented error types.
+_OF_YAML = {
+    "tuple_type": "Input should be a list",
+    "dict_type": "Input should be a mapping",
+    "mapping_type": "Input should be a mapping",
+    "model_type": "Input should be a mapping",
+}
+
 
 def problems(
     error: ValidationError,
     model: type[BaseModel],
     lines: Mapping[Location, int],
 ) -> dict[Location, str]:
-    """One message a place of the file, in the order in which the model has them.
-
-    The members of a union that a value fails one by one make one message.
-    """
-    found: dict[Location, list[ErrorDetails]] = {}
+    """Return one message for each location of the file, in the model's order."""
+    details: dict[Location, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        place = detail["loc"]
-        if detail["type"] != "missing":
-            place = _known(place, lines)
-        elif len(place) > 1:
-            place = (*_known(place[:-1], lines), place[-1])
-        found.setdefault(place, []).append(detail)
-    return {place: _message(place, found[place], model) for place in found}
+        location = _known(detail["loc"], lines)
+        if detail["type"] == "missing":
+            location = (*_known(detail["loc"][:-1], lines), detail["loc"][-1])
+        details.setdefault(location, []).append(detail)
+    return {loc: _message(loc, details[loc], model) for loc in details}
 
 
-def _known(place: Location, lines: Mapping[Location, int]) -> Location:
-    """The longest part of `place` that the file has.
+def _known(location: Location, lines: Mapping[Location, int]) -> Location:
+    """Return the longest part of a location that the file has.
 
-    pydantic appends type names; a list of one may stand without its brackets.
+    pydantic adds the names of a union's types, and the index 0 for a single value
+    where a list is allowed.
     """
-    found: Location = ()
-    for part in place:
-        if (*found, part) in lines:
-            found = (*found, part)
+    known: Location = ()
+    for part in location:
+        if (*known, part) in lines:
+            known = (*known, part)
         elif part != 0:
             break
-    return found or place[:1]
+    return known or location[:1]
 
 
 def _message(
-    place: Location, details: list[ErrorDetails], model: type[BaseModel]
+    location: Location, details: list[ErrorDetails], model: type[BaseModel]
 ) -> str:
-    dotted = ".".join(map(str, place))
+    dotted = ".".join(map(str, location))
     first = details[0]
-    if first["type"] == "missing":
-        return f"{dotted}: missing; {_advice(place, model)}"
+    fields = _fields(location, model)
     if first["type"] == "extra_forbidden":
-        parent = _model_at(place[:-1], model)
-        where = f"{'.'.join(map(str, place[:-1]))}: " if place[:-1] else ""
-        return (
-            f"{where}unknown key {place[-1]!r}; {nearest(str(place[-1]), keys(parent))}"
-        )
-    rules = dict.fromkeys(_rule(detail) for detail in details)
-    shown = _shown(first["input"])
-    advice = _advice(place, model)
-    return f"{dotted}: {shown} must be {' or '.join(rules)}" + (
-        advice and f"; {advice}"
-    )
+        *parents, key = location
+        parent = _model_of(list(fields.values())[-1].annotation) if fields else model
+        prefix = f"{'.'.join(map(str, parents))}: " if parents else ""
+        return f"{prefix}unknown key {key!r}; {nearest(str(key), keys(parent))}"
+    if first["type"] == "missing":
+        message = f"{dotted}: missing"
+    else:
+        rules = [_OF_YAML.get(d["type"], d["msg"]) for d in details]
+        reasons = " or ".join(dict.fromkeys(rules)).replace("Value error, ", "")
+        message = f"{dotted}: {_shown(first['input'])}: {reasons}"
+    examples = [f"{key}: {f.examples[0]}" for key, f in fields.items() if f.examples]
+    return "; for example ".join([message, *examples[-1:]])
 
 
 def _shown(value: object) -> str:
-    """A value as YAML has it, cut where it is long."""
+    """Return a value as YAML has it, cut if it is long."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     text = repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def _rule(detail: ErrorDetails) -> str:
-    if detail["type"] == "model_type":
-        return "a mapping"
-    if detail["type"] == "string_too_short":
-        return "a text that is not empty"
-    text = detail["msg"].removeprefix("Value error, ")
-    for start in ("Input should be ", "Input should ", "must be "):
-        text = text.removeprefix(start)
-    for verbose, short in (
-        ("a valid ", "a "),
-        ("a tuple", "a list"),
-        ("a dictionary", "a mapping"),
-        ("a a ", "a "),
-        ("a integer", "a whole number"),
-        ("a boolean", "true or false"),
-        ("an instance of Path", "a path"),
-        ("greater than or equal to", "at least"),
-    ):
-        text = text.replace(verbose, short)
-    return text
-
-
-def _advice(place: Location, model: type[BaseModel]) -> str:
-    """The example of the nearest field that has one."""
-    for end in range(len(place), 0, -1):
-        field = _field_at(place[:end], model)
-        if field is not None and field.examples:
-            return f"for example {place[end - 1]}: {field.examples[0]}"
-    return ""
-
-
 def keys(model: type[BaseModel] | None) -> list[str]:
-    """Names of the fields that a file may have."""
+    """Return the names of the fields that a file may have."""
     fields = model.model_fields if model else {}
     return [f.alias or name for name, f in fields.items() if not f.exclude]
 
 
-def _field_at(place: Location, model: type[BaseModel]) -> FieldInfo | None:
-    parent = _model_at(place[:-1], model)
-    return _field(parent, place[-1]) if parent else None
-
-
-def _field(model: type[BaseModel], key: str | int) -> FieldInfo | None:
-    named = {f.alias or name: f for name, f in model.model_fields.items()}
-    return named.get(str(key))
-
-
-def _model_at(place: Location, model: type[BaseModel]) -> type[BaseModel] | None:
-    for key in place:
-        if isinstance(key, int):
-            continue
-        field = _field(model, key)
-        inner = _model_of(field.annotation) if field else None
-        if inner is None:
-            return None
-        model = inner
-    return model
+def _fields(
+    location: Location, model: type[BaseModel] | None
+) -> dict[str | int, FieldInfo]:
+    """Return the fields that a location passes, the outermost first."""
+    fields: dict[str | int, FieldInfo] = {}
+    for key in location:
+        named = model.model_fields.items() if model else ()
+        field = next((f for name, f in named if (f.alias or name) == key), None)
+        if field is not None:
+            fields[key] = field
+            model = _model_of(field.annotation)
+    return fields
 
 
 def _model_of(annotation: object) -> type[BaseModel] | None:
+    """Return the first model in an annotation, such as that of a list's items."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_of, get_args(annotation))), None)

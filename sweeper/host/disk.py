@@ -175,15 +175,18 @@ def wait(folder: Path, tell: Callable[[str], None]) -> None:
     tell(paused(folder, reason))
     while problem(folder):
         time.sleep(POLL_SECONDS)
-    tell(GOING_ON)
+    tell(RESUMING)
 
 
-GOING_ON = "there is space again: going on"
+RESUMING = "Disk space available again; resuming."
 
 
 def paused(folder: Path, reason: str) -> str:
     """What a user reads while nothing can be written."""
-    return f"paused: {folder}: {reason}; nothing is lost: make space, and it goes on"
+    return (
+        f"Paused: cannot write to {folder} ({reason}). Nothing is lost; free some "
+        "space and the sweep resumes by itself."
+    )
 
 
 def append(path: Path, data: bytes) -> None:

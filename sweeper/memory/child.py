@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.definition.sources import put_on_path
-from sweeper.host import strays
+from sweeper.host import orphans
 from sweeper.memory import guesses, runs
 from sweeper.memory.runs import Seen, StepError
 from sweeper.project import importing, job, targets
@@ -157,7 +157,7 @@ def main() -> None:
             importlib.import_module(target.partition(":")[0])
         # In the driver's scratch folder, which goes with a driver that is killed; a
         # prediction may be killed, too.
-        scratch = os.environ.get(strays.MARK)
+        scratch = os.environ.get(orphans.MARK)
         with tempfile.TemporaryDirectory(prefix="sweeper-memory-", dir=scratch) as made:
             tempfile.tempdir = made
             for key, overrides in request["trials"].items():

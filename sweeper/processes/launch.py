@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweeper.definition.sources import is_program
 from sweeper.errors import SweeperError, TargetError
-from sweeper.host import strays
+from sweeper.host import orphans
 from sweeper.processes.probe import limit
 from sweeper.protocol import Client, Imported, Order
 
@@ -118,9 +118,9 @@ def launched() -> Iterator[Path]:
     The folder of its address is this process's scratch, for sockets and Ray's files.
     What dead drivers have left is removed.
     """
-    strays.clean()
-    with strays.scratch() as folder:
-        os.environ[strays.MARK] = str(folder)
+    orphans.clean()
+    with orphans.scratch() as folder:
+        os.environ[orphans.MARK] = str(folder)
         try:
             process = launch(folder / "zygote")
             try:
@@ -128,7 +128,7 @@ def launched() -> Iterator[Path]:
             finally:
                 end(process)
         finally:
-            del os.environ[strays.MARK]
+            del os.environ[orphans.MARK]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NoReturn
 
-from sweeper.host import strays
+from sweeper.host import orphans
 from sweeper.processes import endings, forked
 from sweeper.project import importing, targets
 from sweeper.protocol import Connection, Imported, ProtocolError
@@ -60,7 +60,7 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
         Its result, and the exit code of a process that ended without an answer; 0 if
         it answered or was ended for being late.
     """
-    others = set(strays.children(os.getpid()))
+    others = set(orphans.children(os.getpid()))
     ours, its = socket.socketpair()
     with tempfile.TemporaryFile() as output, Connection(ours) as connection:
         pid = os.fork()
@@ -78,8 +78,8 @@ def _try(target: str, project: Path, limit_seconds: float) -> tuple[Imported, in
         if not ready:
             forked.dump_stacks(pid)
         code = _end(pid, ended, LEAVE_SECONDS if ready else 0.0)
-        for other in set(strays.children(os.getpid())) - others:
-            if not strays.is_wandb(other):
+        for other in set(orphans.children(os.getpid())) - others:
+            if not orphans.is_wandb(other):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(other, signal.SIGKILL)
         output.seek(0)

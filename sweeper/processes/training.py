@@ -15,7 +15,7 @@ import torch
 from sweeper import defaults
 from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError, TargetError
-from sweeper.host import metrics_file, process_state
+from sweeper.host import metrics_file, process
 from sweeper.host.paths import TrialPaths, is_packaged, project_root
 from sweeper.processes import worker
 from sweeper.project import seed
@@ -153,7 +153,7 @@ def train(spec: TrialSpec) -> int:
     """
     paths = TrialPaths(Path(spec.folder))
     print(f"{'resume' if paths.last.exists() else 'train'} {spec.id} in {paths.folder}")
-    with process_state.restored():
+    with process.restored():
         channel = TerminalChannel()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,7 +21,7 @@ from sweeper.callbacks import ActiveTrial, one_batch, wandb
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
 from sweeper.errors import MetricError
-from sweeper.host import disk, leaving, locks, metrics_file, redaction
+from sweeper.host import disk, locks, metrics_file, process, redaction
 from sweeper.host.paths import (
     TrialPaths,
     drop_torn_tail,
@@ -119,7 +119,7 @@ def _run_target(trial: ActiveTrial) -> BaseException | None:
     except BaseException as error:  # the one edge of a trial's process
         return error
     finally:
-        leaving.restore_streams(stdout, stderr, log=trial.paths.log)
+        process.restore_streams(stdout, stderr, log=trial.paths.log)
     return None
 
 
@@ -253,7 +253,7 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
             one_batch.use_cpu()
         _describe(trial, resolved)
         trial.await_turn()
-        with leaving.forked_here():
+        with process.forked_here():
             value = composed.call(target)
         if value is not None and _missing_objective(trial):
             returned.report(trial, value)

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from sweeper import protocol
 from sweeper.definition.sources import put_on_path
-from sweeper.host import leaving, strays
+from sweeper.host import orphans, process
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import forked, probe
 from sweeper.project import importing
@@ -94,7 +94,7 @@ class Zygote:
             )
         peer.answer(imported)
         importing.import_shared(imported.shared, imported.private)
-        self._helpers = set(strays.children(os.getpid()))
+        self._helpers = set(orphans.children(os.getpid()))
         gc.freeze()  # a collection in a trial would copy every page that it looks at
         gc.enable()
         self._spare = self._fork()
@@ -136,7 +136,7 @@ class Zygote:
                 serve(run)
         except BaseException:  # the one edge of a forked process
             traceback.print_exc()
-            leaving.leave(1)
+            process.leave(1)
         os._exit(0)
 
     def _reap(self) -> None:
@@ -158,8 +158,8 @@ class Zygote:
         known = {*self._trials, *self._helpers}
         if self._spare is not None:
             known.add(self._spare[0])
-        for pid in set(strays.children(os.getpid())) - known:
-            if not strays.is_wandb(pid):
+        for pid in set(orphans.children(os.getpid())) - known:
+            if not orphans.is_wandb(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -180,10 +180,10 @@ def serve(run: protocol.Run) -> None:
         )
     except BaseException as error:  # such as a folder that cannot be written to
         ended = worker.ended_by(error, spec)
-    leaving.flush()
+    process.flush()
     last = protocol.Client(run.address)  # the target may have closed the first one
     last.tell(ended)
-    leaving.finish()
+    process.finish()
     last.tell(protocol.Left())
 
 
@@ -227,7 +227,7 @@ def end_with_owner(owner: int, scratch: Path) -> None:
 
     def end(*_: object) -> None:
         if select.select([owner], [], [], 0)[0] and not os.read(owner, 1024):
-            strays.end(scratch, grace_seconds=GRACE_SECONDS)
+            orphans.end(scratch, grace_seconds=GRACE_SECONDS)
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(0)
 

@@ -1,64 +1,76 @@
-"""`run`: drive a sweep from wherever its journal stands to its end.
+"""`run`: drive a sweep from the state of its journal to its end.
 
-The edge where signals, clocks and processes meet; it decides nothing about trials.
+Signals, clocks and processes meet here; nothing is decided about trials.
 """
 
 import functools
-import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
+from sweeper.callbacks import wandb
 from sweeper.cards import booking
 from sweeper.definition.experiment import Experiment
-from sweeper.errors import LockedError, SweeperError
+from sweeper.errors import AddressError, LockedError, SweeperError
 from sweeper.host import disk, locks
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import lengths, preflight
 from sweeper.planning.plan import Plan
-from sweeper.running import opening
-from sweeper.running.ahead import Ahead
-from sweeper.running.diary import Diary
+from sweeper.running.event_log import EventLog
 from sweeper.running.node_watch import NodeWatch
 from sweeper.running.options import ClusterOptions
-from sweeper.running.signals import POLL_SECONDS, Signals, StoppedError, submit
+from sweeper.running.prewarm import Prewarm
+from sweeper.running.signals import (
+    POLL_SECONDS,
+    Signals,
+    StoppedError,
+    await_result,
+    submit,
+    too_late,
+)
 from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
 from sweeper.storage import export, replacement, retention, store
 from sweeper.trial import Sweep
+from sweeper.views import sweep_run
 from sweeper.views.live import Display
 
 if TYPE_CHECKING:
     from sweeper.running.remote import RemoteJournal
 
-log = logging.getLogger(__name__)
+LEAVE_SECONDS = 10.0
+START_SECONDS = 300.0  # for Ray to start; it takes 2 to 7
+CONNECT_SECONDS = 60.0  # for a cluster to answer
+OPEN_SECONDS = 900.0  # for the journal to open, and memory to be predicted before
+ANSWER_SECONDS = 300.0  # for the journal to answer
+T = TypeVar("T")
 
 
-def drive(
+def run(
     plan: Plan,
     *,
-    ahead: Ahead,
+    prewarm: Prewarm,
     cluster: ClusterOptions,
     display: Display,
     may_exit: bool = False,
 ) -> tuple[Sweep, Stop]:
-    """Run every trial that the sweep still owes, and write its tables and its report.
+    """Run every trial that the sweep still owes; write its tables, report and W&B run.
 
     Args:
-        ahead: prepared for the plan's experiment.
+        prewarm: prepared for the plan's experiment.
         may_exit: whether a second signal may end this process.
 
     Returns:
-        The sweep as it ended, and why.
+        The sweep at its end, and why it ended.
 
     Raises:
         LockedError: another driver holds the sweep.
-        AddressError: no cluster answers at the address that was given.
-        ExperimentChangedError: the sweep's folder is of another experiment.
+        AddressError: no cluster answers at the given address.
+        ExperimentChangedError: the sweep's folder belongs to another experiment.
         SweeperError: an error that every trial meets.
     """
     cluster.check()
@@ -77,9 +89,13 @@ def drive(
         plan = lengths.compare(plan)
         if admit(plan.experiment, paths):
             display.event("no epoch was reported so far: the sweep starts from scratch")
-        signals = Signals(may_exit=may_exit, is_asked=paths.stop_request.exists)
-        with signals, ExitStack() as stack:
-            return _drive_locked(plan, cluster, display, ahead, signals, stack)
+        signals = stack.enter_context(
+            Signals(may_exit=may_exit, is_asked=paths.stop_request.exists)
+        )
+        driver = _Driver(plan=plan, cluster=cluster, display=display, signals=signals)
+        sweep, stop = driver.drive(prewarm, stack)
+    sweep_run.record(sweep, stop)
+    return sweep, stop
 
 
 def admit(experiment: Experiment, paths: SweepPaths) -> bool:
@@ -89,7 +105,7 @@ def admit(experiment: Experiment, paths: SweepPaths) -> bool:
         Whether trials of an earlier start, none of which has a result, were removed.
 
     Raises:
-        ExperimentChangedError: what may not change has changed.
+        ExperimentChangedError: a setting has changed that may not change.
     """
     remove_stale_temporaries(paths.folder)
     paths.stop_request.unlink(missing_ok=True)
@@ -101,156 +117,227 @@ def admit(experiment: Experiment, paths: SweepPaths) -> bool:
     return is_replaced
 
 
-def _drive_locked(
-    plan: Plan,
-    options: ClusterOptions,
-    display: Display,
-    ahead: Ahead,
-    signals: Signals,
-    stack: ExitStack,
-) -> tuple[Sweep, Stop]:
-    from sweeper.running import placement, ray_node
-
-    started = submit(
-        functools.partial(ray_node.start, options, scratch=ahead.zygote.parent),
-        is_kept=True,
-    )
-    looked = submit(functools.partial(_look, plan, ahead))
-    try:
-        try:
-            opening.await_ray(started, options, signals=signals)
-            booked = booking.book(plan.experiment, count=ray_node.own_cards())
-            for other in stack.enter_context(booked):
-                display.event(booking.warning(other))
-            journal = opening.open_journal(plan, signals=signals, display=display)
-        except StoppedError:
-            return opening.stopped_early(plan, started)
-        # Slots start meanwhile, and wait: it takes them as long.
-        fit = submit(
-            functools.partial(
-                placement.fit,
-                journal,
-                experiment=plan.experiment,
-                address=ahead.zygote,
-            )
-        )
-        try:
-            _admit(plan, looked, journal, signals=signals, say=display.event)
-        except SweeperError:
-            wait([fit], timeout=opening.LEAVE_SECONDS)
-            raise
-        _watch(
-            plan,
-            display,
-            fit=fit,
-            signals=signals,
-            drain=journal.drain,
-            count_time=journal.count_time,
-            check=_checks(plan.experiment, display),
-        )
-        stop = opening.ask(journal.stopped_by, signals=signals, plan=plan)
-        if stop.reason is StopReason.ERROR:
-            raise halt.located(plan.experiment, stop.message)
-        # This process still holds the lock, but nothing runs any more.
-        sweep = replace(store.load_sweep(plan.folder), is_running=False)
-        # While Ray stops, which is mostly waiting.
-        written = submit(functools.partial(write_leaderboard, sweep))
-    finally:
-        if started.done():
-            wait([submit(ray_node.stop)], timeout=opening.LEAVE_SECONDS)
-    written.result()
-    return sweep, stop
-
-
-def _checks(experiment: Experiment, display: Display) -> Callable[[], None]:
-    """Return what looks whether the cluster still runs trials."""
-    from sweeper.running import ray_node
-
-    if ray_node.is_ours():
-        return ray_node.check
-    return NodeWatch(experiment, ray_node.nodes, say=display.event).look
-
-
-def _look(plan: Plan, ahead: Ahead) -> "list[preflight.Finding]":
-    """Return what the import of the target and the preflight found."""
-    imported = preflight.imported(plan, ahead.await_import())
-    if any(finding.is_certain for finding in imported):
-        return imported
-    return [*imported, *preflight.before_run(plan, ahead.zygote)]
-
-
-def _admit(
-    plan: Plan,
-    looked: "Future[list[preflight.Finding]]",
-    journal: "RemoteJournal",
-    *,
-    signals: Signals,
-    say: Callable[[str], None],
-) -> None:
-    """Let the slots go on, once the preflight has found nothing that speaks against it.
-
-    Raises:
-        SweeperError: it has; the slots leave.
-    """
-    is_fine = False
-    try:
-        while not wait([looked], timeout=POLL_SECONDS).done and not signals.is_asked:
-            continue
-        # A signal to every process ends the batches, too: they say nothing then.
-        if not signals.is_asked:
-            preflight.admit(plan, looked.result(), say=say)
-            is_fine = True
-    finally:
-        if not is_fine:
-            journal.drain()
-        opening.ask(
-            functools.partial(journal.open, is_fine), signals=signals, plan=plan
-        )
-
-
-def _watch(
-    plan: Plan,
-    display: Display,
-    *,
-    fit: "Future[None]",
-    signals: Signals,
-    drain: Callable[[], None],
-    count_time: Callable[[], None],
-    check: Callable[[], None],
-) -> None:
-    """Show what happens and obey signals until the trials have ended.
-
-    Raises:
-        ClusterLostError: Ray or the journal's process died.
-    """
-    reader = store.Reader(plan.experiment, plan.folder)
-    paths = SweepPaths(plan.folder)
-    before = reader.sweep()
-    retention.remove_temporaries(before)
-    retention.tidy(before)
-    diary = Diary(store.disks(plan.experiment, paths), display)
-    is_draining = False
-    while True:
-        is_over = bool(wait([fit], timeout=POLL_SECONDS).done)
-        after = reader.sweep()
-        diary.tell(before, after)
-        before = after
-        if not is_over or fit.exception() is not None:
-            check()
-        if is_over:
-            return fit.result()
-        count_time()
-        if signals.is_asked and not is_draining:
-            is_draining = True
-            display.event("stopping: trials pause at their next epoch; again to kill")
-            drain()
-        if signals.count > 1:
-            raise KeyboardInterrupt
-
-
 def write_leaderboard(sweep: Sweep) -> None:
     """Write the derived tables and the report of a sweep to its folder."""
     rows = leaderboard.rank(sweep)
     write_text(sweep.paths.leaderboard_csv, export.to_csv(sweep, rows))
     write_text(sweep.paths.leaderboard_md, export.to_markdown(sweep, rows))
     html_report.write(sweep)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Driver:
+    """One start of a sweep whose lock this process holds."""
+
+    plan: Plan
+    cluster: ClusterOptions
+    display: Display
+    signals: Signals
+
+    def drive(self, prewarm: Prewarm, stack: ExitStack) -> tuple[Sweep, Stop]:
+        """Start Ray and the journal, watch the trials, stop Ray."""
+        from sweeper.compat import ray as compat
+        from sweeper.running import placement, ray_node
+
+        scratch = prewarm.zygote.parent
+        started = submit(
+            functools.partial(ray_node.start, self.cluster, scratch=scratch),
+            is_kept=True,
+        )
+        findings = submit(functools.partial(_findings, self.plan, prewarm))
+        try:
+            try:
+                self._await_ray(started)
+                booked = booking.book(self.plan.experiment, count=ray_node.own_cards())
+                for other in stack.enter_context(booked):
+                    self.display.event(booking.warning(other))
+                journal = self._open_journal()
+            except StoppedError:
+                return self._stopped_early(started)
+            # Slots take as long to start as the preflight takes: they wait for it.
+            trials = submit(
+                functools.partial(
+                    placement.fit,
+                    journal,
+                    experiment=self.plan.experiment,
+                    address=prewarm.zygote,
+                )
+            )
+            try:
+                self._await_preflight(findings, journal)
+            except SweeperError:
+                wait([trials], timeout=LEAVE_SECONDS)
+                raise
+            self._watch(trials, journal)
+            stop = self._ask(journal.stopped_by)
+            if stop.reason is StopReason.ERROR:
+                raise halt.located(self.plan.experiment, stop.message)
+            # This process still holds the lock, but nothing runs any more.
+            sweep = replace(store.load_sweep(self.plan.folder), is_running=False)
+            # While Ray stops, which is mostly waiting.
+            written = submit(functools.partial(write_leaderboard, sweep))
+        finally:
+            if started.done():
+                wait([submit(compat.shutdown)], timeout=LEAVE_SECONDS)
+        written.result()
+        return sweep, stop
+
+    def _await_ray(self, started: "Future[None]") -> None:
+        """Wait until this process is connected to Ray.
+
+        Raises:
+            StoppedError: the sweep is to stop.
+            AddressError: what listens at the address does not answer as Ray does.
+        """
+        from sweeper.running import ray_node
+
+        is_ours = not self.cluster.resolved()
+        seconds = START_SECONDS if is_ours else CONNECT_SECONDS
+        late = too_late("Ray's start", seconds)
+        if not is_ours:
+            late = functools.partial(
+                AddressError,
+                f"{self.cluster.place()}: no Ray cluster answers there within "
+                f"{seconds:g} s; is it another service, or a cluster that is ending?",
+            )
+        await_result(
+            started,
+            signals=self.signals,
+            seconds=seconds,
+            late=late,
+            check=ray_node.check,
+        )
+        self.signals.renew()
+
+    def _open_journal(self) -> "RemoteJournal":
+        """Return the sweep's journal.
+
+        Raises:
+            StoppedError: the sweep is to stop; no slot was requested.
+        """
+        from sweeper.running import journal_actor
+
+        opened = functools.partial(
+            journal_actor.open_journal,
+            self.plan,
+            wandb_mode=wandb.mode(self.plan.experiment.wandb.mode),
+            say=self.display.event,
+        )
+        return self._answer(opened, "opening the journal", seconds=OPEN_SECONDS)
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """Return the journal's answer; only a second signal ends the wait for it."""
+        return self._answer(
+            call,
+            "an answer of the journal",
+            seconds=ANSWER_SECONDS,
+            is_stoppable=False,
+        )
+
+    def _answer(
+        self,
+        call: Callable[[], T],
+        step: str,
+        *,
+        seconds: float,
+        is_stoppable: bool = True,
+    ) -> T:
+        from sweeper.running import ray_node
+
+        return await_result(
+            submit(call),
+            signals=self.signals,
+            seconds=seconds,
+            late=too_late(step, seconds),
+            check=ray_node.check,
+            is_excused=lambda: bool(disk.problem(self.plan.folder)),
+            is_stoppable=is_stoppable,
+        )
+
+    def _stopped_early(self, started: "Future[None]") -> tuple[Sweep, Stop]:
+        """Return the sweep as it was, once Ray has started: its start cannot be cut."""
+        if not wait([started], timeout=LEAVE_SECONDS).done:
+            raise KeyboardInterrupt
+        stop = Stop(reason=StopReason.INTERRUPTED)
+        return store.load_sweep(self.plan.folder), stop
+
+    def _await_preflight(
+        self, findings: "Future[list[preflight.Finding]]", journal: "RemoteJournal"
+    ) -> None:
+        """Let the slots start their trials once the preflight has passed.
+
+        Raises:
+            SweeperError: it has not; the slots leave.
+        """
+        has_passed = False
+        signals = self.signals
+        try:
+            while not wait([findings], timeout=POLL_SECONDS).done:
+                if signals.is_asked:
+                    break
+            # A signal to every process ends the batches, too: they say nothing then.
+            if not signals.is_asked:
+                preflight.admit(self.plan, findings.result(), say=self.display.event)
+                has_passed = True
+        finally:
+            if not has_passed:
+                journal.drain()
+            self._ask(functools.partial(journal.open, has_passed))
+
+    def _watch(self, trials: "Future[None]", journal: "RemoteJournal") -> None:
+        """Show events and obey signals until the trials have ended.
+
+        Raises:
+            ClusterLostError: Ray or the journal's process died.
+        """
+        experiment, paths = self.plan.experiment, SweepPaths(self.plan.folder)
+        reader = store.Reader(experiment, paths.folder)
+        before = reader.sweep()
+        retention.remove_temporaries(before)
+        retention.tidy(before)
+        check = _cluster_check(experiment, self.display)
+        event_log = EventLog(store.disks(experiment, paths), self.display)
+        is_draining = False
+        while True:
+            is_over = bool(wait([trials], timeout=POLL_SECONDS).done)
+            after = reader.sweep()
+            event_log.write(before, after)
+            if _num_ended(after) > _num_ended(before):
+                event_log.write_once("retention", retention.tidy(after))
+            before = after
+            if not is_over or trials.exception() is not None:
+                check()
+            if is_over:
+                return trials.result()
+            journal.count_time()
+            if self.signals.is_asked and not is_draining:
+                is_draining = True
+                self.display.event(
+                    "Stopping: trials will pause at the end of their current epoch. "
+                    "Press Ctrl-C again to stop now."
+                )
+                journal.drain()
+            if self.signals.count > 1:
+                raise KeyboardInterrupt
+
+
+def _num_ended(sweep: Sweep) -> int:
+    return sum(trial.state.is_final for trial in sweep.trials)
+
+
+def _cluster_check(experiment: Experiment, display: Display) -> Callable[[], None]:
+    """Return the function that checks that the cluster still runs trials."""
+    from sweeper.compat import ray as compat
+    from sweeper.running import ray_node
+
+    if compat.is_head():
+        return ray_node.check
+    return NodeWatch(experiment, ray_node.nodes, say=display.event).look
+
+
+def _findings(plan: Plan, prewarm: Prewarm) -> list[preflight.Finding]:
+    """Return the findings of the target's import and of the preflight."""
+    imported = preflight.imported(plan, prewarm.await_import())
+    if any(finding.is_certain for finding in imported):
+        return imported
+    return [*imported, *preflight.before_run(plan, prewarm.zygote)]

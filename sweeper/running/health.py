@@ -117,6 +117,7 @@ def gpus() -> Iterator[Finding]:
 
 def ray() -> Finding:
     """Whether a small Ray starts and stops on this machine."""
+    from sweeper.compat import ray as compat
     from sweeper.running import ray_node
     from sweeper.running.options import ClusterOptions
 
@@ -126,5 +127,5 @@ def ray() -> Finding:
         except (SweeperError, RuntimeError, OSError) as error:
             text = str(error).splitlines()[0]
             return Finding(topic="ray", text="does not start", advice=text)
-        ray_node.stop()
+        compat.shutdown()
     return Finding(topic="ray", text="starts and stops")

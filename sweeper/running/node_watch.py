@@ -1,4 +1,4 @@
-"""The nodes of somebody's cluster, watched: a user hears of one that goes or comes."""
+"""Messages about nodes that leave or join a cluster that sweeper did not start."""
 
 import time
 from collections import Counter
@@ -17,11 +17,11 @@ ROOM_SECONDS = 3600.0  # without a node that holds a trial
 
 
 class NodeWatch:
-    """Tells which nodes went and came since the last look.
+    """Compares the nodes of a cluster with those of its last answer.
 
     Args:
-        nodes: asks the cluster for its nodes that are alive, which may take long.
-        say: takes one line for the user.
+        nodes: returns the nodes that are alive, which may take long.
+        say: shows one line to the user.
         clock: seconds; only differences count.
     """
 
@@ -44,7 +44,7 @@ class NodeWatch:
         self._had_cards = False
 
     def look(self) -> None:
-        """Ask now and then, and tell what the last answer says; it never waits.
+        """Ask the cluster every few seconds, without waiting, and report its answer.
 
         Raises:
             ClusterLostError: no answer for too long, or no node that holds a trial.
@@ -55,7 +55,7 @@ class NodeWatch:
                 self._answer, self._asked_at = submit(self._nodes), now
         elif self._answer.done():
             answer, self._answer = self._answer, None
-            self.tell(answer.result())
+            self.update(answer.result())
         elif now - self._asked_at > ANSWER_SECONDS:
             raise ClusterLostError(f"no answer of Ray for {ANSWER_SECONDS:g} s")
         if self._no_room_since is not None and now - self._no_room_since > ROOM_SECONDS:
@@ -63,8 +63,8 @@ class NodeWatch:
                 f"no node that holds a trial for {ROOM_SECONDS / 60:g} min"
             )
 
-    def tell(self, nodes: Sequence[Node]) -> None:
-        """Tell what differs from the nodes before."""
+    def update(self, nodes: Sequence[Node]) -> None:
+        """Report the differences from the nodes of the last call."""
         before, after = Counter(self._known or nodes), Counter(nodes)
         self._known = nodes
         has_room = self._has_room(nodes)
@@ -82,7 +82,6 @@ class NodeWatch:
             self._say(f"a node joined the cluster ({_describe(node)}){more}")
 
     def _has_room(self, nodes: Sequence[Node]) -> bool:
-        """Whether any node holds a trial that `resources` describes."""
         try:
             cluster.settle_demand(self._experiment, nodes)
         except ExperimentError:

@@ -133,11 +133,11 @@ def run(
     Raises:
         SweeperError: what the message says, and how to mend it.
     """
-    from sweeper.running import ahead
+    from sweeper.running import prewarm
 
-    with ahead.started() as started:
+    with prewarm.started() as started:
         from sweeper.planning import plan as planning
-        from sweeper.running import session
+        from sweeper.running import driver
         from sweeper.running.options import ClusterOptions
 
         folder = Path(sweeps or default_sweeps(Path(file)))
@@ -148,8 +148,8 @@ def run(
         total = plan.num_trials or 0
         options = ClusterOptions(address=address)
         with live.display(console, quiet=quiet, total=total) as display:
-            sweep, _ = session.run(
-                plan, ahead=started, cluster=options, display=display
+            sweep, _ = driver.run(
+                plan, prewarm=started, cluster=options, display=display
             )
     return SweepView(sweep)
 

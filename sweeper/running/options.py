@@ -1,4 +1,4 @@
-"""The Ray cluster that `run` was asked to use, checked before anything starts."""
+"""The options of `run` that name a Ray cluster, checked before anything starts."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """Which Ray cluster to use.
+    """The Ray cluster of a run.
 
     Attributes:
         address: a running cluster, "auto" for this machine's; "" starts one, unless
@@ -28,20 +28,20 @@ class ClusterOptions:
     card: str = ""
 
     def resolved(self) -> str:
-        """Return the address that counts; "" where a cluster is to be started."""
-        found = self.address or os.environ.get("RAY_ADDRESS", "")
-        return "" if found == "local" else found
+        """Return the address to connect to, "" to start a cluster."""
+        address = self.address or os.environ.get("RAY_ADDRESS", "")
+        return "" if address == "local" else address
 
     def place(self) -> str:
-        """Return where the address was given, in words."""
+        """Return the option or variable that gives the address, for messages."""
         address = self.resolved()
         return f"--address {address}" if self.address else f"RAY_ADDRESS={address}"
 
     def check(self) -> None:
-        """Look at every value as far as that is possible without Ray.
+        """Check every value as far as that is possible without Ray.
 
         Raises:
-            SweeperError: one cannot be meant; the message says which.
+            SweeperError: a value is out of range, or contradicts another one.
             AddressError: nothing answers at the address.
         """
         _check_card(self.card)
@@ -54,15 +54,15 @@ class ClusterOptions:
             raise AddressError(f"{self.place()}: not an address; {_WANTED}")
         if address.startswith("ray://"):
             raise AddressError(f"{self.place()}: an address of Ray Client; {_WANTED}")
-        given = {
+        for_own_cluster = {
             "--num-cpus": self.cpus,
             "--num-gpus": self.gpus,
             "--card": self.card or None,
         }
-        words = [name for name, value in given.items() if value is not None]
-        if words:
+        names = [name for name, value in for_own_cluster.items() if value is not None]
+        if names:
             raise SweeperError(
-                f"{' and '.join(words)}: only for a Ray that sweeper starts, and "
+                f"{' and '.join(names)}: only for a Ray that sweeper starts, and "
                 f"{self.place()} names one that runs; leave one of them out"
             )
         if address != "auto":
@@ -86,7 +86,7 @@ def _check_count(name: str, value: int | None, *, least: int) -> None:
 
 
 def _connect(address: str, place: str) -> None:
-    """Look whether anything listens at an address; Ray would try for minutes."""
+    """Check that anything listens at an address; Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise AddressError(f"{place}: not an address; {_WANTED}")

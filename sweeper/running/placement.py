@@ -1,6 +1,6 @@
-"""Ray Tune places slots on the cluster and notices their death.
+"""Placement of slots on the cluster by Ray Tune, which also notices their death.
 
-What a slot runs, when it stops and what is tried again is the journal's word.
+The journal decides about trials: which one a slot runs, and when it stops.
 """
 
 import functools
@@ -12,13 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ray import tune
-from ray.tune.execution import class_cache
-from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from sweeper.cards.packing import Node, Room
+from sweeper.compat import ray as compat
 from sweeper.definition.experiment import Experiment
-from sweeper.running import ray_node, seat
+from sweeper.running import seat
 from sweeper.running.ray_node import nodes
 from sweeper.running.remote import RemoteJournal
 from sweeper.trial import Demand
@@ -40,7 +39,7 @@ class JournalSearch(Searcher):
     def suggest(  # type: ignore[override]  # FINISHED is a string, which Tune omits
         self, trial_id: str
     ) -> dict[str, object] | str | None:
-        """A slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
+        """Return a slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
         name = f"{self._prefix}/{trial_id}"
         asked = self._journal.peek()
         if asked is None:
@@ -55,7 +54,7 @@ class JournalSearch(Searcher):
         return {"slot": name, **asdict(demand)}
 
     def _has_room(self, asked: Demand) -> bool:
-        """Whether a card is free enough, if Ray has filled them as it should.
+        """Return whether a card is free enough, if Ray has packed them as predicted.
 
         A slot that waited for room would hold its trial, and a driver that stops
         would wait for it.
@@ -75,22 +74,15 @@ class JournalSearch(Searcher):
         result: dict[str, object] | None = None,
         error: bool = False,
     ) -> None:
-        """A slot ended; what it still held is lost."""
+        """Release the trial of a slot that ended; the attempt is lost."""
         self._live.pop(trial_id, None)
         self._journal.lost(f"{self._prefix}/{trial_id}")
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the state."""
+        """Do nothing: the journal is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the state."""
-
-
-class _Silence(TrialProgressCallback):
-    """Keeps Tune from printing about slots; the events of trials are ours."""
-
-    def _print(self, msg: str) -> None:
-        return
+        """Do nothing: the journal is the state."""
 
 
 def fit(
@@ -122,8 +114,8 @@ def fit(
     def slot_main(config: dict[str, object]) -> None:
         serve(config)
 
-    if ray_node.is_ours():
-        _use_plain_workers()
+    if compat.is_head():
+        compat.use_plain_workers()
     tuner = tune.Tuner(
         tune.with_resources(slot_main, resources),
         tune_config=tune.TuneConfig(
@@ -135,7 +127,7 @@ def fit(
             name="sweep",
             storage_path=str(address.parent / "tune"),
             verbose=0,
-            callbacks=[_Silence()],
+            callbacks=compat.silence(),
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
@@ -143,13 +135,3 @@ def fit(
         tuner.fit()
     finally:
         journal.stopped_by()  # Tune hides that a dead journal is what it failed for
-
-
-def _use_plain_workers() -> None:
-    """Let slots run in the workers that Ray has started already.
-
-    Tune asks for workers with environment variables of its own, which start anew for
-    each slot; workers of a node of ours inherit all of ours.
-    """
-    class_cache.DEFAULT_ENV_VARS = {}
-    class_cache.ENV_VARS_TO_PROPAGATE = set()

@@ -1,51 +1,29 @@
-"""Ray on this machine: started with only what slots need, joined, left.
+"""Ray on this machine: started with only what slots need, or joined.
 
-It knows nothing of sweeps. What Ray starts by habit and nothing of ours asks is left
-out: on two cores it takes longer to start than a short sweep takes to train.
+It knows nothing of sweeps.
 """
 
 import functools
 import logging
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services
-from ray._private.node import Node as RayNode
-from ray._raylet import persist_port  # type: ignore[attr-defined]  # Cython
 
 from sweeper.cards import devices, packing
 from sweeper.cards.packing import CARDS, Node
+from sweeper.compat import ray as compat
 from sweeper.errors import AddressError, ClusterLostError
 from sweeper.running.options import ClusterOptions
 
 NAMESPACE = "sweeper"
 ACCELERATOR = "accelerator_type:"
 CARD_MIB = "card_mib"  # resource of a node: memory of a card that no table knows
-EXTRAS = ("start_api_server", "start_monitor", "start_log_monitor")  # of a head node
 OBJECT_STORE_BYTES = 128 * 1024**2  # nothing of ours goes through it
-AGENTS = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
-NO_SERVICE = (
-    -1
-)  # what an agent that serves nothing tells the raylet, see dashboard/agent.py
-AGENT_PORTS = (
-    "metrics_agent_port",
-    "metrics_export_port",
-    "dashboard_agent_listen_port",
-    "runtime_env_agent_port",
-)
-# Waits to die with the raylet, which dies with its agents.
-AGENT = (
-    "import ctypes, os, signal\n"
-    f"ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})\n"
-    "os.getppid() > 1 and signal.pause()"
-)
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -93,7 +71,7 @@ def start(options: ClusterOptions, *, scratch: Path) -> None:
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     try:
-        with _without_extras():
+        with compat.lean_start(), _signals_blocked():
             connect(
                 address="local",
                 num_cpus=options.cpus,
@@ -118,108 +96,46 @@ def _card_resources(text: str, num_gpus: int | None) -> dict[str, float] | None:
 
 
 @contextmanager
-def _without_extras() -> Iterator[None]:
-    """Start no server for a dashboard, no autoscaler, no reader of logs, no agents.
+def _signals_blocked() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM from every process that this thread starts.
 
-    `include_dashboard=False` starts that server all the same, and `ray.init` waits
-    for it: with the autoscaler, over a second of the start on two cores. The agents
-    serve metrics and runtime environments, which no slot has: another second of CPU
-    and 100 MiB.
+    `timeout` signals the driver's process group, systemd and scancel every process,
+    and the trials can only be paused while Ray lives. We end it with SIGKILL.
     """
-    before = {name: getattr(RayNode, name) for name in EXTRAS}
-    start_process = services.start_ray_process
-    for name in EXTRAS:
-        setattr(RayNode, name, lambda self, **_: None)
-    services.start_ray_process = functools.partial(_start_process, start_process)
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
-        services.start_ray_process = start_process
-        for name, method in before.items():
-            setattr(RayNode, name, method)
-
-
-def _start_process(
-    start_process: Any, command: Sequence[str], kind: str, **options: Any
-) -> Any:
-    """Start one of Ray's processes, out of reach of the signals that end a sweep.
-
-    It gets a session of its own and never sees SIGTERM, nor do the workers below it:
-    `timeout` signals the driver's process group, systemd and scancel every process,
-    and the trials can only be paused while Ray lives. We end it with SIGKILL.
-
-    A raylet gets agents that only wait. It refuses to start without any, and waits
-    for files with their ports.
-    """
-    if kind == ray._private.ray_constants.PROCESS_TYPE_RAYLET:
-        given = dict(word.lstrip("-").split("=", 1) for word in command if "=" in word)
-        for name in AGENT_PORTS:
-            persist_port(given["session_dir"], given["node_id"], name, NO_SERVICE)
-        agent = subprocess.list2cmdline([sys.executable, "-I", "-S", "-c", AGENT])
-        command = [
-            next((key + agent for key in AGENTS if word.startswith(key)), word)
-            for word in command
-        ]
-    plain = services.ConsolePopen
-    apart = functools.partial(plain, start_new_session=True)
-    setattr(services, "ConsolePopen", apart)  # noqa: B010  # mypy: it is a class
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        return start_process(command, kind, **options)
-    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        setattr(services, "ConsolePopen", plain)  # noqa: B010
-
-
-def is_ours() -> bool:
-    """Whether this process started the node that it is connected to."""
-    node = ray._private.worker._global_node
-    return node is not None and bool(node.head)
 
 
 def check() -> None:
-    """Look whether Ray's own processes of this driver live.
+    """Check that Ray's own processes of this driver live.
 
     Without its raylet Ray ends this process after some seconds, with exit code 0.
 
     Raises:
         ClusterLostError: one has died.
     """
-    node = ray._private.worker._global_node
-    dead: list[str] = (
-        [name for name, _ in node.dead_processes()] if node is not None else []
-    )
+    dead = compat.dead_processes()
     if dead:
         raise ClusterLostError(f"Ray's {' and '.join(dead)} died")
 
 
-def stop() -> None:
-    """Leave the cluster; one that `start` started ends.
-
-    At once: by then every trial has ended, and Ray's own grace is a second's wait.
-    """
-    node = ray._private.worker._global_node
-    if node is not None:
-        kill = node.kill_all_processes
-        node.kill_all_processes = lambda **asked: kill(
-            **{**asked, "allow_graceful": False}
-        )
-    ray.shutdown()
-
-
 def nodes() -> list[Node]:
-    """The machines of the cluster that are alive."""
+    """Return the nodes of the cluster that are alive."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [_node(node["Resources"]) for node in found if node["Alive"]]
 
 
 def own_cards() -> int:
-    """Return how many cards the cluster has that this process started; 0 of others."""
-    return sum(node.gpus for node in nodes()) if is_ours() else 0
+    """Return the number of cards of the cluster, 0 if this process did not start it."""
+    return sum(node.gpus for node in nodes()) if compat.is_head() else 0
 
 
 def own_card() -> str:
-    """Type of the cards of the node that this process is on; "" for none."""
+    """Return the type of the cards of this process's node, "" without cards."""
     here = ray.get_runtime_context().get_node_id()
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return next(

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM of a driver, and its waits, each of which they end."""
+"""SIGINT and SIGTERM in a driver, and waits that end with them."""
 
 import os
 import signal
@@ -33,8 +33,8 @@ class Signals:
     leave, then ends the process, whatever that waits for.
 
     Args:
-        may_exit: whether it may end the process, which is not its own in a notebook.
-        is_asked: whether somebody has asked the sweep to stop in another way.
+        may_exit: whether it may end this process; a notebook's is not the driver's own.
+        is_asked: returns whether `sweeper stop` has requested the stop.
     """
 
     def __init__(self, *, may_exit: bool, is_asked: Callable[[], bool]) -> None:
@@ -46,7 +46,7 @@ class Signals:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the sweep is to stop."""
+        """Whether a signal or `sweeper stop` has requested the stop."""
         return self.count > 0 or self._is_asked()
 
     def __enter__(self) -> "Signals":
@@ -106,7 +106,7 @@ def _leave() -> None:
 
 
 def submit(call: Callable[[], T], *, is_kept: bool = False) -> "Future[T]":
-    """Call in a thread that no exit of this process waits for.
+    """Call a function in a thread that the end of this process does not wait for.
 
     Args:
         is_kept: whether the thread outlives the call. Linux ends Ray's processes with
@@ -136,14 +136,14 @@ def await_result(
     is_excused: Callable[[], bool] = lambda: False,
     is_stoppable: bool = True,
 ) -> T:
-    """Return what a thread returns, unless the sweep is stopped meanwhile.
+    """Return the result of a thread, unless the sweep is stopped meanwhile.
 
     Args:
         seconds: longest wait.
-        late: makes the error of a longer one.
-        check: raises where the wait has become pointless.
-        is_excused: whether the time does not count now, as on a full disk.
-        is_stoppable: whether the first signal ends the wait; else the second one does.
+        late: makes the error of a longer wait.
+        check: raises an error if the wait has become pointless.
+        is_excused: returns whether the limit is suspended, as on a full disk.
+        is_stoppable: whether the first signal ends the wait, not only the second.
 
     Raises:
         StoppedError: the sweep is to stop.
@@ -163,5 +163,5 @@ def await_result(
 
 
 def too_late(what: str, seconds: float) -> Callable[[], Exception]:
-    """Return what makes the error of a step that took too long."""
+    """Return a function that makes the error of a step that took too long."""
     return lambda: ClusterLostError(f"{what} took longer than {seconds:g} s")

@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.callbacks import wandb
 from sweeper.callbacks.wandb_rows import Rows
 from sweeper.host import fragments
-from sweeper.host.process_state import restore_environment
+from sweeper.host.process import restore_environment
 from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
 from sweeper.statistics import leaderboard

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeper.host import strays
+from sweeper.host import orphans
 
 ROOT = Path(__file__).parents[2]
 LOOP = ROOT / "tests" / "strangers" / "loop"
@@ -94,7 +94,7 @@ class Driver:
     def processes(self) -> dict[int, str]:
         """What the driver has started and is alive, with command lines."""
         found = {}
-        marked = set(strays.find(self._mark, MARK)) - {self.process.pid}
+        marked = set(orphans.find(self._mark, MARK)) - {self.process.pid}
         for pid in marked:
             with contextlib.suppress(OSError):
                 line = Path(f"/proc/{pid}/cmdline").read_bytes()

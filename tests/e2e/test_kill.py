@@ -57,10 +57,10 @@ def test_a_full_disk_pauses_a_sweep_that_is_then_stopped_and_extended(
         with driver(*run, output=tmp_path / "out") as first:
             first.wait_for("epoch 2")
             filler = fill(small)
-            first.wait_for("nothing is lost")
+            first.wait_for("Nothing is lost")
             assert first.process.poll() is None
             filler.unlink()
-            first.wait_for("going on")
+            first.wait_for("resuming")
             first.wait_for("epoch 9")
             assert sweeper("stop", "loop", "--sweeps", small).returncode == 0
             assert first.wait() == 130, first.output.read_text()

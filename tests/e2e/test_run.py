@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import locks, strays
+from sweeper.host import locks, orphans
 from sweeper.running.signals import SAME_SECONDS
 from tests.e2e.crash_kinds import CUTS, GOES_ON, INTERRUPTED, LOST_RAY
 from tests.e2e.harness import LOOP, ROOT, driver, status, sweeper
@@ -83,7 +83,7 @@ def test_a_sweep_runs_to_its_end(write, tmp_path: Path) -> None:  # type: ignore
     best = json.loads(sweeper("best", "loop", "--json", "--sweeps", sweeps).stdout)
     assert best["params"] == {"rate": 0.4}
     assert best["value"] == _expected(3)[0.4]["3"]
-    locked = Path(tempfile.gettempdir()).glob(f"{strays.PREFIX}*/{strays.OWNER}")
+    locked = Path(tempfile.gettempdir()).glob(f"{orphans.PREFIX}*/{orphans.OWNER}")
     owners = [locks.holder(lock) for lock in locked]
     assert first.process.pid not in {owner.pid for owner in owners if owner}
     again = sweeper("run", write(), "--sweeps", sweeps)
@@ -193,7 +193,7 @@ def test_a_budget_that_is_reached_pauses_and_a_higher_one_goes_on(
         assert first.wait() == 4, first.output.read_text()
         said = first.output.read_text()
         assert re.search(r"stopped \(budget: budget.target: .* of 0.3 reached\)", said)
-        assert "budget.target=0.3" in said.rpartition("go on with: ")[2]
+        assert "budget.target=0.3" in said.rpartition("resume with: ")[2]
         first.assert_gone()
     trials = status("loop", sweeps)["trials"]
     assert {t["state"] for t in trials} <= {"waiting", "complete"}
@@ -209,7 +209,7 @@ def test_the_second_ctrl_c_stops_at_once(write, tmp_path: Path) -> None:  # type
     with driver(*run, output=tmp_path / "out") as first:
         first.wait_for("running")
         first.kill(signal.SIGINT)
-        first.wait_for("again to kill")
+        first.wait_for("again to stop now")
         time.sleep(10 * SAME_SECONDS)  # two that are nearer may be one of `timeout`
         first.kill(signal.SIGINT)
         assert first.wait() == 130  # long before the epoch's end

@@ -10,7 +10,7 @@ from sweeper.definition.experiment import dump
 from sweeper.errors import ExperimentError
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
-from sweeper.running.diary import Diary
+from sweeper.running.event_log import EventLog
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.stopwatch import COUNT_SECONDS
 from sweeper.search_space import space
@@ -173,10 +173,10 @@ def test_the_cost_of_a_card_without_a_price_is_unknown_and_said_once(
         console.print(status_view(loaded, total=9))
     assert "unknown of 9 cost" in shown.get()
     console = Console(width=200)
-    diary = Diary([tmp_path], Lines(console))
+    event_log = EventLog([tmp_path], Lines(console))
     with console.capture() as told:
         for _ in range(2):
-            diary.tell(loaded, loaded)
+            event_log.write(loaded, loaded)
     assert told.get().count("no price for card 'A100'") == 1
 
 

@@ -58,7 +58,7 @@ def test_sigterm_pauses_the_trials_and_uses_up_no_retry(
         assert first.wait() == 130, first.output.read_text()
         said = first.output.read_text()
         first.assert_gone(within_seconds=60)
-    assert "go on with" in said, said
+    assert "resume with" in said, said
     assert " lost" not in said, said
     trials = status("loop", sweeps)["trials"]
     assert {t["state"] for t in trials} <= {"waiting", "complete"}
@@ -98,7 +98,7 @@ def test_ctrl_c_ends_a_prediction_of_memory_and_leaves_nothing_of_it(
         running.wait_for("predicting the memory")
         os.killpg(running.process.pid, signal.SIGINT)
         assert running.wait() == 130, running.tail()
-        assert "go on with" in running.tail()
+        assert "resume with" in running.tail()
         assert "Traceback" not in running.tail()
         running.assert_gone(within_seconds=60)
     assert not list((tmp_path / "sweeps").rglob("memory.json"))

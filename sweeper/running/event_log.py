@@ -1,4 +1,4 @@
-"""What a driver tells, on the display and in the sweep's log; it decides nothing."""
+"""Events of a sweep, shown on the display and written to the sweep's log."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,16 +6,18 @@ from pathlib import Path
 from sweeper.definition.settings import unpriced
 from sweeper.host import disk
 from sweeper.scheduling import events
-from sweeper.storage import retention
 from sweeper.trial import Sweep
 from sweeper.views.live import Display
 
 
-class Diary:
-    """Tells what happens, on the display and in the sweep's log.
+class EventLog:
+    """The events of a driver.
 
-    While the disk is full it says so; the lines of the log are kept until there is
-    space, since a driver that waited for them would not hear a signal.
+    While the disk is full, the lines of the log are held back: a driver that waited for
+    space would not hear a signal.
+
+    Args:
+        folders: on each disk that the sweep writes to.
     """
 
     def __init__(self, folders: Sequence[Path], display: Display) -> None:
@@ -23,51 +25,36 @@ class Diary:
         self._display = display
         self._unwritten: list[str] = []
         self._is_full = False
-        self._told = ""
-        self._price = ""
+        self._last: dict[str, str] = {}
 
-    def tell(self, before: Sweep, after: Sweep) -> None:
-        """Tell what is new in `after`."""
+    def write(self, before: Sweep, after: Sweep) -> None:
+        """Show and write the events between two states of the sweep."""
         lines = events.events(before, after)
         for event in lines:
             self._display.event(event)
         self._display.update(after)
-        self._tell_price(after)
-        self._tidy(before, after)
         self._unwritten += map(str, lines)
+        cards = {card for trial in after.trials for card in trial.card_seconds}
+        self.write_once("price", unpriced(after.experiment.price, cards))
         self._watch_disk()
         if self._unwritten and not self._is_full:
             text = "".join(f"{line}\n" for line in self._unwritten)
             disk.append(after.paths.log, text.encode())
             self._unwritten.clear()
 
-    def _tidy(self, before: Sweep, after: Sweep) -> None:
-        """Let checkpoints go once a trial has ended."""
-        ended, known = (
-            {trial.id for trial in sweep.trials if trial.state.is_final}
-            for sweep in (after, before)
-        )
-        if ended - known:
-            message = retention.tidy(after)
-            if message and message != self._told:
-                self._display.event(message)
-            self._told = message
-
-    def _tell_price(self, sweep: Sweep) -> None:
-        """Tell once which cards of the sweep have no price."""
-        cards = {card for trial in sweep.trials for card in trial.card_seconds}
-        message = unpriced(sweep.experiment.price, cards)
-        if message and message != self._price:
+    def write_once(self, topic: str, message: str) -> None:
+        """Show and write a message unless it is the last one of its topic, or empty."""
+        if message and message != self._last.get(topic):
             self._display.event(message)
             self._unwritten.append(message)
-        self._price = message
+        self._last[topic] = message
 
     def _watch_disk(self) -> None:
         pause = next(filter(None, map(self._pause, self._folders)), "")
         if pause and not self._is_full:
             self._display.event(pause)
         if self._is_full and not pause:
-            self._display.event(disk.GOING_ON)
+            self._display.event(disk.RESUMING)
         self._is_full = bool(pause)
 
     def _pause(self, folder: Path) -> str:

@@ -11,9 +11,9 @@ import pytest
 LEAVING = """
 import atexit, concurrent.futures, gc, gzip, os, sys, tempfile, threading, time
 gc.collect(); gc.freeze()
-from sweeper.host import leaving
+from sweeper.host import process
 {body}
-leaving.leave(3)
+process.leave(3)
 """
 
 
@@ -65,6 +65,30 @@ def test_a_compressed_file_is_whole(tmp_path: Path) -> None:
     done = _leave("file = gzip.open('out', 'wb'); file.write(b'kept')", tmp_path)
     assert (done.returncode, done.stderr) == (3, "")
     assert gzip.decompress((tmp_path / "out").read_bytes()) == b"kept"
+
+
+def test_files_of_imported_modules_and_of_functions_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import csv\n"
+        "FILE = open('rows.csv', 'w')\n"
+        "csv.writer(FILE).writerow([1, 2])\n"
+        "class Writer:\n"
+        "    def __del__(self): FILE.write(helper.NAME)\n"
+        "import helper\n"
+        "writer = Writer()\n"
+        "def work():\n"
+        "    file = open('local', 'w'); file.write('kept')\n"
+        "    return lambda: file\n"
+    )
+    (tmp_path / "helper.py").write_text("NAME = 'kept'")
+    body = "sys.path.insert(0, '.'); import own; hold = own.work()"
+    done = _leave(body, tmp_path)
+    assert (done.returncode, done.stderr) == (3, "")
+    texts = {
+        path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()
+    }
+    assert texts["rows.csv"] == "1,2\nkept"
+    assert texts["local"] == "kept"
 
 
 def test_what_was_printed_is_kept_and_temporary_folders_go(tmp_path: Path) -> None:

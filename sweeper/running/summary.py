@@ -1,4 +1,4 @@
-"""The end of `run`: its last lines and its exit code; pure but for `spec.json`."""
+"""The last lines and the exit code of `run`."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from sweeper.storage import handed_out
 from sweeper.trial import State, Sweep
 
 
-def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
-    """The best trial, where it is, and how to go on."""
+def summary(sweep: Sweep, stop: Stop, *, resume: str) -> str:
+    """Return the best trial, its files, and the command that resumes the sweep."""
     lines = []
     best = leaderboard.best(sweep)
     front = leaderboard.front_trials(sweep)
@@ -33,12 +33,12 @@ def closing(sweep: Sweep, stop: Stop, *, resume: str) -> str:
         lines += [f"report {sweep.paths.report}"]
     if stop.reason is not StopReason.NONE:
         why = f"{stop.reason}: {stop.message}".removesuffix(": ")
-        lines += [f"stopped ({why}); go on with: {resume}"]
+        lines += [f"stopped ({why}); resume with: {resume}"]
     return "\n".join(lines)
 
 
 def resume_command(file: Path, overrides: Sequence[str], *, sweeps: Path) -> str:
-    """The command that goes on with a sweep: the one that started it."""
+    """Return the command that resumes a sweep: the one that started it."""
     words = ["python", "-m", "sweeper", "run", str(file), *overrides]
     if sweeps != default_sweeps(file):
         words += ["--sweeps", str(sweeps)]
@@ -46,7 +46,7 @@ def resume_command(file: Path, overrides: Sequence[str], *, sweeps: Path) -> str
 
 
 def exit_code(sweep: Sweep, stop: Stop) -> int:
-    """The code that a shell sees at the end of `run`."""
+    """Return the exit code of `run`."""
     if stop.reason is StopReason.INTERRUPTED:
         return exits.INTERRUPTED
     if stop.reason is StopReason.BUDGET:

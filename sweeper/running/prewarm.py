@@ -1,4 +1,7 @@
-"""What a run starts before it knows its plan: the zygote's imports take longest."""
+"""The zygote of a driver's node, started before the plan is known.
+
+Its imports take longest of all that a run does before its first trial.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,24 +15,24 @@ if TYPE_CHECKING:
     from sweeper.definition.experiment import Experiment
 
 
-class Ahead:
-    """What has been started.
+class Prewarm:
+    """A zygote that imports torch and Lightning while the plan is made.
 
     Attributes:
         zygote: socket of the zygote of this node.
     """
 
     def __init__(self, stack: ExitStack) -> None:
-        self._zygote = stack.enter_context(ExitStack())
-        self.zygote = self._zygote.enter_context(launch.launched())
+        self._stack = stack.enter_context(ExitStack())
+        self.zygote = self._stack.enter_context(launch.launched())
 
     def prepare(self, experiment: "Experiment") -> None:
-        """Tell the zygote what its trials are of, and import what runs a sweep."""
+        """Order the import of the experiment's target, and import what runs a sweep."""
         from sweeper.callbacks import wandb
 
         if experiment.env:  # some are read by libraries as they load
-            self._zygote.close()
-            self.zygote = self._zygote.enter_context(launch.launched())
+            self._stack.close()
+            self.zygote = self._stack.enter_context(launch.launched())
         has_runs = wandb.mode(experiment.wandb.mode) != "none"
         ordered = launch.order(
             self.zygote,
@@ -38,12 +41,12 @@ class Ahead:
             modules=["wandb"] if has_runs else [],
             timeout_seconds=experiment.timeout,
         )
-        self._imported = self._zygote.enter_context(ordered)
+        self._imported = self._stack.enter_context(ordered)
         # Ray and Tune, before anything is shown that would stand still meanwhile.
         from sweeper.running import journal_actor, placement  # noqa: F401
 
     def await_import(self) -> Imported:
-        """Wait until the zygote has imported the target; return how that went.
+        """Wait until the zygote has imported the target; return the result.
 
         Raises:
             OSError: the zygote has ended.
@@ -52,7 +55,7 @@ class Ahead:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Ahead]:
-    """Everything is ended with the block, or with this process."""
+def started() -> Iterator[Prewarm]:
+    """Start a zygote that ends with the block, or with this process."""
     with ExitStack() as stack:
-        yield Ahead(stack)
+        yield Prewarm(stack)

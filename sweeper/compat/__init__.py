@@ -1,0 +1,1 @@
+"""Private interfaces of other libraries, one module for each library."""

@@ -1,0 +1,151 @@
+"""Private interfaces of Ray, each with a public way that is taken where it is missing.
+
+Ray's start takes longer on two cores than a short sweep takes to train. Processes that
+serve only a dashboard, an autoscaler or runtime environments are therefore left out.
+"""
+
+import functools
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.tune import Callback
+
+log = logging.getLogger(__name__)
+
+EXTRAS = ("start_api_server", "start_monitor", "start_log_monitor")  # of a head node
+AGENTS = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
+NO_SERVICE = -1  # port that an agent without a service reports: dashboard/agent.py
+AGENT_PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
+# Waits to die with the raylet, which dies with its agents.
+AGENT = (
+    "import ctypes, os, signal\n"
+    f"ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})\n"
+    "os.getppid() > 1 and signal.pause()"
+)
+
+
+@contextmanager
+def lean_start() -> Iterator[None]:
+    """Start a node without dashboard server, autoscaler, log monitor and agents.
+
+    `include_dashboard=False` starts that server all the same, and `ray.init` waits
+    for it: with the autoscaler, over a second of the start on two cores. The agents
+    serve metrics and runtime environments, which no slot has: another second of CPU
+    and 100 MiB. Where Ray has changed, it starts with all of them.
+    """
+    try:
+        from ray._private import services
+        from ray._private.node import Node
+        from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+        from ray._raylet import persist_port  # type: ignore[attr-defined]  # Cython
+
+        start_process = services.start_ray_process
+        methods = {name: getattr(Node, name) for name in EXTRAS}
+    except (ImportError, AttributeError) as error:
+        log.warning("Ray starts with its agents, which takes longer: %s", error)
+        yield
+        return
+
+    def start(command: list[str], kind: str, *args: Any, **options: Any) -> Any:
+        if kind == PROCESS_TYPE_RAYLET:
+            command = _without_agents(command, persist_port)
+        return start_process(command, kind, *args, **options)
+
+    for name in EXTRAS:
+        setattr(Node, name, lambda self, **_: None)
+    vars(services)["start_ray_process"] = start
+    try:
+        yield
+    finally:
+        services.start_ray_process = start_process
+        for name, method in methods.items():
+            setattr(Node, name, method)
+
+
+def _without_agents(command: list[str], persist_port: Any) -> list[str]:
+    """Return the command of a raylet whose agents only wait.
+
+    It refuses to start without any, and waits for files with their ports.
+    """
+    flags = dict(word.lstrip("-").split("=", 1) for word in command if "=" in word)
+    for name in AGENT_PORTS:
+        persist_port(flags["session_dir"], flags["node_id"], name, NO_SERVICE)
+    agent = subprocess.list2cmdline([sys.executable, "-I", "-S", "-c", AGENT])
+    return [
+        next((flag + agent for flag in AGENTS if word.startswith(flag)), word)
+        for word in command
+    ]
+
+
+def _node() -> Any:
+    """Return this process's connection to its node, None where there is none."""
+    return ray._private.worker._global_node
+
+
+def is_head() -> bool:
+    """Return whether this process started the node that it is connected to."""
+    node = _node()
+    return node is not None and bool(node.head)
+
+
+def dead_processes() -> list[str]:
+    """Return the names of the processes of this process's own node that died."""
+    node = _node()
+    return [] if node is None else [name for name, _ in node.dead_processes()]
+
+
+def shutdown() -> None:
+    """Leave the cluster; end a node of our own at once.
+
+    By then every trial has ended, and Ray's grace is a second of waiting.
+    """
+    node = _node()
+    if node is not None:
+        kill = node.kill_all_processes
+        node.kill_all_processes = functools.partial(_kill_at_once, kill)
+    ray.shutdown()
+
+
+def _kill_at_once(kill: Any, **options: Any) -> None:
+    kill(**{**options, "allow_graceful": False})
+
+
+def use_plain_workers() -> None:
+    """Let Tune's trials run in the workers that Ray has started already.
+
+    Tune asks for workers with environment variables of its own, and those start anew
+    for each slot; workers of a node of ours inherit all of ours.
+    """
+    try:
+        from ray.tune.execution import class_cache
+    except ImportError as error:
+        log.warning("each slot starts a worker of its own: %s", error)
+        return
+    class_cache.DEFAULT_ENV_VARS = {}
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
+
+
+def silence() -> list[Callback]:
+    """Return the callbacks that keep Tune from printing about slots."""
+    try:
+        from ray.tune.progress_reporter import TrialProgressCallback
+
+        class Silent(TrialProgressCallback):
+            def _print(self, msg: str) -> None:
+                return
+
+        return [Silent()]
+    except (ImportError, TypeError) as error:
+        log.warning("Tune prints about slots: %s", error)
+        return []

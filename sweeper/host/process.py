@@ -1,0 +1,148 @@
+"""The state of this process, put back after a trial, and its end.
+
+A process ends as with Python, but for freeing libraries: taking torch apart object by
+object takes over a second in a trial, where it copies every page that the zygote shares
+with its trials.
+"""
+
+import atexit
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import sysconfig
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, TextIO
+
+LIBRARIES = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+
+
+def restore_environment(before: Mapping[str, str]) -> None:
+    """Set only the variables that differ from `before`: threads read the others."""
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Put back the state of this process that a trial or W&B changes.
+
+    The environment, the working folder, `sys.path`, the root logger, the filters of
+    warnings and, in the main thread, the signal handlers.
+    """
+    environment, folder, path = dict(os.environ), os.getcwd(), list(sys.path)
+    log_handlers, log_level = list(logging.root.handlers), logging.root.level
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        restore_environment(environment)
+        os.chdir(folder)
+        sys.path[:] = path
+        logging.root.handlers[:] = log_handlers
+        logging.root.setLevel(log_level)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as the interpreter would."""
+    try:
+        finish()
+    finally:  # nothing that a project left behind may keep its process from ending
+        os._exit(code)
+
+
+def finish() -> None:
+    """Do what the interpreter does at its end, without taking libraries apart.
+
+    Threads are waited for, exit handlers run (temporary folders, pools and loggers end
+    in them), and the modules of the project are emptied: what only they refer to is
+    finalized, so that a file that was left open keeps what was written to it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
+    atexit._run_exitfuncs()
+    _drop_project_modules()
+    flush()
+
+
+def _drop_project_modules() -> None:
+    """Empty every module outside of the libraries.
+
+    An object is finalized before what its methods may use: a module before those that
+    it imports, and its last name first.
+    """
+    modules = [m for name, m in sys.modules.items() if _is_project(name, m)]
+    # In the order in which their imports ended, the last one first.
+    for namespace in map(vars, [sys.modules["__main__"], *reversed(modules)]):
+        for name in reversed(list(namespace)):
+            if name != "__builtins__":
+                namespace[name] = None
+    gc.collect()
+
+
+def _is_project(name: str, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)  # built-in modules have none
+    is_ours = name.partition(".")[0] == __name__.partition(".")[0]
+    return file is not None and not is_ours and not file.startswith(LIBRARIES)
+
+
+@contextlib.contextmanager
+def forked_here() -> Iterator[None]:
+    """End at the end of the block each process that was forked within it.
+
+    A forked process that returns, raises or calls `sys.exit` would else do what only
+    the process around the block may do.
+    """
+    pid, code = os.getpid(), 0
+    try:
+        yield
+    except SystemExit as end:
+        if os.getpid() == pid:
+            raise
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        if os.getpid() == pid:
+            raise
+        traceback.print_exc()
+        code = 1
+    if os.getpid() != pid:
+        leave(code)
+
+
+def flush() -> None:
+    """Flush the standard streams, whatever a project put in their place."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # closed, or an object without `flush`
+            stream.flush()
+
+
+def restore_streams(stdout: TextIO, stderr: TextIO, *, log: Path) -> None:
+    """Put the standard streams of before a target back in place, open.
+
+    Args:
+        log: file for the text of a stream that the target closed.
+    """
+    flush()
+    if stdout.closed or stderr.closed:
+        path = log if log.exists() else Path(os.devnull)
+        # Open until the process ends.
+        spare = path.open("a", encoding="utf-8", buffering=1)
+        stdout = spare if stdout.closed else stdout
+        stderr = spare if stderr.closed else stderr
+    sys.stdout, sys.stderr = stdout, stderr
