@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.host import fragments
+from sweeper.host import wandb
 from sweeper.processes import worker
 from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 from tests import warm
@@ -43,7 +43,7 @@ class Channel:
         """Wait until the rows of all epochs before this one are on disk."""
         deadline = time.monotonic() + WANDB_SECONDS
         while self.spec.wandb["mode"] != "none" and time.monotonic() < deadline:
-            found = fragments.find(Path(self.spec.folder))
+            found = wandb.fragments(Path(self.spec.folder))
             rows = [row for fragment in found for row in fragment.rows]
             if sum(self.spec.metric in row for row in rows) >= self.kill_at - 1:
                 return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import fragments, metrics_file
+from sweeper.host import metrics_file, wandb
 from sweeper.host.paths import TrialPaths
 from sweeper.trial import TrialSpec, trial_id
 from tests import attempts
@@ -60,7 +60,7 @@ def attempt(
     return attempts.attempt(spec, *arguments, **{**secrets, **env})
 
 
-def inspect(fragment: fragments.Fragment) -> dict[str, object]:
+def inspect(fragment: wandb.Fragment) -> dict[str, object]:
     """What wandb's own command line says of a fragment."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
     done = subprocess.run(
@@ -86,7 +86,7 @@ def test_a_killed_and_resumed_trial_is_one_run_with_each_epoch_once(
     done = attempt(spec)
     assert "finished" in done.stdout, done.stdout + done.stderr
 
-    found = fragments.find(folder)
+    found = wandb.fragments(folder)
     assert [f.is_ended for f in found] == [False, True]
     for fragment in found:
         assert fragment.run["run_id"] == spec.wandb["id"]
@@ -147,7 +147,7 @@ def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
     done = attempt(online, "--stop-at", "2", WANDB_BASE_URL="http://127.0.0.1:9")
     assert "finished" in done.stdout, done.stdout + done.stderr
     assert (done.stdout + done.stderr).count("W&B: offline, since") == 1, done.stdout
-    (fragment,) = fragments.find(Path(spec.folder))
+    (fragment,) = wandb.fragments(Path(spec.folder))
     assert fragment.file.parent.name.startswith("offline-run-")
     found = inspect(fragment)
     summary = found["summary"]
@@ -173,7 +173,7 @@ def test_a_trial_that_fails_is_a_failed_run_that_says_why(spec: TrialSpec) -> No
     )
     done = attempt(failing)
     assert "failed error ValueError" in done.stdout, done.stdout + done.stderr
-    (fragment,) = fragments.find(Path(spec.folder))
+    (fragment,) = wandb.fragments(Path(spec.folder))
     found = inspect(fragment)
     summary = found["summary"]
     assert isinstance(summary, dict)

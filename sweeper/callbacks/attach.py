@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from sweeper import protocol
-from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial, is_other_rank, wandb
+from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial, is_other_rank, wandb_run
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.errors import SweeperError, TargetError
 from sweeper.host.paths import TrialPaths
@@ -64,10 +64,10 @@ def from_environment() -> ActiveTrial | None:
         torch.set_num_threads(spec.threads)
     elif spec.memory_fraction < 1:
         torch.cuda.set_per_process_memory_fraction(spec.memory_fraction)
-    trial.run = wandb.start(spec)
+    trial.run = wandb_run.start(spec)
     if trial.run is not None:
         config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
-        trial.run.describe(wandb.description(spec, config))
+        trial.run.describe(wandb_run.description(spec, config))
         atexit.register(trial.run.leave)
     _be_quiet_on_pause(client)
     return trial

@@ -1,23 +1,47 @@
-"""One attempt's share in the W&B run of its trial.
+"""The W&B run of a trial: one run over all of its attempts, in its sweep's group.
 
-It passes on what the project logs, except for what earlier attempts have logged; where
-the project logs nothing to W&B it logs each reported epoch itself. The project cannot
-close it: how the trial ended is written last. A failure of W&B never ends a training.
+A project's own `WandbLogger` or `wandb.init` opens it, in the W&B project that it asks
+for unless the experiment file names one; group, job type and id are sweeper's. Rows
+that the project logs are passed on, except those of earlier attempts; where the project
+logs nothing to W&B, each reported epoch is a row. The project cannot close the run: the
+trial's result is written last. A failure of W&B never ends a training, and without a
+server the run is offline.
 """
 
 import functools
 import logging
+import os
+import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP, PART, Rows
-from sweeper.trial import TrialSpec
+from sweeper.host import metrics_file, redaction, wandb
+from sweeper.trial import TrialSpec, point_id
 
 log = logging.getLogger(__name__)
 
+FLUSH_SECONDS = 15.0  # in which the writer of a killed attempt brings its rows to disk
 P = ParamSpec("P")
-OpenRun = Callable[[Mapping[str, Any]], tuple[Any, list[Mapping[str, object]]]]
+
+
+def start(spec: TrialSpec) -> "TrialRun | None":
+    """Return the trial's run, to be opened when it is needed; None for `wandb: none`.
+
+    From here on `wandb.init` and `wandb.log` of this process lead to that run.
+    """
+    chosen = str(spec.wandb["mode"])
+    if chosen == "none":
+        os.environ["WANDB_MODE"] = "disabled"
+        return None
+    import wandb  # noqa: F401  # the run finds it among the imported modules
+
+    os.environ.update(environment(spec))
+    warnings.filterwarnings("ignore", message="There is a wandb run already in")
+    return TrialRun(spec)
 
 
 def _never_ends_the_training(method: Callable[P, None]) -> Callable[P, None]:
@@ -44,25 +68,16 @@ class TrialRun:
     opened by the project's first `wandb.init`, else at the first reported epoch.
 
     Args:
-        open_run: opens the run and returns it with the rows of all earlier fragments;
-            its argument is what the project passed to `wandb.init`.
-        reported: what earlier attempts measured, by epoch; a kill may have kept some
-            of it from W&B.
+        spec: of the trial, with the arguments of its run.
     """
 
-    def __init__(
-        self,
-        spec: TrialSpec,
-        open_run: OpenRun,
-        *,
-        reported: Mapping[int, Mapping[str, float]],
-    ) -> None:
+    def __init__(self, spec: TrialSpec) -> None:
+        reported = metrics_file.epochs(Path(spec.folder) / "metrics.jsonl")
         self._spec = spec
-        self._open_run = open_run
         self._run: Any = None
         self.is_broken = False
         self._held = Rows()
-        self._waiting = dict(reported)
+        self._waiting: dict[int, Mapping[str, float]] = dict(reported)
         self._lost = frozenset(reported)  # perhaps, with the attempt that logged them
         self._is_logged_by_project = False
         self._has_trainer = False
@@ -111,7 +126,7 @@ class TrialRun:
             return self._run
         vars(self._wandb).update(self._originals)
         try:
-            run, earlier = self._open_run(asked)
+            run, earlier = _open(self._spec, asked)
         finally:
             self._join()
         self._run, self._held = run, Rows(earlier)
@@ -325,3 +340,104 @@ class TrialRun:
         run.config.update(self._config, allow_val_change=True)
         run.summary.update(summary)
         self._finish(exit_code=exit_code)
+
+
+def _open(
+    spec: TrialSpec, asked: Mapping[str, Any]
+) -> tuple[Any, list[Mapping[str, object]]]:
+    """Open the trial's run; return it with the rows of its earlier fragments.
+
+    Args:
+        asked: arguments that the project passed to `wandb.init`; {} without a call.
+    """
+    folder = Path(spec.folder)
+    if (folder / "wandb").exists():
+        wandb.await_writers(folder, wait_seconds=FLUSH_SECONDS)
+    earlier = wandb.fragments(folder)
+    is_offline = "offline" in (spec.wandb["mode"], asked.get("mode"))
+    project, entity = wandb.destination(spec.wandb, asked, earlier)
+    run = wandb.open_run(
+        folder,
+        "offline" if is_offline else "online",
+        id=str(spec.wandb["id"]),
+        project=project,
+        entity=entity or None,
+        group=str(spec.wandb["group"]),
+        job_type="trial",
+        name=str(spec.wandb["name"]),
+        notes=str(spec.wandb["notes"]) or asked.get("notes") or None,
+        tags=[*dict.fromkeys((*spec.wandb["tags"], *(asked.get("tags") or ())))],
+    )
+    return run, [row for fragment in earlier for row in fragment.rows]
+
+
+def environment(spec: TrialSpec) -> dict[str, str]:
+    """Return the variables that give the run to processes that the project starts."""
+    return {
+        **_named("WANDB_TAGS", ",".join(spec.wandb["tags"])),
+        **_named("WANDB_PROJECT", spec.wandb["project"]),
+        **_named("WANDB_ENTITY", spec.wandb["entity"]),
+        "WANDB_RUN_ID": str(spec.wandb["id"]),
+        "WANDB_RUN_GROUP": str(spec.wandb["group"]),
+        "WANDB_JOB_TYPE": "trial",
+        "WANDB_NAME": str(spec.wandb["name"]),
+        "WANDB_NOTES": str(spec.wandb["notes"]),
+        "WANDB_DIR": spec.folder,
+        "WANDB_RESUME": "allow",
+        "WANDB_SILENT": "true",
+    }
+
+
+def _named(variable: str, value: object) -> dict[str, str]:
+    """Return a variable with its value; nothing for "", which W&B may refuse."""
+    return {variable: str(value)} if value else {}
+
+
+def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, object]:
+    """Return the run's config: nested, the swept keys flat, with the code's version.
+
+    A key of the project's own is never overwritten.
+
+    A swept group hides the nested config of its name, whose keys become dotted.
+
+    Args:
+        config: the trial's config, resolved.
+    """
+    nested: dict[str, object] = {}
+    for key, value in config.items():
+        if key in spec.params and isinstance(value, Mapping):
+            nested.update({f"{key}.{name}": child for name, child in value.items()})
+        else:
+            nested[key] = value
+    project = Path(spec.project)
+    described = redaction.redacted(
+        {
+            "sweep": spec.sweep,
+            "git_commit": git(project, "rev-parse", "HEAD"),
+            "git_dirty": bool(git(project, "status", "--porcelain")),
+            **nested,
+            **swept(spec),
+        },
+        wandb.hidden(),
+    )
+    assert isinstance(described, dict)  # noqa: S101  # a mapping stays one
+    return described
+
+
+def swept(spec: TrialSpec) -> dict[str, object]:
+    """Return the swept keys, seed and point, flat: for tables and parallel plots."""
+    return {
+        "seed": spec.seed,
+        "point": point_id(spec.params, spec.lineage),
+        **spec.params,
+    }
+
+
+def git(project: Path, *arguments: str) -> str:
+    """Return the output of a git command in `project`, "" outside of a repository."""
+    command = ["git", "-C", str(project), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -11,7 +11,7 @@ from sweeper.commands import sweeps
 from sweeper.errors import SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.host.fragments import Fragment
+    from sweeper.host.wandb import Fragment
     from sweeper.trial import Sweep
 
 EXAMPLE = "sweeper sync lr_sweep"
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every fragment, then upload those that W&B has not."""
-    from sweeper.callbacks import wandb
+    from sweeper.host import wandb
 
     sweep = sweeps.find(args)
     waiting = []
@@ -59,12 +59,12 @@ def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
 
     `wandb sync` joins fragments of one id in the order of their start.
     """
-    from sweeper.host import fragments
+    from sweeper.host import wandb
 
     for trial in sweep.trials:
-        for fragment in fragments.find(sweep.paths.trial(trial.id).folder):
+        for fragment in wandb.fragments(sweep.paths.trial(trial.id).folder):
             yield trial.id, fragment
-    for fragment in fragments.find(sweep.folder):
+    for fragment in wandb.fragments(sweep.folder):
         yield sweep.experiment.name, fragment
 
 

@@ -104,18 +104,3 @@ def is_wandb(pid: int) -> bool:
         return b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def await_wandb(folder: Path, *, wait_seconds: float) -> None:
-    """Wait until W&B's writers of dead processes have left a trial's folder.
-
-    A trial that is started again at once would not see the last rows of the start
-    that was killed.
-    """
-    mark = f"WANDB_DIR={folder}".encode()
-    deadline = time.monotonic() + wait_seconds
-    while time.monotonic() < deadline:
-        marked = (pid for pid, env in _environments() if mark in env.split(b"\0"))
-        if not any(map(is_wandb, marked)):
-            return
-        time.sleep(POLL_SECONDS)

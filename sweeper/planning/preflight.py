@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.callbacks import wandb
+from sweeper.host import wandb
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.planning import alone, batches
 from sweeper.planning.batches import Ended

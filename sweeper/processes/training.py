@@ -13,9 +13,8 @@ from types import FrameType
 import torch
 
 from sweeper import defaults
-from sweeper.callbacks import wandb
 from sweeper.errors import SweeperError, TargetError
-from sweeper.host import metrics_file, process
+from sweeper.host import metrics_file, process, wandb
 from sweeper.host.paths import TrialPaths, is_packaged, project_root
 from sweeper.processes import worker
 from sweeper.project import seed

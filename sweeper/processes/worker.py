@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper import callbacks
-from sweeper.callbacks import ActiveTrial, one_batch, wandb
+from sweeper.callbacks import ActiveTrial, one_batch, wandb_run
 from sweeper.callbacks.checkpoint import Paused
 from sweeper.definition import sources
 from sweeper.errors import MetricError
@@ -236,7 +236,7 @@ def _call_target(trial: ActiveTrial) -> None:
 def _call(trial: ActiveTrial, *, is_program: bool) -> None:
     spec = trial.spec
     if not is_program:
-        trial.run = wandb.start(spec)  # before the target may import wandb's names
+        trial.run = wandb_run.start(spec)  # before the target may import wandb's names
     target = None if is_program else targets.load(spec.target)
     _seed(derive(spec.seed, "trial"))  # whatever the import has drawn
     composed = job.compose(
@@ -262,13 +262,13 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
     try:
         program.run(trial)  # opens the run in its own process, if at all
     finally:
-        trial.run = wandb.start(spec)
+        trial.run = wandb_run.start(spec)
         _describe(trial, resolved)
 
 
 def _describe(trial: ActiveTrial, config: Mapping[str, object]) -> None:
     if trial.run is not None:
-        trial.run.describe(wandb.description(trial.spec, config))
+        trial.run.describe(wandb_run.description(trial.spec, config))
 
 
 def save_config(config: DictConfig, paths: TrialPaths) -> dict[str, object]:

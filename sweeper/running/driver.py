@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
-from sweeper.callbacks import wandb
 from sweeper.cards import booking
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import AddressError, LockedError, SweeperError
-from sweeper.host import disk, locks
+from sweeper.host import disk, locks, wandb
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import lengths, preflight
 from sweeper.planning.plan import Plan

@@ -86,7 +86,7 @@ def shared_memory(folder: Path) -> Finding:
 
 def wandb() -> Finding:
     """Whether runs go online; without a login they are kept for `sweeper sync`."""
-    from sweeper.callbacks import wandb as runs
+    from sweeper.host import wandb as runs
 
     login = "a login" if runs.has_login() else "no login"
     return Finding(topic="wandb runs", text=f"{login}: runs are {runs.mode('auto')}")

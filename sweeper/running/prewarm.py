@@ -28,7 +28,7 @@ class Prewarm:
 
     def prepare(self, experiment: "Experiment") -> None:
         """Order the import of the experiment's target, and import what runs a sweep."""
-        from sweeper.callbacks import wandb
+        from sweeper.host import wandb
 
         if experiment.env:  # some are read by libraries as they load
             self._stack.close()

@@ -10,9 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sweeper.callbacks import wandb
-from sweeper.callbacks.wandb_rows import Rows
-from sweeper.host import fragments
+from sweeper.host import wandb
 from sweeper.host.process import restore_environment
 from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
@@ -36,7 +34,7 @@ def record(sweep: Sweep, stop: Stop) -> None:
 
     before = dict(os.environ)
     had_run = client.run is not None  # of a notebook
-    earlier = fragments.find(sweep.folder)
+    earlier = wandb.fragments(sweep.folder)
     project, entity = _destination(sweep)
     try:
         run = wandb.open_run(
@@ -52,8 +50,9 @@ def record(sweep: Sweep, stop: Stop) -> None:
             tags=list(settings.tags) or None,
             config=redacted(sweep.experiment.model_dump(mode="json"), wandb.hidden()),
         )
-        held = Rows(row for fragment in earlier for row in fragment.rows)
-        step = max(held.next_step, run.step)
+        rows = (row for fragment in earlier for row in fragment.rows)
+        steps = (int(str(row["_step"])) + 1 for row in rows if "_step" in row)
+        step = max(run.step, *steps, 0)
         run.log(_row(sweep, client), step=step, commit=True)
         run.summary.update(summary(sweep, stop))
         run.finish(exit_code=0)
@@ -74,7 +73,7 @@ def _destination(sweep: Sweep) -> tuple[str, str]:
     One trial tells for all: they share the project's code.
     """
     folders = (sweep.paths.trial(trial.id).folder for trial in sweep.trials)
-    found = (fragments.find(folder) for folder in folders)
+    found = (wandb.fragments(folder) for folder in folders)
     settings = sweep.experiment.wandb.model_dump()
     return wandb.destination(settings, {}, next(filter(None, found), []))
 

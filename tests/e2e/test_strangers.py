@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from sweeper.host import fragments, locks
+from sweeper.host import locks, wandb
 from sweeper.host.paths import SweepPaths
 from sweeper.storage import store
 from tests.e2e.harness import ROOT, Driver, driver, status, sweeper
@@ -174,7 +174,7 @@ def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
     uid = store.load_sweep(folder).uid
     trials = list((folder / "trials").iterdir())
     for trial in trials:
-        found = [f for f in fragments.find(trial) if f.run]
+        found = [f for f in wandb.fragments(trial) if f.run]
         assert {f.run["run_id"] for f in found} == {f"{trial.name}-{uid}"}
         assert {f.run["run_group"] for f in found} == {name}
         rows = [row for fragment in found for row in fragment.rows]
@@ -182,7 +182,7 @@ def _assert_wandb(folder: Path, name: str, epochs: int) -> None:
         assert steps == sorted(set(steps))
         measured = [row for row in rows if PROJECTS[name].metric in row]
         assert len(measured) == epochs, rows
-    (of_sweep,) = fragments.find(folder)
+    (of_sweep,) = wandb.fragments(folder)
     assert of_sweep.run["run_id"] == f"sweep-{uid}"
     assert of_sweep.run["job_type"] == "sweep"
     assert of_sweep.run["run_group"] == name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import fragments
+from sweeper.host import wandb
 from tests.cases.harness import copy_case
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def test_two_trainings_leave_the_process_as_it_was(tmp_path: Path, mode: str) ->
     trained = sorted((tmp_path / "s" / "train").iterdir())
     assert len(trained) == 2
     for folder in trained if mode == "offline" else []:
-        (fragment,) = fragments.find(folder)
+        (fragment,) = wandb.fragments(folder)
         losses = [row["loss"] for row in fragment.rows if "loss" in row]
         rate = json.loads((folder / "spec.json").read_text())["params"]["lr"]
         assert losses == pytest.approx([float(rate) / epoch for epoch in (1, 2, 3)])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import fragments, metrics_file
+from sweeper.host import metrics_file, wandb
 from sweeper.trial import TrialSpec
 from tests.attempts import attempt
 from tests.cases.harness import CASES
@@ -50,7 +50,7 @@ def train(spec: TrialSpec, **env: str) -> str:
 
 
 def rows_of(spec: TrialSpec) -> list[dict[str, object]]:
-    found = fragments.find(Path(spec.folder))
+    found = wandb.fragments(Path(spec.folder))
     return [dict(row) for fragment in found for row in fragment.rows]
 
 
@@ -103,7 +103,7 @@ def test_the_file_then_the_project_then_the_shell_name_the_wandb_project(
 ) -> None:
     spec = make_spec(tmp_path, function, **settings)
     train(spec, **env)
-    (fragment,) = fragments.find(Path(spec.folder))
+    (fragment,) = wandb.fragments(Path(spec.folder))
     assert fragment.run["project"] == project
     assert fragment.run.get("entity", "") == entity
     assert fragment.run["run_group"] == "runs"
@@ -115,7 +115,7 @@ def test_the_second_start_stays_in_the_project_of_the_first(tmp_path: Path) -> N
     train(spec, WANDB_PROJECT="shell")
     train(spec)
     projects = [
-        fragment.run["project"] for fragment in fragments.find(tmp_path / "trial")
+        fragment.run["project"] for fragment in wandb.fragments(tmp_path / "trial")
     ]
     assert projects == ["shell", "shell"]
 
@@ -135,7 +135,7 @@ def test_a_training_outlives_the_death_of_wandbs_process(tmp_path: Path) -> None
 def test_a_run_has_the_console_and_what_both_sides_say_of_it(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, "named")
     train(spec)
-    (fragment,) = fragments.find(Path(spec.folder))
+    (fragment,) = wandb.fragments(Path(spec.folder))
     assert fragment.run["project"] == "theirs"
     assert fragment.run["notes"] == "why"
     assert fragment.run["tags"] == ["ours", "mine"]
