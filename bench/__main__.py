@@ -12,7 +12,16 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import commands, configs, data, overhead, page, scheduling, training
+from bench import (
+    commands,
+    configs,
+    data,
+    overhead,
+    page,
+    scheduling,
+    slots,
+    training,
+)
 from bench.page import PAGE, Section
 
 
@@ -50,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in args.peers.split(",") if word]
     makers: dict[str, Callable[[], Section]] = {
         "overhead": lambda: overhead.section(args.rounds, words),
+        "slots": lambda: slots.section(args.rounds),
         "scale": lambda: scheduling.section(args.rounds, args.trials),
         "configs": lambda: configs.section(args.rounds),
         "data": lambda: data.section(args.rounds),

@@ -1,14 +1,31 @@
-"""What lies between a trial and the journal: a slot's idle time, a report's way."""
+"""The way of a report to the disk, and a slot's idle time between two trials."""
 
 import itertools
 import json
+import statistics
 import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+
+import ray
 
 from bench import measure
 from bench.overhead import PROJECT
+from bench.page import Goal, Section, table
+from sweeper.callbacks import ActiveTrial
+from sweeper.definition.experiment import load
+from sweeper.processes.slot import Process
+from sweeper.protocol import Client, Decision, Ended, Left, Report, Run, Server
+from sweeper.running.remote import RemoteJournal
+from sweeper.scheduling.journal import Journal
+from sweeper.scheduling.launch import Launch
+from sweeper.search_space import space
+from sweeper.trial import Demand, TrialSpec
 
-PACKAGE = "sweeper"
 TRIALS = 25
 EXPERIMENT = """
 name: short
@@ -49,3 +66,129 @@ def _experiment(folder: Path) -> Path:
     file = folder / "short.yaml"
     file.write_text(EXPERIMENT.format(project=PROJECT, trials=TRIALS))
     return file
+
+
+class Handoffs:
+    """A profile function: our functions that are on the stack when a report leaves.
+
+    Args:
+        root: name of the first function that has the report in this process.
+        is_handoff: whether a call takes it away: to a socket, to Ray, to the disk.
+    """
+
+    def __init__(self, root: str, is_handoff: Callable[[str], bool]) -> None:
+        self._root = root
+        self._is_handoff = is_handoff
+        self.ways: list[list[str]] = []
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        """Take an event of `sys.setprofile`."""
+        name = str(getattr(argument, "__name__", ""))
+        is_call = event == "call"
+        if not self._is_handoff(frame.f_code.co_qualname if is_call else name):
+            return
+        names: list[str] = []
+        current: FrameType | None = frame
+        while current is not None:
+            if str(current.f_globals.get("__name__", "")).startswith("sweeper."):
+                names.insert(0, current.f_code.co_qualname)
+            if names and names[0] == self._root:
+                self.ways.append(names)
+                return
+            current = current.f_back
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Profile this thread in the block."""
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+    def longest(self) -> list[str]:
+        """Return the functions of the longest way."""
+        return max(self.ways, key=len)
+
+
+class _Journal:
+    """The far end of a slot's calls."""
+
+    def report(self, slot: str, report: Report) -> Decision:
+        return Decision.CONTINUE
+
+
+def _train(spec: TrialSpec, zygote: Server, handoffs: Handoffs) -> None:
+    """Be the process of a trial: report one epoch, then end."""
+    run = None
+    while not isinstance(run, Run):
+        _, run = zygote.wait()[0][0]
+    with Client(run.address) as client:
+        trial = ActiveTrial(spec=spec, ask=client.ask)
+        with handoffs.counted():
+            trial.report(Report(epoch=1, metrics={spec.metric: 0.5}))
+        client.tell(Ended(event="finished"))
+        client.tell(Left())
+
+
+def way_of_a_report(folder: Path) -> list[str]:
+    """Return our functions that a report passes, from `report` to the disk."""
+    loaded = load(_experiment(folder))
+    launch = Launch(
+        demand=Demand(cpus=1.0), slots=1, seed_key="seed", wandb_mode="none"
+    )
+    journal = Journal(loaded, space.parse(loaded, {}), folder / "short", launch)
+    if journal.claim("a") is None:
+        raise RuntimeError("there is no trial")
+    spec = journal.start("a")
+    Path(spec.folder).mkdir(parents=True)
+    trial = Handoffs("ActiveTrial.report", "sendall".__eq__)
+    slot = Handoffs("Process.relay", "ActorMethod.remote".__eq__)
+    disk = Handoffs("Journal.report", ("fsync", "fdatasync").__contains__)
+
+    with Server() as zygote:
+        process = Process(spec, Client(zygote.address), env={})
+        thread = threading.Thread(target=_train, args=(spec, zygote, trial))
+        thread.start()
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+        remote = RemoteJournal(ray.remote(_Journal).remote(), "")
+
+        def report(report: Report) -> Decision:
+            remote.report("a", report)
+            with disk.counted():
+                return journal.report("a", report)
+
+        with slot.counted():
+            process.relay(report)
+        thread.join()
+        process.close()
+        ray.shutdown()
+    return [*trial.longest(), *slot.longest(), *disk.longest()]
+
+
+def section(count: int) -> Section:
+    """Count a report's functions and measure the slot's idle time, `count` times."""
+    idle: list[float] = []
+    for _ in range(count):
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            idle += idle_seconds(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        way = way_of_a_report(Path(folder))
+    median, least = statistics.median(idle), min(idle)
+    rows = [[str(number), f"`{name}`"] for number, name in enumerate(way, 1)]
+    lines = [
+        f"{count} x {TRIALS} short trials in one slot, from the end of one target to "
+        f"the call of the next: {median:.2f} s in the median, {least:.2f} s at least.",
+        "",
+        "Functions of ours that a report passes (`sys.setprofile`: those on the stack "
+        "when it leaves the trial, the slot and the journal's process):",
+        "",
+        *table(["", "function"], rows),
+    ]
+    idle_goal = Goal(text="idle time of a slot", value=median, limit=0.1, unit="s")
+    way_goal = Goal(text="functions that a report passes", value=len(way), limit=6)
+    return Section(
+        title="Between a trial and the journal",
+        lines=lines,
+        goals=[idle_goal, way_goal],
+    )
