@@ -8,9 +8,10 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -28,10 +29,10 @@ from sweeper.host.paths import (
     remove_stale_temporaries,
     write_text,
 )
-from sweeper.processes import causes, endings, program, returned, usage
+from sweeper.processes import causes, endings, program, usage
 from sweeper.project import importing, job, targets
 from sweeper.project.compose import to_resolved
-from sweeper.protocol import Decision, Ended, FailureKind, Message, TrialSpec
+from sweeper.protocol import Decision, Ended, FailureKind, Message, Report, TrialSpec
 from sweeper.trial import derive
 
 log = logging.getLogger(__name__)
@@ -256,7 +257,7 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
         with process.forked_here():
             value = composed.call(target)
         if value is not None and _missing_objective(trial):
-            returned.report(trial, value)
+            _report_returned(trial, value)
         return
     trial.await_turn()
     try:
@@ -278,3 +279,49 @@ def save_config(config: DictConfig, paths: TrialPaths) -> dict[str, object]:
     assert isinstance(resolved, dict)  # noqa: S101  # of a DictConfig
     write_text(paths.config, OmegaConf.to_yaml(OmegaConf.create(resolved)))
     return resolved
+
+
+def _report_returned(trial: ActiveTrial, value: object) -> None:
+    """Report the value that the target returned, as that of its last epoch.
+
+    It is the convention of Hydra's sweepers: a number, or one for each objective.
+
+    Args:
+        value: a number, a 0-dimensional tensor or array, a list of them in the order
+            of the objectives, or a mapping with their names.
+
+    Raises:
+        MetricError: it is something else, or an objective is missing.
+    """
+    names = (trial.spec.metric, *trial.spec.more_metrics)
+    if isinstance(value, Mapping):
+        metrics = {n: _number(value[n], value) for n in names if n in value}
+    else:
+        if getattr(value, "ndim", 0) == 1:  # an array or a tensor of several values
+            value = value.tolist()  # type: ignore[attr-defined]  # as it has `ndim`
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        values = list(value) if is_list else [value]  # type: ignore[call-overload]
+        if len(values) != len(names):
+            raise MetricError(
+                f"objective: the target returned {len(values)} values; it must return "
+                f"one for each objective: {', '.join(names)}"
+            )
+        metrics = {n: _number(v, value) for n, v in zip(names, values, strict=True)}
+    trial.report(Report(epoch=max(1, trial.progress.epochs), metrics=metrics))
+    trial.decision = Decision.CONTINUE  # there is nothing left to stop
+
+
+def _number(item: object, value: object) -> float:
+    if isinstance(item, SupportsFloat) and not isinstance(item, str):
+        try:
+            return float(item)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise _unusable(value) from error  # such as a tensor of several values
+    raise _unusable(value)
+
+
+def _unusable(value: object) -> MetricError:
+    return MetricError(
+        f"objective: the target reported nothing and returned {value!r:.80}; it must "
+        "return a number, or one for each objective, or report with sweeper.report"
+    )
