@@ -429,9 +429,9 @@ class Connection:
 class Client(Connection):
     """A process's end of the connection to a server.
 
-    Threads may share it. A process that is forked from its own connects anew, as two
-    processes that read from one connection would take each other's answers; no lock is
-    held over the fork.
+    Threads may share it. A process forked from its own opens another connection:
+    two processes that read from one would take each other's answers. No lock is held
+    over the fork.
 
     Args:
         address: path of a socket, or "@" and a name in Linux's abstract namespace.

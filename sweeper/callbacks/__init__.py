@@ -1,7 +1,7 @@
-"""What sweeper adds to a Trainer, and the active trial that it adds it for.
+"""The active trial of this process, and the callbacks that it adds to a Trainer.
 
-Outside a trial nothing happens: the factory returns no callback, and importing this
-module imports neither torch nor lightning.
+Outside a trial the factories return no callback. Importing this module imports neither
+torch nor lightning.
 """
 
 import importlib
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sweeper.callbacks.wandb_run import TrialRun
 
 
-# What a program that a trial starts finds its trial by.
+# Environment of a program that a trial starts.
 CHANNEL = "SWEEPER_CHANNEL"  # address of its server
 FOLDER = "SWEEPER_TRIAL_DIR"
 # A forked trial has imported this module before it had its name.
@@ -78,7 +78,7 @@ class ActiveTrial:
 
     @property
     def decision(self) -> Decision:
-        """The answer to the last report, of whichever of the trial's processes."""
+        """Answer to the last report of any of the trial's processes."""
         return tuple(Decision)[self._answered[0]]
 
     @decision.setter
@@ -88,28 +88,28 @@ class ActiveTrial:
 
     @property
     def is_answered_elsewhere(self) -> bool:
-        """Whether a forked process of the trial got the answer to the last report."""
+        """True if a forked process of the trial got the answer to the last report."""
         return bool(self._answered[1])
 
     @property
     def paths(self) -> TrialPaths:
-        """The trial's files."""
+        """Files of the trial."""
         return TrialPaths(Path(self.spec.folder))
 
     @property
     def parent(self) -> TrialPaths | None:
-        """The files of the trial whose state this one starts from; None for none."""
+        """Files of the trial from whose state this one starts; None without one."""
         name = lineage.parent(self.spec.lineage)
         return TrialPaths(self.paths.folder.parent / name) if name else None
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether the scheduler has stopped the trial.
+        """True if the scheduler has stopped the trial.
 
         A trial that is started after its stop does not report, so its spec says it.
         """
-        is_told = self.spec.is_stopped and self.decision is not Decision.PAUSE
-        return self.decision is Decision.STOP or is_told
+        was_stopped = self.spec.is_stopped and self.decision is not Decision.PAUSE
+        return self.decision is Decision.STOP or was_stopped
 
     def report(self, report: Report) -> Decision:
         """Journal one epoch and return the decision.
@@ -209,7 +209,7 @@ def activate(trial: ActiveTrial | None) -> None:
 
 
 def active() -> ActiveTrial | None:
-    """The trial that this process runs, None outside of one."""
+    """Return the trial that this process runs; None outside of one."""
     global _active
     if _active is None and CHANNEL in os.environ:
         from sweeper.callbacks import attach  # torch: only in a trial
@@ -221,7 +221,7 @@ def active() -> ActiveTrial | None:
 def report(
     step: int, metrics: Mapping[str, float], *, correct: Sequence[bool] = ()
 ) -> Decision:
-    """Report one epoch of a loop without Lightning; what is to be done next.
+    """Report one epoch of a loop without Lightning; return the decision.
 
     Args:
         step: 1-based and absolute; report it again after a resume, never less.
@@ -230,7 +230,7 @@ def report(
             lets the leaderboard compare trials example by example.
 
     Returns:
-        STOP: the scheduler ends the trial; finish as ever. PAUSE: the sweep stops;
+        STOP: the scheduler ends the trial; finish as usual. PAUSE: the sweep stops;
         save and return. Outside of a trial always CONTINUE.
 
     Raises:
@@ -266,7 +266,7 @@ def is_other_rank(environment: Mapping[str, str]) -> bool:
 
 
 def trial_dir() -> Path:
-    """The folder of the running trial: what is saved there is found at a resume.
+    """Return the folder of the running trial, which a resume finds again.
 
     Raises:
         TargetError: no trial runs in this process.
@@ -281,10 +281,10 @@ def trial_dir() -> Path:
 
 
 def parent_dir() -> Path | None:
-    """The folder of the trial whose state the running one starts from; None for none.
+    """Return the folder of the trial from whose state the running one starts.
 
-    Only a trial of a population has one, and only before it has saved a state of its
-    own: what is in `trial_dir` comes first.
+    Only a trial of a population has one, else None. A state that the trial has saved
+    in `trial_dir` comes first.
     """
     trial = active()
     parent = None if trial is None else trial.parent
@@ -292,7 +292,7 @@ def parent_dir() -> Path | None:
 
 
 def unknown_metric(metric: str, logged: Iterable[str]) -> str:
-    """The message for an objective that is not logged."""
+    """Return the message for an objective that is not logged."""
     names = ", ".join(sorted(logged))
     if not names:
         return (

@@ -74,7 +74,7 @@ def from_environment() -> ActiveTrial | None:
 
 
 def _be_quiet_on_pause(client: protocol.Client) -> None:
-    """A pause ends the program as an exception does, but it is none."""
+    """Report a pause, which ends the program as an exception, without a traceback."""
     before = sys.excepthook
 
     def hook(

@@ -58,12 +58,12 @@ class Cause:
 
 def chain(error: BaseException) -> list[BaseException]:
     """Return the error and what it was raised from, the innermost last."""
-    found: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in found:
-        found.append(following)
-        following = _inner(following)
-    return found
+    errors: list[BaseException] = []
+    inner: BaseException | None = error
+    while inner is not None and inner not in errors:
+        errors.append(inner)
+        inner = _inner(inner)
+    return errors
 
 
 def _inner(error: BaseException) -> BaseException | None:
@@ -77,14 +77,14 @@ def _inner(error: BaseException) -> BaseException | None:
 
 def of_exception(error: BaseException) -> list[Cause]:
     """Return the errors behind an exception, the innermost last; at least one."""
-    found = []
-    for each in chain(error):
-        text, places = _text(each), _places(each)
+    causes = []
+    for link in chain(error):
+        text, places = _text(link), _places(link)
         printed = of_output(text.strip().strip('"'))  # as process pools quote it
         shown = "" if printed else _in_one_line(text)
-        found.append(Cause(type=type(each).__name__, text=shown, places=places))
-        found += printed
-    return found
+        causes.append(Cause(type=type(link).__name__, text=shown, places=places))
+        causes += printed
+    return causes
 
 
 def _text(error: BaseException) -> str:
@@ -126,12 +126,12 @@ def of_output(text: str) -> list[Cause]:
         cause = _of_block(blocks[index])
         if cause is None or _last_line(above[index]).startswith(HARMLESS):
             continue
-        found = [cause]
+        causes = [cause]
         while index and above[index].rstrip().endswith(CAUSED):
             index -= 1
             cause = _of_block(blocks[index])
-            found += [cause] if cause else []
-        return found
+            causes += [cause] if cause else []
+        return causes
     return []
 
 
@@ -155,8 +155,8 @@ def _of_block(block: str) -> Cause | None:
     places = [
         Place(file=file, line=int(number), function=function)
         for line in frames
-        if (found := FRAME.match(line))
-        for file, number, function in [found.groups(default="")]
+        if (frame := FRAME.match(line))
+        for file, number, function in [frame.groups(default="")]
     ]
     message = "\n".join(lines[len(frames) :]).partition("\n\n")[0]
     matched = ERROR.match(message)
@@ -171,14 +171,14 @@ def _of_block(block: str) -> Cause | None:
 def message(causes: Sequence[Cause], *, project: Path) -> str:
     """Return one line: the innermost error, its place, and the error it came out as."""
     inner, outer = causes[-1], causes[0]
-    place = _place(causes, project)
-    text = f"{inner} ({place})" if place else str(inner)
+    line = _line(causes, project)
+    text = f"{inner} ({line})" if line else str(inner)
     is_wrapper = outer.type in WRAPPERS or not outer.text
-    is_told = is_wrapper or str(outer) == str(inner)
-    return text if is_told else f"{text}, raised as {outer}"
+    is_named = is_wrapper or str(outer) == str(inner)
+    return text if is_named else f"{text}, raised as {outer}"
 
 
-def _place(causes: Sequence[Cause], project: Path) -> str:
+def _line(causes: Sequence[Cause], project: Path) -> str:
     """Return the innermost line of the project's code, else the innermost line."""
     own = (
         place

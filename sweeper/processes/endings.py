@@ -1,7 +1,7 @@
 """How one attempt of a trial ended, for functions and programs alike.
 
 Death by a signal that nobody of ours sent is `lost`: another attempt may well succeed.
-An exit status or an exception is the code's own doing: `error`.
+An exit status or an exception is the project's fault: `error`.
 """
 
 import re
@@ -31,21 +31,21 @@ def of_exception(error: BaseException, *, project: Path) -> Ended:
     """Return the outcome of an attempt whose code raised `error`.
 
     Args:
-        project: whose lines of code are told first.
+        project: the message names its lines of code first.
     """
-    errors = causes.chain(error)
-    ours = next((each for each in errors if isinstance(each, SweeperError)), None)
+    chain = causes.chain(error)
+    ours = next((e for e in chain if isinstance(e, SweeperError)), None)
     if ours is not None:
         return Ended(event="fatal", kind=FailureKind.ERROR, message=str(ours))
-    found = causes.of_exception(error)
+    errors = causes.of_exception(error)
     is_oom = any(
-        isinstance(each, MemoryError)
-        or any(base.__name__ == "OutOfMemoryError" for base in type(each).__mro__)
-        for each in errors
+        isinstance(e, MemoryError)
+        or any(base.__name__ == "OutOfMemoryError" for base in type(e).__mro__)
+        for e in chain
     )
     status = error.code if isinstance(error, SystemExit) else 0
     number = signal_of(status & 0xFF) if isinstance(status, int) else 0
-    return _of_causes(found, project=project, is_oom=is_oom, is_killed=number > 0)
+    return _of_causes(errors, project=project, is_oom=is_oom, is_killed=number > 0)
 
 
 def is_success(error: BaseException) -> bool:
@@ -58,11 +58,11 @@ def is_success(error: BaseException) -> bool:
 
 
 def _of_causes(
-    found: list[Cause], *, project: Path, is_oom: bool, is_killed: bool = False
+    errors: list[Cause], *, project: Path, is_oom: bool, is_killed: bool = False
 ) -> Ended:
-    dead = [i for i, cause in enumerate(found) if WORKER_DIED.search(cause.text)]
+    dead = [i for i, cause in enumerate(errors) if WORKER_DIED.search(cause.text)]
     if dead:
-        found = found[: dead[-1] + 1]  # what it was raised from says less
+        errors = errors[: dead[-1] + 1]  # what it was raised from says less
     kind = FailureKind.ERROR
     if dead or is_killed:
         kind = FailureKind.LOST
@@ -71,8 +71,8 @@ def _of_causes(
     return Ended(
         event="failed",
         kind=kind,
-        message=causes.message(found, project=project),
-        traceback=causes.digest(found),
+        message=causes.message(errors, project=project),
+        traceback=causes.digest(errors),
     )
 
 
@@ -104,15 +104,15 @@ def of_program(code: int, output: str, *, project: Path) -> Ended:
         output: what it printed.
     """
     number = signal_of(code)
-    found = causes.of_output(output) if causes.ends_with_traceback(output) else []
+    errors = causes.of_output(output) if causes.ends_with_traceback(output) else []
     lines = [line for line in output.splitlines() if line.strip()]
-    told = "\n".join(map(str, found) if found else lines[-TAIL_LINES:])
-    is_oom = number != signal.SIGKILL and any(mark in told for mark in OUT_OF_MEMORY)
-    is_interrupt = bool(found) and found[-1].type == "KeyboardInterrupt"
+    shown = "\n".join(map(str, errors) if errors else lines[-TAIL_LINES:])
+    is_oom = number != signal.SIGKILL and any(mark in shown for mark in OUT_OF_MEMORY)
+    is_interrupt = bool(errors) and errors[-1].type == "KeyboardInterrupt"
     if number and not is_oom and not (is_interrupt and number == signal.SIGINT):
         return of_exit(code)
-    if found:
-        return _of_causes(found, project=project, is_oom=is_oom)
+    if errors:
+        return _of_causes(errors, project=project, is_oom=is_oom)
     last = lines[-1].strip() if lines else "no output"
     text = f"{describe_exit(code)}: {causes.printable(last)}"
     return Ended(
@@ -124,7 +124,7 @@ def of_program(code: int, output: str, *, project: Path) -> Ended:
 
 
 def signal_of(code: int) -> int:
-    """Return the number of the signal behind an exit status, 0 for none.
+    """Return the number of the signal behind an exit status; 0 without one.
 
     >>> signal_of(-9), signal_of(137), signal_of(1), signal_of(255)
     (9, 9, 0, 0)
@@ -143,6 +143,6 @@ def describe_exit(code: int) -> str:
     number = signal_of(code)
     if not number:
         return f"exit status {code}"
-    known = {each.value: each.name for each in signal.Signals}
-    name = known.get(number, f"signal {number}")
+    names = {s.value: s.name for s in signal.Signals}
+    name = names.get(number, f"signal {number}")
     return f"killed by {name}" if code < 0 else f"killed by {name} (exit status {code})"

@@ -27,7 +27,7 @@ def launch(address: Path) -> "subprocess.Popen[bytes]":
     Args:
         address: socket, in the scratch folder that marks this owner's processes.
     """
-    # -P: what lies in the folder that we happen to be in is not on a trial's path.
+    # -P: what is in the folder that we happen to be in is not on a trial's path.
     command = [sys.executable, "-P", "-m", "sweeper.processes.zygote", str(address)]
     return subprocess.Popen(command, stdin=subprocess.PIPE)
 

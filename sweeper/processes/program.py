@@ -1,4 +1,4 @@
-"""A target that is a program: started with the trial's overrides, listened to.
+"""A target that is a program: its start, its reports and its end.
 
 The program's own process takes part through `callbacks.attach`: Lightning finds
 sweeper's callbacks there by their entry points, as in a function's process.
@@ -67,7 +67,7 @@ def run(trial: ActiveTrial) -> None:
 
 
 def environment(spec: protocol.TrialSpec) -> dict[str, str]:
-    """That of the program: the project can be imported, Hydra tells errors whole."""
+    """Return the program's environment: the project can be imported."""
     paths = [spec.project, os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -79,7 +79,7 @@ def environment(spec: protocol.TrialSpec) -> dict[str, str]:
 
 
 def words(spec: protocol.TrialSpec) -> list[str]:
-    """The command line: the program, the overrides, what is the trial's in Hydra."""
+    """Return the command line: the program, the overrides, the trial's Hydra keys."""
     program = shlex.split(spec.target)
     if program[0] in ("python", "python3"):
         program[0] = sys.executable
@@ -87,15 +87,15 @@ def words(spec: protocol.TrialSpec) -> list[str]:
         str(Path(spec.project) / word) if spec.chdir and word.endswith(".py") else word
         for word in program
     ]
-    own = {
+    hydra = {
         "hydra.mode": "RUN",  # a config may say MULTIRUN, which is two jobs or more
         "hydra.run.dir": spec.folder,
         "hydra.sweep.dir": str(TrialPaths(Path(spec.folder)).multirun),
         "hydra.job.num": spec.number,
         "hydra.job.id": spec.id,
     }
-    own_words = [f"{key}={grammar.to_text(value)}" for key, value in own.items()]
-    return [*absolute, *spec.overrides, *own_words]
+    keys = [f"{key}={grammar.to_text(value)}" for key, value in hydra.items()]
+    return [*absolute, *spec.overrides, *keys]
 
 
 class _Relay:

@@ -1,7 +1,6 @@
 """A slot: runs one trial after another, each in a process forked for it.
 
-It relays between that process and the journal; it decides nothing, and of Ray it
-knows nothing.
+It relays between that process and the journal, which decides.
 """
 
 import contextlib
@@ -207,7 +206,7 @@ def _is_stopped(journal: JournalClient) -> bool:
     """Return whether the sweep is being stopped, by a signal that met the trial, too.
 
     systemd and scancel send SIGTERM to every process: that the trial died of it may be
-    known here before the driver has told the journal.
+    known here before the driver has stopped the journal.
     """
     deadline = time.monotonic() + STOP_SECONDS
     while journal.stopped_by().reason is StopReason.NONE:

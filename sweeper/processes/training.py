@@ -39,7 +39,7 @@ class TerminalChannel:
         return Answer(decision=Decision.PAUSE if self.is_pausing else Decision.CONTINUE)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first signal pauses at the next epoch, the second stops at once."""
+        """Pause at the next epoch; stop at once at the second signal."""
         if self.is_pausing:
             self.is_stopped = True
             raise KeyboardInterrupt
@@ -61,13 +61,13 @@ def make_spec(
     threads: int | None = None,
     chdir: bool = False,
 ) -> TrialSpec:
-    """The spec of a training; equal overrides in any order give the same folder.
+    """Return the spec of a training; the order of overrides does not change its folder.
 
     Each project has folders of its own in the same `sweeps`.
 
     Args:
-        after: overrides that say what comes after the fit, so that with and without
-            them it is the same training.
+        after: overrides of what follows the fit; they do not change which training it
+            is.
         target: "" for sweeper's own, which only a config of sweeper's own may use.
         seed: the trial's; None for that of the config, or 42.
         threads: torch's, of which the result may depend; None for one a core.
@@ -84,8 +84,8 @@ def make_spec(
         "config": os.path.relpath(config.absolute(), project),
         "project": os.path.relpath(project, sweeps.absolute()),
     }
-    given = {"--seed": seed, "--threads": threads, "--chdir": chdir or None}
-    options = {name: value for name, value in given.items() if value is not None}
+    flags = {"--seed": seed, "--threads": threads, "--chdir": chdir or None}
+    options = {name: value for name, value in flags.items() if value is not None}
     identity = trial_id({**params, **places, **options, "target": target}, seed=0)
     folder = TrialPaths((sweeps / SWEEP / identity).absolute())
     return TrialSpec(
@@ -128,17 +128,17 @@ def _own_target(config: Path) -> str:
 
 
 def _seed(config: Path, overrides: Sequence[str], *, project: Path, target: str) -> int:
-    """The seed of the composed config, which an override may have set."""
+    """Return the seed of the composed config, which an override may have set."""
     composer = Composer(config.absolute(), project, target=target)
-    asked = seed.value(composer.compose(overrides))
-    return defaults.SEED if asked is None else asked
+    value = seed.value(composer.compose(overrides))
+    return defaults.SEED if value is None else value
 
 
 def _run_id(paths: TrialPaths, identity: str) -> str:
-    """The id of the folder's W&B run: no other folder's training has it."""
+    """Return the id of the folder's W&B run, which no other folder's training has."""
     if paths.spec.exists():
-        known = TrialSpec.from_json(paths.spec.read_text(encoding="utf-8"))
-        return str(known.wandb["id"])
+        spec = TrialSpec.from_json(paths.spec.read_text(encoding="utf-8"))
+        return str(spec.wandb["id"])
     return run_id(identity, secrets.token_hex(4))
 
 
@@ -178,7 +178,7 @@ def train(spec: TrialSpec) -> int:
         case "finished":
             return 0
         case "paused":
-            print("paused; the same command goes on")
+            print("paused; the same command resumes it")
             return 130
         case "fatal":
             raise SweeperError(outcome.message)

@@ -1,6 +1,6 @@
-"""What a trial's process takes of its device: memory, steps a second, utilisation.
+"""Use of a trial's device: memory, steps a second, utilisation.
 
-It measures this process and the card that it sees first; it decides nothing.
+It measures this process and the first card that it sees.
 """
 
 import resource
@@ -14,31 +14,31 @@ from sweeper.cards import devices
 class Meter:
     """Measures from report to report.
 
-    The rate leaves out what lies between two epochs only if that is short: it is steps
-    by the time from one report to the next.
+    The rate is the steps divided by the time from one report to the next, so it
+    includes the time between two epochs.
     """
 
     def __init__(self) -> None:
         self._last: tuple[float, int] | None = None
 
     def read(self, step: int | None) -> dict[str, float]:
-        """What was measured since the last call; {} without a GPU.
+        """Return the usage since the last call; {} without a GPU.
 
         Args:
-            step: the trainer's global step, None where there is none.
+            step: the trainer's global step, None without one.
         """
         if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return {}
-        found = {"peak_bytes": float(torch.cuda.max_memory_allocated())}
+        usage = {"peak_bytes": float(torch.cuda.max_memory_allocated())}
         uuid = str(torch.cuda.get_device_properties(0).uuid)
         utilisation = devices.utilisation(f"GPU-{uuid}")
         if utilisation is not None:
-            found["utilisation"] = utilisation
+            usage["utilisation"] = utilisation
         rate = self.rate(step, now=time.monotonic())
-        return {**found, "rate": rate} if rate else found
+        return {**usage, "rate": rate} if rate else usage
 
     def rate(self, step: int | None, *, now: float) -> float:
-        """Steps a second since the last call; 0 at the first one."""
+        """Return the steps a second since the last call; 0 at the first one."""
         if step is None:
             return 0.0
         last, self._last = self._last, (now, step)
@@ -48,7 +48,7 @@ class Meter:
 
 
 def peak_memory_mib() -> float:
-    """Most memory of this process: of the GPU's allocator, without a GPU resident."""
+    """Return the peak memory of the GPU's allocator, without a GPU of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

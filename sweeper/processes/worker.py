@@ -1,7 +1,4 @@
-"""One trial in one process: what happens between a spec and its outcome.
-
-It knows nothing of Ray or of the sweep; reports go out through a channel.
-"""
+"""One attempt of a trial in this process, from its spec to its end."""
 
 import logging
 import os
@@ -91,7 +88,7 @@ def _attempt(trial: ActiveTrial) -> Ended:
 
 
 def _missing_value(trial: ActiveTrial) -> MetricError | None:
-    """Return the error of a trial that has come to its end without an objective.
+    """Return the error of a trial that has ended without an objective.
 
     One batch of a preflight shows that only if a validation logged other names.
     """
@@ -143,12 +140,12 @@ def ended_by(error: BaseException, spec: TrialSpec) -> Ended:
     try:
         write_text(paths.error, trace)
     except OSError as unwritable:  # such as a folder of another user's
-        log.warning("%s: the traceback is not kept: %s", paths.error, unwritable)
+        log.warning("%s: the traceback is not saved: %s", paths.error, unwritable)
     return outcome
 
 
 def _of_child(outcome: Ended, trial: ActiveTrial) -> Ended:
-    """Say of a child that never began what its parent may have to do with it."""
+    """Add a hint to the failure of a population's child that never began."""
     if trial.parent is None or any(trial.paths.resume.rglob("*.ckpt")):
         return outcome
     hint = (
@@ -193,7 +190,7 @@ def _close_run(trial: ActiveTrial, outcome: Ended) -> None:
 
 
 def _others(trial: ActiveTrial, epoch: int) -> Mapping[str, float]:
-    """The objectives after the first one, as an epoch measured them."""
+    """Return the objectives after the first one, as an epoch measured them."""
     row = metrics_file.epochs(trial.paths.metrics).get(epoch, {})
     return {name: row[name] for name in trial.spec.more_metrics if name in row}
 
@@ -239,7 +236,7 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
     if not is_program:
         trial.run = wandb_run.start(spec)  # before the target may import wandb's names
     target = None if is_program else targets.load(spec.target)
-    _seed(derive(spec.seed, "trial"))  # whatever the import has drawn
+    _seed(derive(spec.seed, "trial"))  # the import may have drawn numbers
     composed = job.compose(
         Path(spec.config),
         spec.overrides,

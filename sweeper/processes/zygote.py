@@ -122,7 +122,7 @@ class Zygote:
         return pid, protocol.Connection(ours)
 
     def _become_trial(self, channel: protocol.Connection) -> NoReturn:
-        """The forked process's whole life, to an exit as an interpreter's own."""
+        """Live the forked process's life, to an exit as an interpreter's own."""
         try:
             forked.begin()
             forked.adopt_orphans()
@@ -155,10 +155,10 @@ class Zygote:
 
     def _kill_orphans(self) -> None:
         """End what a dead trial left: children that this process did not fork."""
-        known = {*self._trials, *self._helpers}
+        ours = {*self._trials, *self._helpers}
         if self._spare is not None:
-            known.add(self._spare[0])
-        for pid in set(orphans.children(os.getpid())) - known:
+            ours.add(self._spare[0])
+        for pid in set(orphans.children(os.getpid())) - ours:
             if not orphans.is_wandb(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -219,7 +219,7 @@ def warm_hydra() -> None:
 def end_with_owner(owner: int, scratch: Path) -> None:
     """Have this process end all that carries the mark of `scratch` with its owner.
 
-    A signal tells of the owner's end, so that it is noticed during an import, too.
+    The kernel sends a signal at the owner's end, even during an import.
 
     Args:
         owner: descriptor of a pipe whose other end only the owner holds.

@@ -27,8 +27,8 @@ JOURNAL_WAIT_SECONDS = 30.0
 class _JournalActor(Journal):
     """The journal in one process of the head node, under its own lock.
 
-    Slots start before it is known whether any trial may: that takes as long. They
-    reserve a trial each and wait here.
+    Slots start while the preflight still runs; each reserves a trial and waits for
+    `open`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class _JournalActor(Journal):
         self._may_start = may_start
 
     def may_start(self) -> bool | None:
-        """Whether slots may start trials; None as long as nobody knows."""
+        """Return whether slots may start trials; None until the preflight is over."""
         return self._may_start
 
     def start(self, slot: str, card: str = "") -> TrialSpec:
@@ -60,7 +60,7 @@ class _JournalActor(Journal):
         return super().fail(slot, failure)
 
     def _check_driver(self) -> None:
-        """Refuse what only follows from the driver's death: it is nobody's failure."""
+        """Refuse a failure that only follows from the driver's death."""
         if not locks.is_held(self._paths.lock):
             raise JournalError(f"{self._paths.folder}: the driver is gone")
 
@@ -68,10 +68,10 @@ class _JournalActor(Journal):
 def open_journal(
     plan: Plan, *, wandb_mode: str, say: Callable[[str], None]
 ) -> RemoteJournal:
-    """The journal of a sweep, on the driver's node.
+    """Open the journal of a sweep, on the driver's node.
 
     Args:
-        say: told before something takes long.
+        say: called with a line before something takes long.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.

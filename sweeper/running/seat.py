@@ -1,4 +1,4 @@
-"""What a Ray worker runs: one slot, with a zygote at its side.
+"""The body of a Ray worker: one slot, with the zygote of its node.
 
 It imports neither Tune nor what drives a sweep.
 """
@@ -21,7 +21,7 @@ DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
 
 
 def demand(config: Mapping[str, object]) -> Demand:
-    """What the slot of this config was given."""
+    """Return the demand in the config of a slot."""
     return Demand(
         cpus=float(str(config["cpus"])),
         gpus=float(str(config["gpus"])),
@@ -29,13 +29,13 @@ def demand(config: Mapping[str, object]) -> Demand:
     )
 
 
-def bundle(asked: Demand) -> dict[str, float]:
-    """What a slot asks for as Ray's resources of one placement-group bundle."""
-    resources = {"CPU": asked.cpus}
-    if asked.gpus:
-        resources["GPU"] = asked.gpus
-    if asked.accelerator:
-        resources[ACCELERATOR + asked.accelerator] = 0.001
+def bundle(demand: Demand) -> dict[str, float]:
+    """Return a demand as Ray's resources of one placement-group bundle."""
+    resources = {"CPU": demand.cpus}
+    if demand.gpus:
+        resources["GPU"] = demand.gpus
+    if demand.accelerator:
+        resources[ACCELERATOR + demand.accelerator] = 0.001
     return resources
 
 
@@ -47,19 +47,19 @@ def run(
     project: str,
     target: str,
 ) -> None:
-    """The body of one slot, in a Ray worker."""
+    """Run one slot in a Ray worker, once trials may start."""
     journal = RemoteJournal.find(journal_name)
     if not journal.await_start():
         journal.pause(str(config["slot"]))
         return
     env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
-    asked = demand(config)
+    wanted = demand(config)
     try:
         slot.run(
             str(config["slot"]),
             journal,
-            demand=asked,
-            card=own_card() if asked.gpus else "",
+            demand=wanted,
+            card=own_card() if wanted.gpus else "",
             connect=functools.partial(_connect, address, Path(project), target),
             env=env,
         )
@@ -72,8 +72,8 @@ def _connect(address: str, project: Path, target: str) -> Client:
     try:
         return Client(address)
     except OSError:
-        own, _ = _own_zygote(project, target)
-        return Client(own)
+        address, _ = _own_zygote(project, target)
+        return Client(address)
 
 
 @functools.cache
