@@ -253,4 +253,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    # From the module, since a trial empties `__main__` at its end.
+    importlib.import_module("sweeper.processes.zygote").main(sys.argv[1:])
