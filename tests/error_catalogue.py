@@ -31,7 +31,7 @@ from sweeper.running import cluster, driver, options, prewarm
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
-from sweeper.views import bundle, live, ranking
+from sweeper.views import export_trial, live, ranking
 from tests.helpers import make_experiment, open_journal
 from tests.test_leaderboard import make_sweep, make_trial
 
@@ -102,7 +102,7 @@ def _two_objectives(folder: Path) -> object:
 
 def _no_checkpoint(folder: Path) -> object:
     sweep = make_sweep(folder, make_trial(0, {"x": 1}, 0.5))
-    return bundle.copy(sweep, sweep.trials[0], folder / "out")
+    return export_trial.copy(sweep, sweep.trials[0], folder / "out")
 
 
 def _not_empty(folder: Path) -> object:
@@ -110,7 +110,7 @@ def _not_empty(folder: Path) -> object:
     paths = sweep.paths.trial(sweep.trials[0].id)
     paths.checkpoints.mkdir(parents=True)
     paths.best.touch()
-    return bundle.copy(sweep, sweep.trials[0], folder)
+    return export_trial.copy(sweep, sweep.trials[0], folder)
 
 
 def _no_card(folder: Path) -> object:

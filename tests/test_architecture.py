@@ -18,6 +18,7 @@ LAYERS = [
     "exits",
     "errors",
     "compat",
+    "text",
     "host",
     "definition",
     "lineage",

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sweeper.cards import packed
 from sweeper.cards.ladder import BatchKeys
 from sweeper.cards.lessons import Lesson
-from sweeper.cards.packing import CARDS, GIB, share
+from sweeper.cards.packing import CARDS, share
 from sweeper.definition.experiment import load
 from sweeper.processes import endings
 from sweeper.protocol import Report
@@ -22,6 +22,7 @@ from sweeper.scheduling.launch import Launch
 from sweeper.search.past import Past
 from sweeper.search_space import space
 from sweeper.storage import store
+from sweeper.text import GIB
 from sweeper.trial import (
     Decision,
     Demand,
@@ -31,7 +32,7 @@ from sweeper.trial import (
     Sweep,
     TrialRecord,
 )
-from sweeper.views import frames, live
+from sweeper.views import dataframes, live
 from tests.helpers import LAUNCH, make_experiment
 
 QUARTER = Demand(cpus=1.0, gpus=0.25, accelerator="T4")
@@ -429,4 +430,4 @@ def test_what_was_measured_of_a_card_is_kept_for_each_trial(tmp_path: Path) -> N
     )
     (shown,) = live.status_json(sweep)["trials"]  # type: ignore[misc]  # JSON
     assert shown["utilisation"] == trial.utilisation
-    assert list(frames.trials(sweep)["card"]) == ["T4"]
+    assert list(dataframes.trials(sweep)["card"]) == ["T4"]

@@ -14,7 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sweeper import html_report
-from sweeper.html_report import details, document, figures, files
+from sweeper.html_report import chart_data, details, files
+from sweeper.html_report import page as html_page
 from sweeper.statistics.leaderboard import rank
 from sweeper.trial import State, Sweep
 from tests import browser, sweeps
@@ -63,7 +64,7 @@ def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
 
 def test_data_cannot_end_its_script_element() -> None:
     data = {"a": "</script><!--<script>&"}
-    text = document.json_text(data)
+    text = html_page.json_text(data)
     assert "<" not in text
     assert json.loads(text) == data
 
@@ -82,9 +83,9 @@ def test_numbers_that_span_decades_get_a_logarithmic_axis(tmp_path: Path) -> Non
     rates = (1e-5, 1e-4, 1e-2)
     trials = [make_trial(i, {"lr": v, "n": i}, 0.5) for i, v in enumerate(rates)]
     rows = rank(make_sweep(tmp_path, *trials))
-    assert figures.param_data(rows, "lr", "lr")["isLog"]
-    assert not figures.param_data(rows, "n", "n")["isLog"]
-    assert figures.param_data(rows, "n", "n")["isNumber"]
+    assert chart_data.param_data(rows, "lr", "lr")["isLog"]
+    assert not chart_data.param_data(rows, "n", "n")["isLog"]
+    assert chart_data.param_data(rows, "n", "n")["isNumber"]
 
 
 @pytest.mark.parametrize("values", [(1, "a"), (True, 2), (1, None), ("a", "b")])
@@ -92,14 +93,16 @@ def test_values_that_are_not_all_numbers_are_categories(
     tmp_path: Path, values: tuple[object, ...]
 ) -> None:
     trials = [make_trial(i, {"p": v}, 0.5) for i, v in enumerate(values)]  # type: ignore[dict-item]
-    data = figures.param_data(rank(make_sweep(tmp_path, *trials)), "p", "p")
+    data = chart_data.param_data(rank(make_sweep(tmp_path, *trials)), "p", "p")
     assert not data["isNumber"]
     assert all(isinstance(v, str) for v in data["values"])  # type: ignore[attr-defined]
 
 
 def test_a_cut_trial_has_a_bar_for_each_attempt(tmp_path: Path) -> None:
     sweep = sweeps.make_sweep(tmp_path, sweeps.make_trials(3))
-    bars = [b for b in figures.timeline(rank(sweep)) if b["id"] == sweep.trials[2].id]
+    bars = [
+        b for b in chart_data.timeline(rank(sweep)) if b["id"] == sweep.trials[2].id
+    ]
     assert [bar["end_state"] for bar in bars] == ["cut", "complete"]
     assert [str(bar["start"])[11:19] for bar in bars] == ["12:00:00", "12:00:15"]
     assert [str(bar["end"])[11:19] for bar in bars] == ["12:00:09", "12:00:36"]
@@ -108,10 +111,10 @@ def test_a_cut_trial_has_a_bar_for_each_attempt(tmp_path: Path) -> None:
 
 def test_a_curve_keeps_its_ends_and_loses_what_is_not_finite() -> None:
     points = [(i, float(i)) for i in range(1, 501)]
-    assert len(figures.thinned(points)) == figures.MAX_POINTS
-    assert figures.thinned(points)[0] == (1, 1.0)
-    assert figures.thinned(points)[-1] == (500, 500.0)
-    assert figures.thinned([(1, math.nan), (2, 0.5)]) == [(2, 0.5)]
+    assert len(chart_data.thinned(points)) == chart_data.MAX_POINTS
+    assert chart_data.thinned(points)[0] == (1, 1.0)
+    assert chart_data.thinned(points)[-1] == (500, 500.0)
+    assert chart_data.thinned([(1, math.nan), (2, 0.5)]) == [(2, 0.5)]
 
 
 def test_failures_that_differ_in_numbers_only_are_one_group(tmp_path: Path) -> None:
@@ -194,7 +197,7 @@ def _check_filter(page: webdriver.Chrome, *, count: int) -> None:
 
 
 def _check_theme(page: webdriver.Chrome) -> None:
-    background = "return getComputedStyle(document.body).backgroundColor"
+    background = "return getComputedStyle(html_page.body).backgroundColor"
     before = page.execute_script(background)
     page.find_element(By.ID, "theme").click()
     assert page.execute_script(background) != before
@@ -203,7 +206,7 @@ def _check_theme(page: webdriver.Chrome) -> None:
 def _check_fits_a_phone(page: webdriver.Chrome) -> None:
     page.set_window_size(390, 800)
     inner, scroll = page.execute_script(
-        "return [innerWidth, document.documentElement.scrollWidth]"
+        "return [innerWidth, html_page.documentElement.scrollWidth]"
     )
     assert scroll <= inner
     page.set_window_size(1200, 800)
@@ -219,14 +222,14 @@ def _check_links(page: webdriver.Chrome) -> None:
 def _check_names(page: webdriver.Chrome) -> None:
     """Every control has a name, every picture a text, every heading its level."""
     nameless = page.execute_script(
-        """return [...document.querySelectorAll("button, input, select, [role=img]")]
+        """return [...html_page.querySelectorAll("button, input, select, [role=img]")]
         .filter(e => !e.textContent.trim() && !e.ariaLabel && !(e.labels || []).length)
         .length"""
     )
     assert nameless == 0
     assert not page.find_elements(By.CSS_SELECTOR, "img:not([alt])")
     levels = page.execute_script(
-        "return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])"
+        "return [...html_page.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])"
     )
     steps = itertools.pairwise(levels)
     assert levels[0] == 1

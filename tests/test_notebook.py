@@ -20,7 +20,7 @@ from sweeper.running.notebook import SweepView
 from sweeper.scheduling.journal import Journal
 from sweeper.storage import store
 from sweeper.trial import Sweep
-from sweeper.views import bundle, configs, frames
+from sweeper.views import configs, dataframes, export_trial
 from tests import sweeps
 from tests.helpers import open_journal
 from tests.test_leaderboard import make_sweep, make_trial
@@ -88,7 +88,7 @@ def test_a_view_in_a_notebook_escapes_what_users_wrote(tmp_path: Path) -> None:
 
 def test_curves_have_one_line_an_epoch(tmp_path: Path) -> None:
     trial = make_trial(0, {"x": 1}, {1: 0.5, 2: math.nan})
-    curves = frames.curves(make_sweep(tmp_path, trial))
+    curves = dataframes.curves(make_sweep(tmp_path, trial))
     assert list(curves["epoch"]) == [1, 2]
     assert curves["value"].isna().tolist() == [False, True]
 
@@ -101,7 +101,7 @@ def _mixed(folder: Path) -> Sweep:
 
 @pytest.mark.parametrize("name", ["leaderboard", "trials", "curves"])
 def test_a_table_of_mixed_types_survives_parquet(tmp_path: Path, name: str) -> None:
-    frame = frames.storable(getattr(frames, name)(_mixed(tmp_path)))
+    frame = dataframes.storable(getattr(dataframes, name)(_mixed(tmp_path)))
     out = io.BytesIO()
     frame.to_parquet(out)
     assert len(pd.read_parquet(out)) == 3
@@ -158,20 +158,20 @@ def test_an_exported_trial_stands_alone(tmp_path: Path) -> None:
     onnx = sweep.paths.trial(trials[0].id).artifacts / "model.onnx"
     onnx.write_bytes(b"graph")
     target = tmp_path / "out"
-    names = bundle.copy(sweep, trials[0], target)
+    names = export_trial.copy(sweep, trials[0], target)
     assert sorted(names) == sorted(path.name for path in target.iterdir())
     assert {"best.ckpt", "config.yaml", "model.onnx", "README.md"} <= set(names)
     card = (target / "README.md").read_text()
     assert "python -m sweeper train model=resnet18" in card
     assert "at epoch 12" in card
     with pytest.raises(SweeperError, match="nothing is overwritten"):
-        bundle.copy(sweep, trials[0], target)
+        export_trial.copy(sweep, trials[0], target)
 
 
 def test_a_trial_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, make_trial(0, {"x": 1}, 0.5))
     with pytest.raises(SweepNotFoundError, match="no checkpoint"):
-        bundle.copy(sweep, sweep.trials[0], tmp_path / "out")
+        export_trial.copy(sweep, sweep.trials[0], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.cards import packing
-from sweeper.cards.packing import CARDS, CONTEXT_BYTES, GIB, HEADROOM, Node, Room
+from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node, Room
 from sweeper.errors import DemandError
 from sweeper.planning import schedule
 from sweeper.planning.schedule import Task
+from sweeper.text import GIB
 from sweeper.trial import Demand
 
 

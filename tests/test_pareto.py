@@ -23,9 +23,9 @@ from sweeper.scheduling.journal import Journal
 from sweeper.search_space import space
 from sweeper.statistics import leaderboard, pareto, verdict
 from sweeper.stop import Stop
-from sweeper.storage import export, store
+from sweeper.storage import store
 from sweeper.trial import State, Sweep
-from sweeper.views import live, phases, ranking, sweep_run, tables
+from sweeper.views import cells, live, markdown, ranking, sweep_run, tables
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
 TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]
@@ -139,15 +139,15 @@ def test_views_show_every_objective(tmp_path: Path) -> None:
     text = console.export_text()
     assert all(word in text for word in ("acc", "size", "front", "dominated"))
     rows = leaderboard.rank(sweep)
-    head, first, *_ = export.to_csv(sweep, rows).splitlines()
+    head, first, *_ = cells.to_csv(sweep, rows).splitlines()
     assert head.endswith("ids,parent,size,size std,size low,size high")
     assert ",front," in first
-    assert "| acc (max) | size (min) | Pareto |" in export.to_markdown(sweep, rows)
-    columns, cells = sweep_run.table(sweep)
-    assert all(len(line) == len(columns) for line in cells)
+    assert "| acc (max) | size (min) | Pareto |" in markdown.leaderboard(sweep, rows)
+    columns, values = cells.table(sweep, rows)
+    assert all(len(line) == len(columns) for line in values)
     summary = sweep_run.summary(sweep, Stop())
     assert summary["best/size"] == 32.0
-    assert "Pareto front" in phases.section(sweep)
+    assert "Pareto front" in markdown.section(sweep)
     shown = live.status_json(sweep)
     assert [o["metric"] for o in shown["objectives"]] == ["acc", "size"]  # type: ignore[attr-defined]
     view = load_sweep(sweep.folder)

@@ -9,13 +9,14 @@ import yaml
 from rich.console import Console
 
 from sweeper import cli
-from sweeper.cards.packing import CARDS, GIB, MIB, Node
+from sweeper.cards.packing import CARDS, Node
 from sweeper.memory import kinds
 from sweeper.memory.prediction import Prediction
 from sweeper.planning import dry_run, estimate, plan_view
 from sweeper.planning.dry_run import Machines
 from sweeper.planning.estimate import Given
 from sweeper.planning.plan import Plan, make_plan
+from sweeper.text import GIB, MIB
 
 CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
 

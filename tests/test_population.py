@@ -23,8 +23,9 @@ from sweeper.search.population import Population
 from sweeper.search_space import space
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import store
-from sweeper.storage.export import to_csv, to_markdown
 from sweeper.trial import Decision, Failure, FailureKind, State, Sweep
+from sweeper.views import markdown
+from sweeper.views.cells import to_csv
 from sweeper.views.tables import leaderboard_view
 from tests.helpers import make_experiment, open_journal
 
@@ -340,7 +341,7 @@ def test_views_say_who_is_whose_parent(tmp_path: Path) -> None:
         assert child.parent in capture.get()
         assert "add seeds" not in capture.get()
     assert to_csv(sweep, rows).splitlines()[0].endswith(",parent")
-    assert f"| {child.parent} |" in to_markdown(sweep, rows)
+    assert f"| {child.parent} |" in markdown.leaderboard(sweep, rows)
     assert f'from <a href="#t-{child.parent}">' in details.trials(sweep, rows)
     before = replace(sweep, trials=())
     lines = [str(event) for event in events(before, sweep)]

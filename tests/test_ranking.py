@@ -1,12 +1,13 @@
 """One ranking over several sweeps, and a sweep as a section of a log."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweeper.errors import SweeperError
 from sweeper.trial import Sweep
-from sweeper.views import phases, ranking
+from sweeper.views import markdown, ranking
 from tests import sweeps
 from tests.test_leaderboard import make_sweep, make_trial
 
@@ -41,7 +42,7 @@ def test_other_objectives_are_not_ranked_together(tmp_path: Path) -> None:
 
 def test_a_ranking_in_markdown_has_one_line_a_suggestion(tmp_path: Path) -> None:
     ranked = ranking.rank_all([_sweep(tmp_path / "a", "a|b"[:1], 0.5, 0.7)])
-    head, rule, first, second = ranking.to_markdown(ranked).splitlines()
+    head, rule, first, second = markdown.ranking_table(ranked).splitlines()
     assert head.startswith("| rank | sweep | acc (max)")
     assert len({line.count("|") for line in (head, rule, first, second)}) == 1
     assert "x=1" in first
@@ -51,16 +52,24 @@ def test_a_section_says_what_was_asked_found_and_kept(tmp_path: Path) -> None:
     trials = sweeps.make_trials(8)
     sweep = sweeps.make_sweep(tmp_path, trials)
     sweeps.write_files(sweep, trials)
-    text = phases.section(sweep)
+    text = markdown.section(sweep)
     assert text.startswith("# toy\n\nDoes the big model need a smaller rate?")
     for title in ("## Findings", "## Artefacts", "## How to repeat"):
         assert title in text
     assert "2 of 8 trials stopped early" in text
-    assert text.count("checkpoints/best.ckpt") == phases.MAX_RECOVERED
-    assert text.count("python -m sweeper train") == phases.MAX_RECOVERED
+    assert text.count("checkpoints/best.ckpt") == markdown.MAX_RECOVERED
+    assert text.count("python -m sweeper train") == markdown.MAX_RECOVERED
 
 
 def test_a_section_of_failures_says_why(tmp_path: Path) -> None:
-    text = phases.section(sweeps.all_failed(tmp_path))
+    text = markdown.section(sweeps.all_failed(tmp_path))
     assert "no trial has a value" in text
     assert "How to repeat" not in text
+
+
+def test_a_section_says_where_values_are_means_of_steps(tmp_path: Path) -> None:
+    made = sweeps.make_sweep(tmp_path, sweeps.make_trials(2))
+    means = tuple(replace(trial, is_mean=True) for trial in made.trials)
+    mark = "is logged per step: each value is the mean of an epoch's steps"
+    assert mark in markdown.section(replace(made, trials=means))
+    assert mark not in markdown.section(made)

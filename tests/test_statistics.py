@@ -17,8 +17,9 @@ from sweeper.statistics.comparison import delta
 from sweeper.statistics.distributions import expected_max, studentized_range_sf, t_975
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.verdict import lines, verdict
-from sweeper.storage.export import tie_text, to_csv, to_markdown
 from sweeper.trial import State, Sweep, TrialRecord
+from sweeper.views import markdown
+from sweeper.views.cells import tie_text, to_csv
 from tests.simulate_statistics import World, equal, one_better, simulate
 from tests.test_leaderboard import make_sweep, make_trial
 
@@ -241,7 +242,7 @@ def test_ties_are_marked_and_no_winner_is_named(tmp_path: Path) -> None:
     assert "more seeds would tell" in first
     assert second.startswith("by chance alone the best of 3 lies ")
     assert ",tied," in to_csv(sweep, rows)
-    assert "no winner: 2 of 3" in to_markdown(sweep, rows)
+    assert "no winner: 2 of 3" in markdown.leaderboard(sweep, rows)
 
 
 def test_a_winner_is_named_where_all_others_are_worse(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage import export, store
-from sweeper.views import sweep_run
+from sweeper.storage import store
+from sweeper.views import cells, sweep_run
 from tests.helpers import make_experiment, open_journal
 
 
@@ -25,7 +25,7 @@ def test_table_and_summary_say_where_the_sweep_stands(tmp_path: Path) -> None:
     loaded = make_experiment(tmp_path, search_space={"x": [1, 2]})
     write_text(SweepPaths(folder).experiment, dump(loaded))
     sweep = store.load_sweep(folder)
-    columns, rows = sweep_run.table(sweep)
+    columns, rows = cells.table(sweep, leaderboard.rank(sweep))
     assert columns[:3] == ["rank", "x", "value"]
     assert {len(row) for row in rows} == {len(columns)}
     assert [row[:3] for row in rows] == [[1, 2, 0.7], [2, 1, 0.5]]
@@ -46,8 +46,8 @@ def test_the_table_has_the_columns_and_ranks_of_the_csv(tmp_path: Path) -> None:
         journal.finish("a")
     folder = tmp_path / "sweeps" / "toy"
     sweep = store.Reader(load(tmp_path / "toy.yaml"), folder).sweep()
-    columns, rows = sweep_run.table(sweep)
-    text = export.to_csv(sweep, leaderboard.rank(sweep))
+    columns, rows = cells.table(sweep, leaderboard.rank(sweep))
+    text = cells.to_csv(sweep, leaderboard.rank(sweep))
     header, *lines = csv.reader(io.StringIO(text))
     assert columns == header
     assert {len(row) for row in rows} == {len(columns)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeper.cards import packing, throughput
 from sweeper.cards.lessons import Lesson, learn
-from sweeper.cards.packing import MIB
+from sweeper.text import MIB
 from sweeper.trial import Sweep, TrialRecord
 
 

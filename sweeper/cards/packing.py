@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.errors import DemandError
+from sweeper.text import GIB, MIB
 from sweeper.trial import Demand
 
-GIB = 1024**3
-MIB = 1024**2
 MAX_SLOTS = 16  # of one card
 HEADROOM = 1.15  # fragmentation, cuDNN's workspaces, what a prediction misses
 CONTEXT_BYTES = 512 * MIB  # of each process, outside torch's allocator

@@ -70,9 +70,9 @@ def _print_front(
     sweep: "Sweep", front: Sequence["TrialRecord"], *, is_json: bool
 ) -> None:
     from sweeper.scheduling import spec
-    from sweeper.storage.export import short
+    from sweeper.text import short
     from sweeper.views import live
-    from sweeper.views.ranking import point
+    from sweeper.views.cells import point
 
     found = [
         live.best_json(

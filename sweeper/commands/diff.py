@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweeper.statistics.leaderboard import found
-    from sweeper.storage.export import value_cell
+    from sweeper.text import value_cell
     from sweeper.views import configs
 
     (left, first), (right, second) = (

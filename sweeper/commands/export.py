@@ -39,13 +39,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write it."""
-    from sweeper.views import bundle
+    from sweeper.views import export_trial
 
     sweep = sweeps.find(args)
     if args.trial:
         name, target = args.trial
         trial = sweeps.find_trial(sweep, name)
-        for written in bundle.copy(sweep, trial, Path(target)):
+        for written in export_trial.copy(sweep, trial, Path(target)):
             print(Path(target) / written)
         return exits.FINISHED
     if args.format == "tensorboard":
@@ -70,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
 def _table(args: argparse.Namespace) -> bytes:
     import io
 
-    from sweeper.views import frames
+    from sweeper.views import dataframes
 
     sweep = sweeps.find(args)
-    frame = frames.storable(getattr(frames, args.table)(sweep))
+    frame = dataframes.storable(getattr(dataframes, args.table)(sweep))
     if args.format == "csv":
         return bytes(frame.to_csv(index=False).encode())
     if args.format == "json":

@@ -37,13 +37,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweeper import html_report
-    from sweeper.views import phases, ranking
+    from sweeper.views import markdown, ranking
 
     found = [sweeps.find_named(args, name) for name in args.names]
     if args.md:
-        print("\n".join(phases.section(sweep) for sweep in found), end="")
+        print("\n".join(markdown.section(sweep) for sweep in found), end="")
         if len(found) > 1:
-            print("\n" + ranking.to_markdown(ranking.rank_all(found)), end="")
+            print("\n" + markdown.ranking_table(ranking.rank_all(found)), end="")
         return exits.FINISHED
     if len(found) > 1:
         Console(highlight=False).print(ranking.table(ranking.rank_all(found)))

@@ -3,6 +3,6 @@
 It reads a `Sweep` and the files of its trials' folders, never the journal.
 """
 
-from sweeper.html_report.document import render, write
+from sweeper.html_report.page import render, write
 
 __all__ = ["render", "write"]

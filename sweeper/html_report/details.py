@@ -9,13 +9,14 @@ from html import escape
 
 from sweeper.cards import packed
 from sweeper.html_report import files
-from sweeper.html_report.board import text
+from sweeper.html_report.table import text
 from sweeper.lineage import Lineage
 from sweeper.scheduling import spec
 from sweeper.statistics.leaderboard import Row, found_all
-from sweeper.storage.export import delta_text, short
+from sweeper.text import short
 from sweeper.trial import Sweep, TrialRecord
 from sweeper.views import configs
+from sweeper.views.cells import delta_text
 
 MAX_DIFFERENCES = 40
 NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")

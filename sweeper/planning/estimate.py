@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.cards import packing
-from sweeper.cards.packing import MIB, Card, Node
+from sweeper.cards.packing import Card, Node
 from sweeper.errors import DemandError
 from sweeper.memory.prediction import Prediction
 from sweeper.planning import schedule
 from sweeper.planning.schedule import Slice, Task
+from sweeper.text import MIB
 from sweeper.trial import Demand
 
 UTILISATION = 0.25  # of a card's peak arithmetic; convolutions in half precision

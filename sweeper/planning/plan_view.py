@@ -1,6 +1,5 @@
 """A plan as tables for a terminal, and as plain data for programs."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,13 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.cards.packing import GIB, MIB
 from sweeper.definition.settings import unpriced
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.estimate import EPOCHS, Line
 from sweeper.planning.schedule import Slice, makespan
 from sweeper.search_space.space import Space
-from sweeper.storage.export import plain
+from sweeper.text import GIB, MIB, duration, plain
 
 BAR = 48  # columns of the chart
 MAX_LANES = 16
@@ -247,17 +245,3 @@ def _line_json(line: Line) -> dict[str, object]:
         "step_source": line.source,
         "gpu_hours": line.gpu_hours,
     }
-
-
-def duration(seconds: float) -> str:
-    """A time in the two units that matter.
-
-    >>> duration(42), duration(605), duration(7200), duration(200_000)
-    ('42 s', '10 min 5 s', '2 h 0 min', '2 d 7 h')
-    """
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    whole = round(seconds)
-    for (name, size), (small, part) in itertools.pairwise(units):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // part} {small}"
-    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -23,9 +23,9 @@ from sweeper.planning.plan import Plan
 from sweeper.project import check, code
 from sweeper.protocol import Imported
 from sweeper.scheduling import halt
+from sweeper.text import GIB
 from sweeper.trial import Params, canonical
 
-GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
 TRIALS_A_CHOICE = 4  # up to so many, its first trial is the check
 CPUS_A_BATCH = 4

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from sweeper.cards import packing
 from sweeper.definition.experiment import Experiment
 from sweeper.planning.dry_run import Preview
-from sweeper.planning.plan_view import duration
 from sweeper.planning.simulator import Model, Result, Simulator
 from sweeper.scheduling.launch import Launch
+from sweeper.text import duration
 from sweeper.trial import Demand, TrialSpec, derive
 
 RISE_EPOCHS = 0.2  # of all epochs, until a curve is at two thirds of its end

@@ -33,9 +33,9 @@ from sweeper.running.signals import (
 from sweeper.scheduling import halt, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage import export, replacement, retention, store
+from sweeper.storage import replacement, retention, store
 from sweeper.trial import Sweep
-from sweeper.views import sweep_run
+from sweeper.views import cells, markdown, sweep_run
 from sweeper.views.live import Display
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def admit(experiment: Experiment, paths: SweepPaths) -> bool:
 def write_leaderboard(sweep: Sweep) -> None:
     """Write the derived tables and the report of a sweep to its folder."""
     rows = leaderboard.rank(sweep)
-    write_text(sweep.paths.leaderboard_csv, export.to_csv(sweep, rows))
-    write_text(sweep.paths.leaderboard_md, export.to_markdown(sweep, rows))
+    write_text(sweep.paths.leaderboard_csv, cells.to_csv(sweep, rows))
+    write_text(sweep.paths.leaderboard_md, markdown.leaderboard(sweep, rows))
     html_report.write(sweep)
 
 

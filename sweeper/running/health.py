@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import SweeperError
+from sweeper.text import GIB
 
 PACKAGES = ("torch", "lightning", "hydra-core", "ray", "optuna", "wandb")
 FREE_BYTES = 5 * 10**9  # less than this fills up within a few checkpoints
 SHM_BYTES = 64 * 2**20  # what containers give by default, too little for loaders
 SHM = Path("/dev/shm")  # noqa: S108  # looked at, never written to
-GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

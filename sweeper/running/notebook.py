@@ -12,7 +12,7 @@ from sweeper.errors import SweeperError
 from sweeper.host.paths import default_sweeps
 from sweeper.statistics.leaderboard import best, front_trials
 from sweeper.storage import store
-from sweeper.storage.export import value_cell
+from sweeper.text import value_cell
 from sweeper.trial import Sweep, TrialRecord
 from sweeper.views import live
 from sweeper.views.tables import sweep_state
@@ -60,16 +60,16 @@ class SweepView:
     @property
     def leaderboard(self) -> "pd.DataFrame":
         """One line a suggestion, best first, indexed by rank."""
-        from sweeper.views import frames
+        from sweeper.views import dataframes
 
-        return frames.leaderboard(self.sweep)
+        return dataframes.leaderboard(self.sweep)
 
     @property
     def curves(self) -> "pd.DataFrame":
         """One line an epoch of a trial: id, epoch, value of the objective."""
-        from sweeper.views import frames
+        from sweeper.views import dataframes
 
-        return frames.curves(self.sweep)
+        return dataframes.curves(self.sweep)
 
     def refresh(self) -> "SweepView":
         """The same sweep as it stands now."""

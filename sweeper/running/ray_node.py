@@ -19,6 +19,7 @@ from sweeper.cards.packing import CARDS, Node
 from sweeper.compat import ray as compat
 from sweeper.errors import AddressError, ClusterLostError
 from sweeper.running.options import ClusterOptions
+from sweeper.text import MIB
 
 NAMESPACE = "sweeper"
 ACCELERATOR = "accelerator_type:"
@@ -91,7 +92,7 @@ def _card_resources(text: str, num_gpus: int | None) -> dict[str, float] | None:
         return None
     return {
         ACCELERATOR + card.name: float(num_gpus or 1),
-        CARD_MIB: float(card.device_bytes // packing.MIB),
+        CARD_MIB: float(card.device_bytes // MIB),
     }
 
 
@@ -162,5 +163,5 @@ def _node(resources: Mapping[str, float]) -> Node:
         cpus=resources.get("CPU", 0.0),
         gpus=gpus,
         accelerator=accelerator,
-        device_bytes=int(resources.get(CARD_MIB, 0.0) * packing.MIB) or known,
+        device_bytes=int(resources.get(CARD_MIB, 0.0) * MIB) or known,
     )

@@ -12,7 +12,7 @@ from sweeper.definition.experiment import Experiment
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.scheduling.launch import Launch
 from sweeper.statistics.leaderboard import labels
-from sweeper.storage.export import value_cell
+from sweeper.text import value_cell
 from sweeper.trial import Demand, Params, TrialSpec
 
 if TYPE_CHECKING:  # Optuna and Hydra's grammar, which `best` does not read

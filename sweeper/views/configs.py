@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import yaml
 
 from sweeper.host.paths import TrialPaths
-from sweeper.storage.export import value_cell
+from sweeper.text import value_cell
 
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -18,7 +18,7 @@ from sweeper.cards import packed
 from sweeper.scheduling.events import Event
 from sweeper.statistics.leaderboard import best, found_all
 from sweeper.storage import handed_out
-from sweeper.storage.export import plain
+from sweeper.text import plain
 from sweeper.trial import Sweep, TrialRecord
 from sweeper.views.tables import leaderboard_view, status_view, sweep_state
 

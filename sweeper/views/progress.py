@@ -73,20 +73,3 @@ def last_epoch(sweep: Sweep) -> int:
 def share(trial: TrialRecord, *, of: int) -> float:
     """How much of its epochs a trial has reported, 0 to 1; 0 of an unknown number."""
     return min(1.0, max(trial.values, default=0) / of) if of else 0.0
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(7.31), duration(190), duration(8000), duration(200_000)
-    ('7.3 s', '3 min 10 s', '2 h 13 min', '2 d 7 h')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

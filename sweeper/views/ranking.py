@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.errors import SweeperError
-from sweeper.statistics.leaderboard import Row, labels, rank
-from sweeper.storage.export import cell, plain, value_cell, value_text
-from sweeper.trial import Params, Sweep
+from sweeper.statistics.leaderboard import Row, rank
+from sweeper.text import plain
+from sweeper.trial import Sweep
+from sweeper.views.cells import point, score_text
 
 MAX_ROWS = 30
 
@@ -28,7 +29,7 @@ class Ranked:
 
 
 def rank_all(sweeps: Sequence[Sweep]) -> tuple[Ranked, ...]:
-    """Every suggestion that has a value, best first; equal ones in the sweeps' order.
+    """Return all suggestions with a value, best first; ties in the sweeps' order.
 
     Raises:
         SweeperError: two sweeps have different objectives.
@@ -46,9 +47,8 @@ def rank_all(sweeps: Sequence[Sweep]) -> tuple[Ranked, ...]:
                 f"{_objective(sweeps[0])} and {_objective(sweep)}; one ranking needs "
                 "one objective; report them one by one"
             )
-    sign = -1 if first.objective.mode == "max" else 1
     pairs = [(sweep, row) for sweep in sweeps for row in rank(sweep) if row.rank]
-    pairs.sort(key=lambda pair: sign * pair[1].mean)
+    pairs.sort(key=lambda pair: first.objective.sign * pair[1].mean)
     return tuple(
         Ranked(rank=position, sweep=sweep, row=row)
         for position, (sweep, row) in enumerate(pairs, start=1)
@@ -59,48 +59,31 @@ def _objective(sweep: Sweep) -> str:
     return ", ".join(map(str, sweep.experiment.objectives))
 
 
-def point(params: Params) -> str:
-    """A point on one line, with short names.
-
-    >>> point({"model.lr": 0.001, "model": "resnet18"})
-    'lr=0.001 model=resnet18'
-    """
-    names = labels(tuple(params))
-    pairs = zip(names, params.values(), strict=True)
-    return plain(" ".join(f"{name}={value_cell(value)}" for name, value in pairs))
-
-
 def table(ranked: Sequence[Ranked]) -> Table:
-    """The ranking for a terminal."""
+    """Return the ranking for a terminal."""
     shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    for name in _head(ranked):
+    for name in header(ranked):
         shown.add_column(Text(plain(name)), overflow="fold")
     for item in ranked[:MAX_ROWS]:
-        shown.add_row(*map(Text, _cells(item)))
+        shown.add_row(*map(Text, line(item)))
     if len(ranked) > MAX_ROWS:
         shown.add_row(Text(f"... {len(ranked) - MAX_ROWS} more", style="dim"))
     return shown
 
 
-def to_markdown(ranked: Sequence[Ranked]) -> str:
-    """The ranking as a Markdown table, all of it."""
-    head = _head(ranked)
-    lines = ["| " + " | ".join(map(cell, head)) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(map(cell, _cells(item))) + " |" for item in ranked]
-    return "\n".join(lines) + "\n"
-
-
-def _head(ranked: Sequence[Ranked]) -> list[str]:
+def header(ranked: Sequence[Ranked]) -> list[str]:
+    """Return the names of the columns."""
     metric = _objective(ranked[0].sweep) if ranked else "value"
     return ["rank", "sweep", metric, "epoch", "trial", "point"]
 
 
-def _cells(item: Ranked) -> list[str]:
+def line(item: Ranked) -> list[str]:
+    """Return the cells of one suggestion."""
     row = item.row
     return [
         str(item.rank),
         plain(item.sweep.experiment.name),
-        value_text(row),
+        score_text(row.scores[0]),
         str(row.best_epoch),
         row.trials[0].id,
         point(row.params),

@@ -16,8 +16,8 @@ from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage.export import columns, figures
 from sweeper.trial import Sweep
+from sweeper.views import cells
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _destination(sweep: Sweep) -> tuple[str, str]:
 
 
 def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
-    columns, rows = table(sweep)
+    columns, rows = cells.table(sweep, leaderboard.rank(sweep))
     row: dict[str, object] = {
         "leaderboard": client.Table(columns=columns, data=rows, allow_mixed_types=True)
     }
@@ -87,21 +87,6 @@ def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
     if report.exists():
         row["report"] = client.Html(report.read_text(encoding="utf-8"), inject=False)
     return row
-
-
-def table(sweep: Sweep) -> tuple[list[str], list[list[object]]]:
-    """Column names and rows of the leaderboard; None where there is no value."""
-    names = leaderboard.varied(sweep)
-    rows: list[list[object]] = [
-        [
-            row.rank or None,
-            *(row.params.get(name) for name in names),
-            *figures(row),
-        ]
-        for row in leaderboard.rank(sweep)
-    ]
-    shown = leaderboard.columns(names, others=["rank", *columns(sweep)])
-    return ["rank", *shown, *columns(sweep)], rows
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:

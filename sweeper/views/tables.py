@@ -24,16 +24,10 @@ from sweeper.statistics.leaderboard import (
     rank,
     varied,
 )
-from sweeper.storage.export import (
-    delta_text,
-    plain,
-    score_text,
-    short,
-    tie_text,
-    value_cell,
-)
-from sweeper.trial import Params, State, Sweep, TrialRecord
+from sweeper.text import duration, plain, short, value_cell
+from sweeper.trial import State, Sweep, TrialRecord
 from sweeper.views import progress
+from sweeper.views.cells import delta_text, point, score_text, tie_text
 
 COLUMNS = ("#", "tie", "Pareto", "delta", "epoch", "state", "id", "parent")
 UNBOUNDED = 100_000  # columns, to measure what a table would like to have
@@ -165,7 +159,7 @@ def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
         head += [Text(delta_text(row))] if has_baseline else []
         head += [Text(row.trials[0].id), _states(row.states)]
         head += [Text(f"from {row.parent}")] if row.parent else []
-        lines = [Text("  ").join(head), Text(_point(row.params), style="dim")]
+        lines = [Text("  ").join(head), Text(point(row.params), style="dim")]
         table.add_row(_rank(row), Text("\n").join(lines))
     return table
 
@@ -183,7 +177,7 @@ def _running_table(
         epoch, value = max(trial.values.items(), default=(0, math.nan))
         bar = f" {_bar(progress.share(trial, of=last), 10)}" if last else ""
         cells = [trial.id, f"{epoch}{bar if is_wide else ''}", short(value)]
-        cells += [_point(trial.params)] if is_wide else []
+        cells += [point(trial.params)] if is_wide else []
         table.add_row(*map(Text, cells))
     return table
 
@@ -219,7 +213,7 @@ def _progress(sweep: Sweep, total: int) -> list[Text]:
     if now.total:
         parts += [f"{_bar(now.done / now.total, 20)} {now.done} of {now.total} trials"]
     if now.eta_seconds is not None:
-        parts.append(f"about {progress.duration(now.eta_seconds)} left")
+        parts.append(f"about {duration(now.eta_seconds)} left")
     budget = sweep.experiment.budget
     used = (
         ("GPU hours", now.gpu_hours, budget.gpu_hours),
@@ -253,12 +247,6 @@ def _states(counts: Mapping[State, int]) -> Text:
         if counts.get(state)
     ]
     return Text(", ").join(parts)
-
-
-def _point(params: Params) -> str:
-    names = labels(tuple(params))
-    pairs = zip(names, params.values(), strict=True)
-    return plain(" ".join(f"{name}={value_cell(value)}" for name, value in pairs))
 
 
 def _rank(row: Row) -> str:

@@ -18,9 +18,9 @@ from sweeper.planning.plan import make_plan
 from sweeper.project.check import representatives
 from sweeper.scheduling.spec import command
 from sweeper.statistics.leaderboard import rank
-from sweeper.storage import export
+from sweeper.text import value_cell
 from sweeper.trial import TrialSpec
-from sweeper.views import frames
+from sweeper.views import cells, dataframes
 from tests.cases.harness import run_case
 from tests.test_leaderboard import make_sweep, make_trial
 
@@ -73,30 +73,30 @@ def test_no_parameter_takes_the_place_of_a_column(tmp_path: Path) -> None:
         for number, score in enumerate((0.25, 0.75))
     )
     sweep = make_sweep(tmp_path, *trials)
-    for table in (frames.leaderboard(sweep), frames.trials(sweep)):
+    for table in (dataframes.leaderboard(sweep), dataframes.trials(sweep)):
         shown = table.reset_index()
         assert shown.columns.is_unique
         assert sorted(shown["value"]) == [0.25, 0.75]
-        stored = frames.storable(table)
+        stored = dataframes.storable(table)
         assert len(json.loads(stored.to_json(orient="records"))) == 2
         stored.to_parquet(tmp_path / "table.parquet")
-    header, *lines = csv.reader(io.StringIO(export.to_csv(sweep, rank(sweep))))
+    header, *lines = csv.reader(io.StringIO(cells.to_csv(sweep, rank(sweep))))
     assert len(header) == len(set(header))
-    cells = dict(zip(header, lines[0], strict=True))
-    assert (cells["value"], cells["param.param.value"]) == ("0.75", "1")
-    assert cells["param.rank"] == "0"
+    best = dict(zip(header, lines[0], strict=True))
+    assert (best["value"], best["param.param.value"]) == ("0.75", "1")
+    assert best["param.rank"] == "0"
 
 
 def test_values_of_several_types_are_told_apart(tmp_path: Path) -> None:
     values = (None, "null", "sqrt", 2, "2", 2.0, True, "true", 0.5, -0.0)
-    shown = [export.value_cell(value) for value in values]
+    shown = [value_cell(value) for value in values]
     assert len(set(shown)) == len(values), shown
     trials = tuple(
         make_trial(number, {"x": value}, float(number))
         for number, value in enumerate(values)
     )
     sweep = make_sweep(tmp_path, *trials)
-    stored = frames.storable(frames.trials(sweep))
+    stored = dataframes.storable(dataframes.trials(sweep))
     stored.to_parquet(tmp_path / "table.parquet")
     assert sorted(stored["x"]) == sorted(shown)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sweeper.statistics.insight import importance
 from sweeper.statistics.leaderboard import Row, labels, varied
-from sweeper.storage.export import plain, short, value_cell
+from sweeper.text import plain, short, value_cell
 from sweeper.trial import State, Sweep, TrialRecord
 
 MAX_POINTS = 60  # of one learning curve; a sweep of many trials stays under 5 MB
@@ -15,7 +15,7 @@ LOG_RATIO = 30.0  # positive numbers that span more than this get a logarithmic 
 Data = dict[str, object]
 
 
-def figures(sweep: Sweep, rows: Sequence[Row]) -> Data:
+def chart_data(sweep: Sweep, rows: Sequence[Row]) -> Data:
     """Everything that the charts show; row i is the i-th of the leaderboard."""
     shares = importance(rows, sweep.experiment.objective)
     return {

@@ -13,7 +13,7 @@ from html import escape
 from importlib import resources
 
 from sweeper.host.paths import write_text
-from sweeper.html_report import board, details, figures, files
+from sweeper.html_report import chart_data, details, files, table
 from sweeper.statistics import verdict
 from sweeper.statistics.leaderboard import Row, best_row, found, front_trials, rank
 from sweeper.trial import Sweep
@@ -30,7 +30,7 @@ def write(sweep: Sweep) -> None:
 def render(sweep: Sweep) -> str:
     """The report of a sweep as one HTML file."""
     rows = rank(sweep)
-    data = figures.figures(sweep, rows)
+    data = chart_data.chart_data(sweep, rows)
     data["confusion"] = files.confusion(sweep, rows)
     script, library = asset("report.js"), plotly_source()
     policy = (
@@ -57,7 +57,7 @@ def render(sweep: Sweep) -> str:
 {sections}
 </main>
 <script type="application/json" id="data">{json_text(data)}</script>
-<script type="text/plain" id="plotly">{packed(library)}</script>
+<script type="text/plain" id="plotly">{compress(library)}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -84,7 +84,7 @@ def plotly_source() -> str:
     return source
 
 
-def packed(source: str) -> str:
+def compress(source: str) -> str:
     """Gzip in base64, which the page's script unpacks: 2 MB for plotly.js."""
     return base64.b64encode(gzip.compress(source.encode(), 6, mtime=0)).decode()
 
@@ -97,7 +97,7 @@ def script_hash(source: str) -> str:
 
 def _header(sweep: Sweep) -> str:
     loaded = sweep.experiment
-    counted = ", ".join(f"{n} {state}" for state, n in figures.counts(sweep))
+    counted = ", ".join(f"{n} {state}" for state, n in chart_data.counts(sweep))
     asked = [
         ("objective", ", ".join(map(str, loaded.objectives))),
         ("search", _name(loaded.search)),
@@ -132,7 +132,7 @@ def _best(sweep: Sweep) -> str:
     return f"{row.mean:.4g} ({row.trials[0].id}{epoch})"
 
 
-def _sections(sweep: Sweep, rows: Sequence[Row], data: figures.Data) -> list[str]:
+def _sections(sweep: Sweep, rows: Sequence[Row], data: chart_data.Data) -> list[str]:
     has_values = any(row.rank for row in rows)
     failed = details.failures(sweep)
     shown = [_section("leaderboard", "Leaderboard", _board(sweep, rows))]
@@ -155,7 +155,7 @@ def _sections(sweep: Sweep, rows: Sequence[Row], data: figures.Data) -> list[str
     return shown
 
 
-def _charts(sweep: Sweep, data: figures.Data) -> list[str]:
+def _charts(sweep: Sweep, data: chart_data.Data) -> list[str]:
     metric = escape(sweep.experiment.objective.metric)
     charts = [
         *_pareto(sweep),
@@ -216,7 +216,7 @@ def _board(sweep: Sweep, rows: Sequence[Row]) -> str:
         '<p id="filter-help">Words that a row must hold, and conditions such as '
         "<code>batch_size&gt;=64</code>; charts follow.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="leaderboard">'
-        f"{board.board(sweep, rows)}</div>{_verdict(sweep, rows)}"
+        f"{table.table(sweep, rows)}</div>{_verdict(sweep, rows)}"
     )
 
 

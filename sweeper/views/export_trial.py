@@ -8,8 +8,8 @@ from sweeper.host.paths import TrialPaths, write_text
 from sweeper.scheduling import spec
 from sweeper.statistics.leaderboard import found
 from sweeper.storage import handed_out
-from sweeper.storage.export import cell, value_cell
 from sweeper.storage.handed_out import HandedOut
+from sweeper.text import markdown_cell, value_cell
 from sweeper.trial import Sweep, TrialRecord
 
 CARD = "README.md"
@@ -55,9 +55,14 @@ def card(
     lines += [f"- seed {trial.seed}, state {trial.state}, {trial.starts} starts"]
     lines += [f"- target `{sweep.experiment.target}`", "", "| parameter | value |"]
     lines += ["|---|---|"]
-    lines += [f"| {cell(k)} | {cell(value_cell(v))} |" for k, v in trial.params.items()]
+    lines += [
+        f"| {markdown_cell(k)} | {markdown_cell(value_cell(v))} |"
+        for k, v in trial.params.items()
+    ]
     lines += ["", "| last metric | value |", "|---|---|"]
-    lines += [f"| {cell(k)} | {v:.6g} |" for k, v in sorted(trial.metrics.items())]
+    lines += [
+        f"| {markdown_cell(k)} | {v:.6g} |" for k, v in sorted(trial.metrics.items())
+    ]
     command = spec.stored_command(sweep.paths.trial(trial.id).spec)
     lines += ["", "Train it again:", "", "```", command or "(never started)", "```"]
     lines += ["", "Files: " + ", ".join(f"`{name}`" for name in names)]

@@ -7,18 +7,11 @@ import html
 import math
 from collections.abc import Sequence
 
-from sweeper.html_report.figures import cost_seconds
+from sweeper.html_report.chart_data import cost_seconds
 from sweeper.statistics.leaderboard import Row, columns, labels, varied
-from sweeper.storage.export import (
-    delta_text,
-    score_text,
-    short,
-    state_text,
-    tie_text,
-    value_cell,
-)
+from sweeper.text import duration, short, value_cell
 from sweeper.trial import Sweep
-from sweeper.views.progress import duration
+from sweeper.views.cells import delta_text, score_text, state_text, tie_text
 
 
 def text(value: object) -> str:
@@ -30,7 +23,7 @@ def text(value: object) -> str:
     return html.escape(value_cell(value))
 
 
-def board(sweep: Sweep, rows: Sequence[Row]) -> str:
+def table(sweep: Sweep, rows: Sequence[Row]) -> str:
     """The table; its script sorts by `data-sort` and filters by the cells' text."""
     names = varied(sweep)
     heads = [("rank", "number"), (sweep.experiment.objective.metric, "number")]
