@@ -256,8 +256,8 @@ def test_known_points_run_after_the_baseline_and_before_any_other(
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([{"x": 4}], r"toy.yaml:\d+: enqueue: 4 is no value of 'x'"),
-        ([{"x": 1}, {}], "an empty point"),
+        ([{"x": 4}], r"toy.yaml:\d+: enqueue: 4 is not a value of 'x'"),
+        ([{"x": 1}, {}], "no value for .x."),
         ([{"z": 1}], "no parameter 'z'"),
     ],
 )

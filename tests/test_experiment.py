@@ -215,6 +215,8 @@ def test_a_wrong_value_is_told_with_its_line_and_the_rule(
         (b"notes: !!python/name:os.system x\n", 1, "is not allowed; remove it"),
         (b"notes: !!set {a}\n", 1, "is not allowed"),
         (b"seeds: !!int x\n", 1, "'x' is not a valid integer"),
+        (b"seeds: [.nan]\n", 1, "'.nan' is not a finite number"),
+        (b"seeds: 1e999\n", 1, "'1e999' is not a finite number"),
         (b"seeds: " + b"1" * 5000, 1, "is not a valid integer"),
         (b"seeds: " + b"[" * 5000, 0, "nested too deep"),
         (b"a: " + b"{a: " * 5000, 0, "nested too deep"),

@@ -23,6 +23,7 @@ from optuna.distributions import (
 from sweeper.definition.experiment import Experiment, load
 from sweeper.errors import ConfigError, ExperimentError, SweeperError
 from sweeper.search_space import grammar
+from sweeper.search_space.parameter import expand
 from sweeper.search_space.space import Space, parse
 from sweeper.search_space.where import parse as parse_where
 
@@ -158,29 +159,33 @@ def test_a_shuffle_is_the_same_in_every_process(make: Make) -> None:
         ("search_space:\n  x: []", 2, "0 values for 'x'"),
         ("search_space:\n  x: {a: 1}", 2, "a mapping; write values"),
         ("search_space:\n  x: [{'a b': 1}, {'1': 2}]", 2, "cannot be written"),
-        ("search_space:\n  x: '['", 2, "is no Hydra override"),
+        ("search_space:\n  x: '['", 2, "is not a Hydra override"),
         ("search_space:\n  x: größe, b", 2, "put text with special characters in"),
         ("search_space:\n  x: glob(*)", 2, "not a config group"),
         ("search_space:\n  model: glob(x*)", 2, "options: resnet18, resnet50, vit"),
-        ("search_space:\n  model: [null]", 2, "no option of the group"),
-        ("search_space:\n  a b: [1]", 2, "is no Hydra override"),
+        ("search_space:\n  model: [null]", 2, "not an option of the group"),
+        ("search_space:\n  a b: [1]", 2, "is not a Hydra override"),
         ("search_space:\n  ~a: [1]", 2, "a deletion"),
         ("search_space:\n  seed: [1]", 2, "write seeds: [42, 43]"),
         ("search_space:\n  hydra.run.dir: [a]", 2, "Hydra's own"),
         ("search_space:\n  x: [1]\n  +x: [2]", 2, "'x' is swept twice"),
         ("search_space:\n  variant: [1]\nvariants: {a: []}", 2, "names the recipes"),
         ("search_space: {x: [1]}\noverrides:\n- y=1\n- x=2", 4, "would have no effect"),
-        ("search_space: {x: [1]}\noverrides: [y]", 2, "is no Hydra override"),
+        ("search_space: {x: [1]}\noverrides: [y]", 2, "is not a Hydra override"),
         ("search_space: {x: [1]}\noverrides: ['y=1,2']", 2, "is a sweep"),
         ("search_space: {x: [1]}\noverrides: [seed=1]", 2, "from seeds: [42]"),
-        ("search_space: {x: [1]}\nvariants:\n  a:\n  - b", 4, "variants.a: 'b' is no"),
+        (
+            "search_space: {x: [1]}\nvariants:\n  a:\n  - b",
+            4,
+            "variants.a: 'b' is not a",
+        ),
         ("search_space: {x: [1]}\nwhere: y == 1", 2, "no parameter 'y'; known: x"),
         ("search_space: {depth: [1]}\nwhere: detph == 1", 2, "mean 'depth'?"),
         ("search_space: {x: [1]}\nwhere: x > 1", 2, "none of 1 points satisfies"),
         ("search_space: {x: [1]}\nwhere: x > 'a'", 2, "fails for {'x': 1}"),
         ("search_space: {x: [1]}\nwhere: x % 0", 2, "modulo by zero"),
-        ("search_space: {x: [1]}\nbaseline: {x: 2}", 2, "2 is no value of 'x': 1"),
-        ("search_space: {x: [1]}\nbaseline: {x: true}", 2, "True is no value"),
+        ("search_space: {x: [1]}\nbaseline: {x: 2}", 2, "2 is not a value of 'x': 1"),
+        ("search_space: {x: [1]}\nbaseline: {x: true}", 2, "True is not a value"),
         ("search_space: {x: [1]}\nbaseline:\n  y: 2", 3, "no parameter 'y'"),
         ("search_space: {x: [1, 2], y: [1, 2]}\nbaseline: {x: 1}", 2, "value for 'y'"),
         (
@@ -191,7 +196,7 @@ def test_a_shuffle_is_the_same_in_every_process(make: Make) -> None:
         (
             "search: random\nsearch_space: {x: 'interval(0, 1)'}\nbaseline: {x: 2}",
             3,
-            "2 is no value of 'x': 0.0 to 1.0",
+            "2 is not a value of 'x': 0.0 to 1.0",
         ),
         (
             "search_space:\n  " + "\n  ".join(f"x{i}: range(10)" for i in range(6)),
@@ -275,7 +280,7 @@ def test_equal_points_have_one_spelling(make: Make) -> None:
     assert repr(point) == "{'lr': 1.0, 'n': 2, 'w': 1.0, 'l': '[1]'}"
     assert space.canonical(point) == point
     for wrong in ({"lr": True}, {"lr": 3}, {"n": 2.5}, {"w": "1"}, {"w": None}):
-        with pytest.raises(ConfigError, match="is no value of"):
+        with pytest.raises(ConfigError, match="is not a value of"):
             space.canonical({**point, **wrong})
 
 
@@ -338,7 +343,7 @@ def test_any_text_is_expanded_or_refused(text: str) -> None:
 def _refusal(text: str) -> str:
     """Why a text is no sweep, "" where it is one."""
     try:
-        grammar.expand("x", text, options=("a", "b"), seed=0)
+        expand("x", text, options=("a", "b"), seed=0)
     except SweeperError as error:
         return str(error)
     return ""
@@ -439,7 +444,7 @@ def test_the_points_are_those_of_brute_force(
     assert parsed.size == len(expected)
     for point in found:
         assert parsed.canonical(dict(reversed(point.items()))) == point
-        inner, distributions = parsed.inner(point)
+        inner, distributions = parsed.in_study(point)
         assert inner.keys() == distributions.keys()
         assert parsed.distributions_of(point).keys() == point.keys()
 
@@ -479,7 +484,7 @@ def test_equal_points_of_two_spaces_are_one(make: Make) -> None:
     ]
     assert space.baseline == {"a": 3, "b": "y"}
     assert space.overrides({"a": 3, "b": "y"}) == ("a=3", "b=y")
-    assert space.inner({"a": 2, "b": "x"})[0] == {"0#a": 2, "0#b": "x", "#": 0}
+    assert space.in_study({"a": 2, "b": "x"})[0] == {"0#a": 2, "0#b": "x", "#": 0}
     with pytest.raises(ConfigError, match=r"in no space of the list: 1: .*; 2: "):
         space.canonical({"a": 1, "b": "y"})
 
@@ -488,17 +493,25 @@ def test_integers_beyond_the_floats_are_values_of_a_list_of_spaces(make: Make) -
     huge = 10**400
     space = make(f"search_space: [{{a: [1, {huge}]}}, {{a: [{huge}], b: [1]}}]")
     assert [len(point) for point in space.points()] == [1, 1, 2]
-    assert space.inner({"a": huge, "b": 1})[0] == {"1#a": huge, "b": 1, "#": 1}
+    assert space.in_study({"a": huge, "b": 1})[0] == {"1#a": huge, "b": 1, "#": 1}
 
 
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("  a: {when: b > 1, values: [1]}\n  b: [1, 2]", 2, "'b' does not stand above"),
+        (
+            "  a: {when: b > 1, values: [1]}\n  b: [1, 2]",
+            2,
+            "no parameter 'b' above it",
+        ),
         ("  a: [1]\n  b: {when: a > 1, values: [2]}", 3, "'a > 1' holds for no point"),
-        ("  a: [1]\n  b: {when: c > 1, values: [2]}", 3, "when: no parameter 'c'"),
-        ("  a: [1]\n  b: {when: a >, values: [2]}", 3, "when: 'a >' is no expression"),
-        ("  a: [x]\n  b: {when: a > 1, values: [2]}", 1, "when: 'a > 1' fails for"),
+        (
+            "  a: [1]\n  b: {when: c > 1, values: [2]}",
+            3,
+            "no parameter 'c' above it; known: a",
+        ),
+        ("  a: [1]\n  b: {when: a >, values: [2]}", 3, "'a >' is not an expression"),
+        ("  a: [x]\n  b: {when: a > 1, values: [2]}", 1, "'a > 1' fails for"),
         ("  a: [1]\n  b: {when: 3, values: [2]}", 3, "{when: a condition, values"),
         ("  a: [1]\n  b: {if: a > 1, values: [2]}", 3, "{when: a condition, values"),
         ("  a: [1]\n  b: {when: a > 0}", 3, "{when: a condition, values"),
@@ -575,7 +588,7 @@ def test_a_condition_with_anything_else_is_refused(text: str) -> None:
 
 def test_text_is_never_repeated_or_formatted_by_a_condition() -> None:
     for text in ("'a' * 999999999 == x", "'%s' % x", "x + 'a' == x"):
-        with pytest.raises(ConfigError, match="is no number"):
+        with pytest.raises(ConfigError, match="is not a number"):
             parse_where(text, {"x": "x"}).holds({"x": 1})
 
 

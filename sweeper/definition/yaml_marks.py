@@ -4,6 +4,7 @@ Scalars are read as Hydra reads its configs (1e-3 is a number, 2024-01-01 is tex
 Duplicate keys, tags and keys that are not text are refused.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -148,11 +149,14 @@ class _Reader:
                 values.append(self.value(item, (*location, index)))
             return values
         try:
-            return self.loader.construct_object(node)
+            value: object = self.loader.construct_object(node)
         except (ValueError, KeyError) as error:  # !!int x, !!bool x, 5,000 digits
             name = _NAMES[node.tag.removeprefix(_TAG)]
             message = f"{node.value[:40]!r} is not a valid {name}"
             raise self._error(node, message) from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._error(node, f"{node.value!r} is not a finite number")
+        return value
 
     def _mapping(self, node: MappingNode, location: Location) -> dict[str, object]:
         data: dict[str, object] = {}

@@ -221,10 +221,7 @@ def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
 def _draw(space: Space, random: np.random.Generator) -> Params:
     point: dict[str, Value] = {}
     for _ in range(MAX_DRAWS):
-        branch = space.branches[0]
-        if len(space.branches) > 1:
-            branch = space.branches[int(random.integers(len(space.branches)))]
-        point = next(branch.walk(lambda p: (_value(p, random),)))
+        point = next(space.walk(lambda p: (_value(p, random),)))
         if space.allows(point):
             break
     return point

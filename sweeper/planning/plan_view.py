@@ -54,10 +54,10 @@ def _head(preview: Preview) -> Text:
 
 def _space_lines(space: Space) -> Iterator[str]:
     """Each parameter with its values, under the number of its space in a list."""
-    for number, branch in enumerate(space.branches, start=1):
-        if len(space.branches) > 1:
+    for number, parameters in enumerate(space.spaces, start=1):
+        if len(space.spaces) > 1:
             yield f"space {number}:"
-        for parameter in branch.parameters:
+        for parameter in parameters:
             when = f"  (when {parameter.when.text})" if parameter.when else ""
             yield f"{parameter.name}: {parameter.domain}{when}"
 
@@ -213,8 +213,8 @@ def to_json(preview: Preview) -> dict[str, object]:
         "is_exact": preview.is_exact,
         "duplicates": preview.duplicates,
         "spaces": [
-            {p.name: p.domain for p in branch.parameters}
-            for branch in preview.plan.space.branches
+            {p.name: p.domain for p in parameters}
+            for parameters in preview.plan.space.spaces
         ],
         "when": {p.name: p.when.text for p in preview.plan.space.parameters if p.when},
         "points": [dict(point) for point in preview.points],

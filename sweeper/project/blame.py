@@ -14,7 +14,7 @@ from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, ExperimentError, nearest
 from sweeper.project.config_keys import exists, hint
 from sweeper.search_space import grammar
-from sweeper.search_space.space import VARIANT, Space
+from sweeper.search_space.space import Space
 from sweeper.trial import Params
 
 _MANDATORY = re.compile("You must specify '([^']+)'")  # Hydra's words for `???`
@@ -63,19 +63,14 @@ def entries_of(experiment: Experiment, space: Space, point: Params) -> list[Entr
         Entry(("overrides", index), text)
         for index, text in enumerate(experiment.overrides)
     ]
-    for parameter in space.parameters:
+    for parameter in space.parameters_of(point):
         if parameter.name not in point:
             continue
         value = point[parameter.name]
-        if parameter.name == VARIANT:
-            recipe = experiment.variants[str(value)]
-            entries += [
-                Entry(("variants", str(value), index), text)
-                for index, text in enumerate(recipe)
-            ]
-        elif parameter.recipes:
-            place = parameter.place
-            entries += [Entry(place, text) for text in parameter.recipes[value]]
+        if parameter.recipes:
+            place = (*parameter.place, str(value))
+            recipe = enumerate(parameter.recipes[value])
+            entries += [Entry((*place, index), text) for index, text in recipe]
         else:
             entries.append(Entry(parameter.place, parameter.override(value)))
     return entries

@@ -97,7 +97,7 @@ def _has(space: Space, point: Mapping[str, Any]) -> bool:
 
 
 def _trial(space: Space, point: Mapping[str, Any]) -> FrozenTrial:
-    params, distributions = space.inner(space.canonical(point["params"]))
+    params, distributions = space.in_study(space.canonical(point["params"]))
     return create_trial(
         params=params,
         distributions=distributions,

@@ -136,7 +136,7 @@ class Past:
         ]
         if point is None or not alive:
             return None
-        return _fold(alive, *self._space.inner(point))
+        return _fold(alive, *self._space.in_study(point))
 
 
 def _is_infeasible(row: FrozenTrial) -> bool:

@@ -16,7 +16,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from sweeper.definition.settings import Objective
-from sweeper.search_space.space import BRANCH, Space
+from sweeper.search_space.parameter import SPACE
+from sweeper.search_space.space import Space
 from sweeper.trial import Params, Value
 
 
@@ -44,12 +45,8 @@ def ask(study: Study, sampler: BaseSampler, *, space: Space) -> Suggestion:
     study.sampler = sampler
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        if space.is_conditional:
-            trial = study.ask()
-            params = _define(trial, space)
-        else:
-            trial = study.ask(fixed_distributions=space.distributions)
-            params = trial.params
+        trial = study.ask()
+        params = _define(trial, space)
     frozen = trial._get_latest_trial()
     study.tell(trial, state=TrialState.FAIL)
     return Suggestion(
@@ -61,14 +58,12 @@ def ask(study: Study, sampler: BaseSampler, *, space: Space) -> Suggestion:
 
 def _define(trial: Trial, space: Space) -> Params:
     """A point, drawn parameter by parameter: an earlier one says which come later."""
-    index = 0
-    if len(space.branches) > 1:
-        index = int(trial._suggest(BRANCH, space.distributions[BRANCH]))
     params: dict[str, Value] = {}
-    for parameter in space.branches[index].parameters:
+    for parameter in space.dimensions:
         if parameter.is_in(params):
-            name = space.inner_name(index, parameter)
+            name = parameter.study_name
             params[parameter.name] = trial._suggest(name, parameter.distribution)
+    params.pop(SPACE, None)
     return space.canonical(params)
 
 

@@ -1,172 +1,189 @@
-"""The parameters that an experiment file names, space by space, with their lines.
+"""Parameters of an experiment file's search space, read with their lines."""
 
-It never reads a config; whether a key exists is the question of `project`.
-"""
-
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from sweeper.definition import hydra_sweeper
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError
-from sweeper.search_space import grammar, zips
-from sweeper.search_space.branch import Branch
-from sweeper.search_space.fixed import check_fixed, check_key
-from sweeper.search_space.grammar import Interval
-from sweeper.search_space.parameter import Parameter, from_choices, from_interval
-from sweeper.search_space.where import Where
-from sweeper.search_space.where import parse as parse_where
-from sweeper.search_space.zips import keys
-from sweeper.trial import Value, derive
+from sweeper.search_space import grammar, where
+from sweeper.search_space.parameter import (
+    SPACE,
+    Parameter,
+    expand,
+    from_recipes,
+    from_values,
+)
+from sweeper.search_space.where import Condition
+from sweeper.trial import derive
 
 VARIANT = "variant"
-CONDITION = frozenset(["when", "values"])  # keys of a conditional parameter
+
+_ZIP = re.compile(r"\s*zip\((.*)\)\s*", re.DOTALL)
 
 
-def branches(
+def read(
     experiment: Experiment, groups: Mapping[str, Sequence[str]]
-) -> tuple[Branch, ...]:
-    """Each space of the file; every one has the variants.
+) -> tuple[Parameter, ...]:
+    """Return the parameters of all spaces in the file's order, the variants last.
+
+    A list of spaces is a choice of one, on which the parameters of each depend.
 
     Raises:
-        ExperimentError: at the line of the first thing that is no parameter.
+        ExperimentError: at the line of the first thing that is not a parameter.
     """
-    variant = _variant(experiment)
-    if isinstance(experiment.search_space, Mapping):
-        place: Location = ("search_space",)
-        return (_branch(experiment, experiment.search_space, groups, variant, place),)
-    if not experiment.spaces:
-        raise experiment.error(
-            ("search_space",),
+    variants = _variants(experiment)
+    is_list = isinstance(experiment.search_space, tuple)
+    num_spaces = len(experiment.spaces)
+    if not num_spaces:
+        message = (
             "search_space: an empty list; give a mapping of keys to values, or a list "
-            "of such mappings",
+            "of such mappings"
         )
-    return tuple(
-        _branch(experiment, space, groups, variant, ("search_space", index))
-        for index, space in enumerate(experiment.spaces)
-    )
-
-
-def _branch(
-    experiment: Experiment,
-    given: Mapping[str, object],
-    groups: Mapping[str, Sequence[str]],
-    variant: Sequence[Parameter],
-    place: Location,
-) -> Branch:
+        raise experiment.error(("search_space",), message)
     parameters: list[Parameter] = []
-    for key, content in given.items():
-        parameter = _parameter(experiment, (*place, key), key, content, groups)
-        parameters.append(parameter)
-    parameters += variant
-    _check_names(experiment, parameters, place)
-    return Branch(parameters=tuple(_conditions(experiment, given, parameters, place)))
+    for index, contents in enumerate(experiment.spaces):
+        place: Location = ("search_space", index) if is_list else ("search_space",)
+        space: list[Parameter] = []
+        for key, content in contents.items():
+            made = _parameter(experiment, (*place, key), content, space, groups)
+            space.append(replace(made, space=index if num_spaces > 1 else None))
+        _check_names(experiment, [*space, *variants], place)
+        parameters += space
+    parameters += variants
+    named = [replace(p, study_name=_study_name(p, parameters)) for p in parameters]
+    if num_spaces == 1:
+        return tuple(named)
+    choice = Parameter(
+        name=SPACE,
+        distribution=CategoricalDistribution(tuple(range(num_spaces))),
+        texts={index: str(index) for index in range(num_spaces)},
+        study_name=SPACE,
+    )
+    return (choice, *named)
+
+
+def _study_name(parameter: Parameter, others: Sequence[Parameter]) -> str:
+    same = [other for other in others if other.name == parameter.name]
+    if all(other.signature == parameter.signature for other in same):
+        return parameter.name
+    return f"{parameter.space}{SPACE}{parameter.name}"
 
 
 def _parameter(
     experiment: Experiment,
     place: Location,
-    key: str,
-    given: object,
+    content: object,
+    above: Sequence[Parameter],
     groups: Mapping[str, Sequence[str]],
 ) -> Parameter:
+    key = str(place[-1])
+    when: Condition | None = None
     try:
-        if isinstance(given, Mapping):
-            if given.keys() != CONDITION or not isinstance(given["when"], str):
+        if isinstance(content, Mapping):
+            text = content.get("when")
+            if content.keys() != {"when", "values"} or not isinstance(text, str):
                 raise ConfigError(
                     "a mapping; write values: a string such as "
                     "'1e-4, 1e-3' or 'tag(log, interval(1e-5, 1e-2))', or a list; or "
                     "{when: a condition, values: such values}"
                 )
-            place, given = (*place, "values"), given["values"]
-        made = _values(key, given, groups, seed=experiment.seeds[0])
+            place = (*place[:-1], key, "when")
+            when = condition(text, above, label="when")
+            place, content = (*place[:-1], "values"), content["values"]
+        made = _values(key, content, groups, seed=experiment.seeds[0])
     except ConfigError as error:
         message = f"search_space: {key}: {error}"
         raise experiment.error(place, message) from error
-    return replace(made, place=place)
+    return replace(made, when=when, place=place)
 
 
 def _values(
-    key: str, given: object, groups: Mapping[str, Sequence[str]], *, seed: int
+    key: str, content: object, groups: Mapping[str, Sequence[str]], *, seed: int
 ) -> Parameter:
-    if isinstance(given, str):
-        zipped = zips.parse(key, given, groups, seed=seed)
-        if zipped is not None:
-            return zipped
+    if isinstance(content, str) and (zipped := _ZIP.fullmatch(content)):
+        return _zip(key, zipped[1], groups, seed=seed)
     check_key(key)
-    group = key.lstrip("+").partition("@")[0]
-    is_group, options = group in groups, groups.get(group, ())
-    if isinstance(given, str):
-        shuffled = derive(seed, "shuffle", key)
-        expanded = grammar.expand(key, given, options=options, seed=shuffled)
-        if isinstance(expanded, Interval):
-            return from_interval(key, expanded)
-        return from_choices(key, expanded, is_group=is_group)
-    if isinstance(given, Mapping):
+    is_group = _group(key) in groups
+    if isinstance(content, str):
+        content = _expanded(key, content, groups, seed=seed)
+    if isinstance(content, BaseDistribution):
+        return Parameter(name=key, distribution=content)
+    if isinstance(content, Mapping):
         raise ConfigError("values: a mapping; write a string or a list")
-    values = given if isinstance(given, tuple) else (given,)
-    return from_choices(key, values, is_group=is_group)
+    values = content if isinstance(content, tuple) else (content,)
+    return from_values(key, values, is_group=is_group)
 
 
-def _conditions(
-    experiment: Experiment,
-    given: Mapping[str, object],
-    parameters: Sequence[Parameter],
-    place: Location,
-) -> list[Parameter]:
-    """The parameters with their conditions, each of which reads only earlier ones."""
-    found: list[Parameter] = []
-    for parameter in parameters:
-        content = given.get(parameter.name)
-        if parameter.name == VARIANT or not isinstance(content, Mapping):
-            found.append(parameter)
-            continue
-        where = (*place, parameter.name, "when")
-        try:
-            when = condition(str(content["when"]), parameters, label="when")
-            above = [other.name for other in found]
-            below = sorted(name for name in when.names if name not in above)
-            if below:
-                raise ConfigError(
-                    f"when: {below[0]!r} does not stand above it; a condition reads "
-                    "the parameters above it, so move it up"
-                )
-        except ConfigError as error:
-            message = f"search_space: {parameter.name}: {error}"
-            raise experiment.error(where, message) from error
-        found.append(replace(parameter, when=when))
-    return found
+def _zip(
+    name: str, text: str, groups: Mapping[str, Sequence[str]], *, seed: int
+) -> Parameter:
+    """Return the parameter of `zip(a=choice(1, 2), b=choice(x, y))`.
+
+    The form is the one that Hydra plans for its own grammar.
+    """
+    if not name.isidentifier():
+        raise ConfigError(
+            f"{name!r} names a zip, which is not a key of the config; name it as a "
+            "word, such as pair"
+        )
+    columns: dict[str, list[str]] = {}
+    for part in grammar.split(text):
+        key, sign, values_text = part.partition("=")
+        key = key.strip()
+        if not sign:
+            raise ConfigError(f"{part.strip()!r} in a zip; it must be key=choice(...)")
+        check_key(key)
+        values = _expanded(key, values_text, groups, seed=seed)
+        if isinstance(values, BaseDistribution):
+            raise ConfigError(f"{key!r} in a zip is an interval; list its values")
+        columns[key] = [f"{key}={grammar.to_text(value)}" for value in values]
+    lengths = {key: len(words) for key, words in columns.items()}
+    if len(columns) < 2 or len(set(lengths.values())) > 1:
+        raise ConfigError(
+            f"a zip of {lengths}; it must have two keys or more, each with as many "
+            "values as the others"
+        )
+    recipes = {",".join(words): words for words in zip(*columns.values(), strict=True)}
+    if len(recipes) < max(lengths.values()):
+        raise ConfigError("a zip with the same values twice; remove one")
+    return from_recipes(name, recipes)
 
 
-def condition(text: str, parameters: Sequence[Parameter], *, label: str) -> Where:
-    """The condition that a text makes on points of some parameters.
+def _expanded(
+    key: str, text: str, groups: Mapping[str, Sequence[str]], *, seed: int
+) -> tuple[object, ...] | BaseDistribution:
+    options = groups.get(_group(key), ())
+    return expand(key, text, options=options, seed=derive(seed, "shuffle", key))
+
+
+def _group(key: str) -> str:
+    return key.lstrip("+").partition("@")[0]
+
+
+def _variants(experiment: Experiment) -> list[Parameter]:
+    for name, recipe in experiment.variants.items():
+        for index, text in enumerate(recipe):
+            check_override(experiment, text, ("variants", name, index))
+    if not experiment.variants:
+        return []
+    made = from_recipes(VARIANT, experiment.variants)
+    return [replace(made, place=("variants",))]
+
+
+def condition(text: str, parameters: Sequence[Parameter], *, label: str) -> Condition:
+    """Return the condition of a text on points of some parameters.
 
     Raises:
-        ConfigError: it is none, or names what is no parameter.
+        ConfigError: it is not a condition, or names an unknown parameter.
     """
     names = {parameter.name.lstrip("+"): parameter.name for parameter in parameters}
     words = {c for p in parameters for c in p.texts if isinstance(c, str)}
-    return parse_where(text, names, words=words, label=label)
-
-
-def _variant(experiment: Experiment) -> list[Parameter]:
-    for name, recipe in experiment.variants.items():
-        for index, text in enumerate(recipe):
-            check_fixed(experiment, text, ("variants", name, index))
-    if not experiment.variants:
-        return []
-    texts: dict[Value, str] = {name: name for name in experiment.variants}
-    return [
-        Parameter(
-            name=VARIANT,
-            distribution=CategoricalDistribution(tuple(texts)),
-            texts=texts,
-            recipes={name: tuple(words) for name, words in experiment.variants.items()},
-            place=("variants",),
-        )
-    ]
+    return where.parse(text, names, words=words, label=label)
 
 
 def _check_names(
@@ -174,15 +191,71 @@ def _check_names(
 ) -> None:
     seen: dict[str, str] = {}
     for parameter in parameters:
-        is_variant = parameter.name == VARIANT and parameter.place == ("variants",)
-        for key in (VARIANT,) if is_variant else keys(parameter):
+        is_variant = parameter.place == ("variants",)
+        for key in (VARIANT,) if is_variant else parameter.keys:
             bare = key.lstrip("+")
             if bare in seen:
-                why = (
+                reason = (
                     "names the recipes of variants" if is_variant else "is swept twice"
                 )
-                raise experiment.error(
-                    (*place, seen[bare]),
-                    f"search_space: {bare!r} {why}; rename it",
-                )
+                message = f"search_space: {bare!r} {reason}; rename it"
+                raise experiment.error((*place, seen[bare]), message)
             seen[bare] = parameter.name
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that cannot be swept.
+
+    Raises:
+        ConfigError: it is not a key, Hydra's own, a deletion, or the seed.
+    """
+    if key.lstrip("+") == "seed":
+        raise ConfigError("each trial's seed is set from seeds; write seeds: [42, 43]")
+    override = grammar.parse_override(f"{key}=0")
+    if override.is_delete():
+        raise ConfigError("a deletion has no values; write it under variants")
+    if override.is_hydra_override():
+        raise ConfigError(
+            "Hydra's own settings are not swept; write it under overrides"
+        )
+
+
+def check_override(experiment: Experiment, text: str, place: Location) -> str:
+    """Return the key of an override that sets one value.
+
+    Raises:
+        ExperimentError: it is not such an override.
+    """
+    try:
+        override = grammar.parse_override(text)
+        key: str = override.key_or_group
+        if override.is_sweep_override():
+            raise ConfigError(f"{text!r} is a sweep; write it under search_space")
+        if hydra_sweeper.is_own(key):
+            raise ConfigError(
+                f"{text!r}: Hydra's own sweeper and launcher do not run here; remove "
+                f"it; {hydra_sweeper.NEXT}"
+            )
+        if key == "seed":
+            raise ConfigError(f"{text!r}: each trial's seed is set from seeds: [42]")
+    except ConfigError as error:
+        dotted = ".".join(map(str, place[:-1]))
+        raise experiment.error(place, f"{dotted}: {error}") from error
+    return key
+
+
+def check_overrides(experiment: Experiment, swept: Collection[str]) -> None:
+    """Refuse an override of all trials that the search space would undo.
+
+    Raises:
+        ExperimentError: it sets a key of `swept`, or is not an override.
+    """
+    for index, text in enumerate(experiment.overrides):
+        place: Location = ("overrides", index)
+        key = check_override(experiment, text, place)
+        if key in swept:
+            raise experiment.error(
+                place,
+                f"overrides: {text!r} would have no effect, since search_space sweeps "
+                f"{key!r}; remove one of them",
+            )

@@ -1,44 +1,111 @@
-"""The search space: Hydra's sweep grammar as Optuna's distributions, and its points.
-
-It never reads a config; whether a key exists is the question of `compose`.
-"""
+"""The search space of an experiment: its parameters and its points."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from optuna.distributions import BaseDistribution
 
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, nearest
 from sweeper.search_space import dimensions, grammar
-from sweeper.search_space.branch import Choose
 from sweeper.search_space.dimensions import VARIANT
-from sweeper.search_space.fixed import check_overrides
-from sweeper.search_space.union import BRANCH, MAX_POINTS, Union
-from sweeper.search_space.where import Where
-from sweeper.search_space.zips import keys
+from sweeper.search_space.parameter import SPACE, Parameter
+from sweeper.search_space.where import Condition
 from sweeper.trial import Params, Value
 
-__all__ = ["BRANCH", "MAX_POINTS", "VARIANT", "Space", "parse"]
+__all__ = ["MAX_POINTS", "VARIANT", "Space", "parse"]
+
+MAX_POINTS = 100_000  # of a grid, before `where`
+
+Choose: TypeAlias = Callable[[Parameter], Sequence[Value]]
+
+
+class PointError(ConfigError):
+    """A point that is not in the space, with the parameter that is wrong, if one is."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Space(Union):
+class Space:
     """Every point that a sweep may try.
 
     Attributes:
-        where: the condition on points, None for none.
-        baseline: the point to compare with, None where the file has none.
-        enqueued: known points to run before any that a search suggests.
-        size: number of points; None where an interval makes them uncountable, or
-            where there are too many to count those that satisfy `where`.
+        dimensions: the parameters of all spaces in the file's order. A condition reads
+            only earlier ones; in a list of spaces the first is the choice of a space,
+            which is not a part of a point.
+        where: the condition on points, None if there is none.
+        baseline: the point to compare with, None if the file has none.
+        enqueued: points of the file to run before any that a search suggests.
+        size: number of points; None if an interval makes them uncountable, or if
+            there are too many to count those that satisfy `where`.
     """
 
     experiment: Experiment
-    where: Where | None = None
+    dimensions: tuple[Parameter, ...]
+    where: Condition | None = None
     baseline: Params | None = None
     enqueued: tuple[Params, ...] = ()
-    size: int | None = field(default=None)
+    size: int | None = None
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether points differ in which parameters they have."""
+        return any(p.when is not None or p.name == SPACE for p in self.dimensions)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of every space, equal ones once."""
+        unique: dict[tuple[object, ...], Parameter] = {}
+        for parameter in itertools.chain(*self.spaces):
+            when = parameter.when.text if parameter.when else ""
+            unique.setdefault((when, *parameter.signature), parameter)
+        return tuple(unique.values())
+
+    @property
+    def spaces(self) -> tuple[tuple[Parameter, ...], ...]:
+        """The parameters of each space of the file, mostly of one."""
+        number = len(self.experiment.spaces)
+        return tuple(
+            tuple(
+                p for p in self.dimensions if p.name != SPACE and p.space in (None, i)
+            )
+            for i in range(number)
+        )
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The distributions of the samplers' studies, by their names there."""
+        return {p.study_name: p.distribution for p in self.dimensions}
+
+    def distributions_of(self, params: Params) -> dict[str, BaseDistribution]:
+        """Return the distribution of each parameter of a point of this space."""
+        own = self.parameters_of(params)
+        return {p.name: p.distribution for p in own if p.name in params}
+
+    def parameters_of(self, params: Params) -> tuple[Parameter, ...]:
+        """Return the parameters of the first space that has a point."""
+        return self.spaces[self._space_of(params)]
+
+    def in_study(
+        self, params: Params
+    ) -> tuple[dict[str, Value], dict[str, BaseDistribution]]:
+        """Return a point of this space as the studies of samplers have it."""
+        index = self._space_of(params)
+        chosen = {**params, SPACE: index}
+        own = [p for p in self.dimensions if p.name in chosen]
+        own = [p for p in own if p.space in (None, index)]
+        values = {p.study_name: chosen[p.name] for p in own}
+        return values, {p.study_name: p.distribution for p in own}
+
+    def _space_of(self, params: Params) -> int:
+        return self._located(params)[0] if len(self.experiment.spaces) > 1 else 0
 
     @property
     def given(self) -> tuple[Params, ...]:
@@ -47,10 +114,19 @@ class Space(Union):
         return (*first, *self.enqueued)
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Every point that `where` allows; the last parameter changes fastest.
+        """Yield every point that `where` allows; the last parameter changes fastest.
 
         Raises:
-            ExperimentError: an interval has no end of points, or there are too many.
+            ExperimentError: as `check_grid`, or as `walk`.
+        """
+        self.check_grid()
+        yield from filter(self.allows, self.walk(lambda parameter: parameter.choices))
+
+    def check_grid(self) -> None:
+        """Refuse to enumerate an interval or too many points.
+
+        Raises:
+            ExperimentError: at the line of the interval or of the space.
         """
         for parameter in self.parameters:
             if not parameter.texts:
@@ -68,166 +144,223 @@ class Space(Union):
                 f"search_space: {shown} points; a grid has at most {MAX_POINTS}; list "
                 "fewer values or choose 'search: random'",
             )
-        for point in self.walk(lambda parameter: parameter.choices):
-            if self.allows(point):
-                yield point
+
+    def total(self) -> int | None:
+        """Return the number of points before `where`; None if more than MAX_POINTS."""
+        if not self.is_conditional:
+            return math.prod(len(p.texts) for p in self.dimensions)
+        points = self.walk(lambda parameter: parameter.choices)
+        counted = sum(1 for _ in itertools.islice(points, MAX_POINTS + 1))
+        return counted if counted <= MAX_POINTS else None
 
     def walk(self, choose: Choose) -> Iterator[dict[str, Value]]:
-        """As that of a `Union`: every point, whatever `where` says.
+        """Yield every point of the values that `choose` names, whatever `where` says.
+
+        The last parameter changes fastest; equal points of two spaces come once.
 
         Raises:
-            ExperimentError: a condition compares or divides what cannot be.
+            ExperimentError: a condition compares or divides what it cannot.
         """
+        points: Iterator[dict[str, Value]] = iter([{}])
+        for parameter in self.dimensions:
+            points = _extended(points, parameter, choose)
+        seen: set[frozenset[tuple[str, Value]]] = set()
         try:
-            yield from Union.walk(self, choose)
+            for point in points:
+                if point.pop(SPACE, None) is not None:
+                    key = frozenset(point.items())
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                yield point
         except ConfigError as error:
             message = f"search_space: {error}"
             raise self.experiment.error(("search_space",), message) from error
 
     def allows(self, params: Params) -> bool:
-        """Whether a point satisfies `where`.
+        """Return whether a point satisfies `where`.
 
         Raises:
-            ExperimentError: `where` compares or divides what cannot be.
+            ExperimentError: `where` compares or divides values that do not allow it.
         """
-        if self.where is None:
-            return True
         try:
-            return self.where.holds(params)
+            return self.where is None or self.where.holds(params)
         except ConfigError as error:
             raise self.experiment.error(("where",), str(error)) from error
 
+    def canonical(
+        self, params: Mapping[str, object], *, is_filled: bool = False
+    ) -> dict[str, Value]:
+        """Return the one spelling of a point: equal points become equal dicts.
+
+        Args:
+            is_filled: whether a parameter of one value may be left out.
+
+        Raises:
+            PointError: a value is not in the space, or a parameter is missing, unknown
+                or not a part of this point.
+        """
+        return self._located(params, is_filled=is_filled)[1]
+
+    def _located(
+        self, params: Mapping[str, object], *, is_filled: bool = False
+    ) -> tuple[int, dict[str, Value]]:
+        """Return the first space that has a point, and the point."""
+        errors = []
+        for index, parameters in enumerate(self.spaces):
+            try:
+                return index, _canonical(parameters, index, params, is_filled=is_filled)
+            except PointError as error:
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        reasons = "; ".join(
+            f"{place}: {error}" for place, error in enumerate(errors, 1)
+        )
+        raise PointError(f"{dict(params)} is in no space of the list: {reasons}")
+
     def overrides(self, params: Params) -> tuple[str, ...]:
-        """Hydra overrides of a point; those of zips, then its variant, come last."""
-        known = {parameter.name: parameter for parameter in self.parameters}
-        own = next((branch for branch in self.branches if branch.has(params)), None)
-        known |= {p.name: p for p in own.parameters} if own else {}
-        words = []
-        recipe: list[str] = []
+        """Return Hydra's overrides of a point; those of zips, then its variant, last.
+
+        The point may be of an older file, or a part of one.
+        """
+        try:
+            own: Sequence[Parameter] = self.parameters_of(params)
+        except PointError:
+            own = ()
+        parameters = {p.name: p for p in (*self.dimensions, *own)}
+        words, recipes = list[str](), list[str]()
         for name, value in params.items():
-            if name in known and known[name].recipes:
-                recipe += known[name].recipes.get(value, ())
-            elif name == VARIANT:  # of before the last variant left the file
-                continue
-            elif name in known:
-                words.append(known[name].override(value))
-            else:  # a trial from before its parameter left the file
+            parameter = parameters.get(name)
+            if parameter is not None and parameter.recipes:
+                recipes += parameter.recipes.get(value, ())
+            elif parameter is not None:
+                words.append(parameter.override(value))
+            elif name != VARIANT:  # or it is of before the variants left the file
                 words.append(f"{name}={grammar.to_text(value)}")
-        return (*words, *recipe)
+        return (*words, *recipes)
+
+
+def _extended(
+    points: Iterator[dict[str, Value]], parameter: Parameter, choose: Choose
+) -> Iterator[dict[str, Value]]:
+    for point in points:
+        if not parameter.is_in(point):
+            yield point
+            continue
+        for value in choose(parameter):
+            yield {**point, parameter.name: value}
+
+
+def _canonical(
+    parameters: Sequence[Parameter],
+    space: int,
+    params: Mapping[str, object],
+    *,
+    is_filled: bool,
+) -> dict[str, Value]:
+    names = [parameter.name for parameter in parameters]
+    for name in params:
+        if name not in names:
+            raise PointError(f"no parameter {name!r}; {nearest(name, names)}", name)
+    point: dict[str, Value] = {SPACE: space}
+    missing: list[str] = []
+    for parameter in parameters:
+        name = parameter.name
+        if parameter.when is not None and not missing and not parameter.is_in(point):
+            if name in params:
+                raise PointError(
+                    f"{name!r} is a part of a point only where {parameter.when.text}; "
+                    "leave it out",
+                    name,
+                )
+        elif name in params:
+            try:
+                point[name] = parameter.canonical(params[name])
+            except ConfigError as error:
+                raise PointError(str(error), name) from error
+        elif is_filled and len(parameter.texts) == 1:
+            point[name] = parameter.first
+        else:
+            missing.append(name)
+    if missing:
+        raise PointError(f"no value for {', '.join(map(repr, missing))}")
+    del point[SPACE]
+    return point
 
 
 def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
-    """The space of an experiment.
+    """Return the space of an experiment.
 
     Args:
-        experiment: what the file says.
+        experiment: the experiment file.
         groups: config groups of the project with their options.
 
     Raises:
-        ExperimentError: at the line of the first thing that is no space.
+        ExperimentError: at the line of the first thing that is wrong.
     """
-    space = Space(
-        experiment=experiment, branches=dimensions.branches(experiment, groups)
-    )
+    space = Space(experiment=experiment, dimensions=dimensions.read(experiment, groups))
     swept = [p for p in space.parameters if p.name != VARIANT]
-    check_overrides(experiment, {key.lstrip("+") for p in swept for key in keys(p)})
-    space = replace(space, where=_where(space))
+    keys = {key.lstrip("+") for p in swept for key in p.keys}
+    dimensions.check_overrides(experiment, keys)
+    if experiment.where.strip():
+        try:
+            where = dimensions.condition(
+                experiment.where, space.parameters, label="where"
+            )
+        except ConfigError as error:
+            raise experiment.error(("where",), str(error)) from error
+        space = replace(space, where=where)
+    enqueued = [
+        _point(space, ("enqueue", index), point)
+        for index, point in enumerate(experiment.enqueue)
+    ]
+    baseline = experiment.baseline
     return replace(
         space,
-        baseline=_given(space, ("baseline",), experiment.baseline),
-        enqueued=_enqueued(space),
+        baseline=_point(space, ("baseline",), baseline) if baseline else None,
+        enqueued=tuple(p for i, p in enumerate(enqueued) if p not in enqueued[:i]),
         size=_size(space),
     )
 
 
-def _where(space: Space) -> Where | None:
-    text = space.experiment.where
-    if not text.strip():
-        return None
-    try:
-        return dimensions.condition(text, space.parameters, label="where")
-    except ConfigError as error:
-        raise space.experiment.error(("where",), str(error)) from error
-
-
-def _size(space: Space) -> int | None:
-    """Count the points, and try the conditions on at least one of them."""
+def _point(space: Space, place: Location, params: Mapping[str, object]) -> Params:
+    """Return a point that the file spells out; one of one value may be left out."""
     experiment = space.experiment
-    is_finite = all(parameter.texts for parameter in space.parameters)
-    total = space.total() if is_finite else None
-    if experiment.search == "grid" or (total is not None and total <= MAX_POINTS):
-        _check_conditions(space)
-        size = sum(1 for _ in space.points())
-        if size == 0:
-            message = f"where: none of {total} points satisfies it; loosen it"
-            raise experiment.error(("where",), message)
-        return size
-    for branch in space.branches:
-        first = next(branch.walk(lambda parameter: (parameter.first,)))
-        space.allows(first)
-    return total if is_finite and space.where is None else None
-
-
-def _check_conditions(space: Space) -> None:
-    """Refuse a condition that never holds, where all points are known."""
-    names = {p.name for p in space.parameters if p.when is not None}
-    if not names or not all(parameter.texts for parameter in space.parameters):
-        return
-    for point in itertools.islice(space.walk(lambda p: p.choices), MAX_POINTS):
-        names -= point.keys()
-    for parameter in space.parameters:
-        if parameter.name in names and parameter.when is not None:
-            raise space.experiment.error(
-                parameter.place,
-                f"search_space: {parameter.name}: when: {parameter.when.text!r} holds "
-                "for no point; loosen it or remove the parameter",
-            )
-
-
-def _enqueued(space: Space) -> tuple[Params, ...]:
-    found = []
-    for index, given in enumerate(space.experiment.enqueue):
-        place: Location = ("enqueue", index)
-        if not given:
-            raise space.experiment.error(place, "enqueue: an empty point; remove it")
-        point = _given(space, place, given)
-        if point is not None and point not in found:
-            found.append(point)
-    return tuple(found)
-
-
-def _given(space: Space, place: Location, given: Mapping[str, object]) -> Params | None:
-    """A point that the file spells out; a parameter of one value may be left out."""
-    experiment = space.experiment
-    if not given:
-        return None
-    key = place[0]
-    for name, value in given.items():
-        try:
-            _check_value(space, name, value)
-        except ConfigError as error:
-            raise experiment.error((*place, name), f"{key}: {error}") from error
     try:
-        point = space.canonical(given, is_filled=True)
-    except ConfigError as error:
-        raise experiment.error(place, f"{key}: {error}") from error
+        point = space.canonical(params, is_filled=True)
+    except PointError as error:
+        location = (*place, error.name)
+        raise experiment.error(location, f"{place[0]}: {error}") from error
     if not space.allows(point):
-        message = f"{key}: {point} does not satisfy where: {experiment.where}"
+        message = f"{place[0]}: {point} does not satisfy where: {experiment.where}"
         raise experiment.error(place, message)
     return point
 
 
-def _check_value(space: Space, name: str, value: object) -> None:
-    """Refuse what no parameter of this name has."""
-    known = [p for p in space.parameters if p.name == name]
-    if not known:
-        names = [parameter.name for parameter in space.parameters]
-        raise ConfigError(f"no parameter {name!r}; {nearest(name, names)}")
-    for parameter in known:
-        try:
-            parameter.canonical(value)
-        except ConfigError:
-            if parameter is known[-1]:
-                raise
-        else:
-            return
+def _size(space: Space) -> int | None:
+    """Count the points, and try each condition on at least one of them."""
+    experiment = space.experiment
+    is_finite = all(parameter.texts for parameter in space.dimensions)
+    total = space.total() if is_finite else None
+    if experiment.search != "grid" and (total is None or total > MAX_POINTS):
+        for first in space.walk(lambda p: p.choices if p.name == SPACE else (p.first,)):
+            space.allows(first)
+        return total if space.where is None else None
+    space.check_grid()
+    size, unused = 0, {p.name: p for p in space.parameters if p.when is not None}
+    for point in space.walk(lambda parameter: parameter.choices):
+        size += space.allows(point)
+        for name in point.keys() & unused.keys():
+            del unused[name]
+    for parameter in unused.values():
+        assert parameter.when is not None  # noqa: S101  # of `unused`
+        raise experiment.error(
+            parameter.place,
+            f"search_space: {parameter.name}: when: {parameter.when.text!r} holds "
+            "for no point; loosen it or remove the parameter",
+        )
+    if size == 0:
+        message = f"where: none of {total} points satisfies it; loosen it"
+        raise experiment.error(("where",), message)
+    return size

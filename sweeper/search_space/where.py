@@ -1,23 +1,26 @@
-"""`where` and `when`: conditions on the parameters of a point, read without eval.
-
-It knows comparisons, `and or not`, `in`, + - * / // %, constants and the names of
-parameters; there is no call, no index and no power, so it ends at once.
-"""
+"""Conditions on the parameters of a point: `where` and `when`, read without eval."""
 
 import ast
+import itertools
 import operator
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from sweeper.errors import ConfigError, nearest
 from sweeper.trial import Params
 
 MAX_LENGTH = 2_000
 UNKNOWN = object()  # what follows from a parameter that the point does not have
-ALLOWED = "comparisons, and, or, not, in, + - * / // %, constants and parameters"
+ALLOWED = (
+    "only comparisons, and, or, not, in, + - * / // %, constants and names of "
+    "parameters are"
+)
 
-_BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
+Evaluate: TypeAlias = Callable[[Params], object]
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], object]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -25,7 +28,7 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_COMPARE: dict[type[ast.cmpop], Callable[..., bool]] = {
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -37,8 +40,8 @@ _COMPARE: dict[type[ast.cmpop], Callable[..., bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
     """A condition that `parse` has checked.
 
     Attributes:
@@ -47,89 +50,30 @@ class Where:
 
     text: str
     names: frozenset[str]
-    _tree: ast.expr
-    _parameters: Mapping[str, str]
-    _label: str = "where"
+    label: str
+    evaluate: Evaluate = field(compare=False)
 
     def holds(self, params: Params, *, unknown: bool = True) -> bool:
-        """Whether a point satisfies the condition.
+        """Return whether a point satisfies the condition.
 
         A comparison with a parameter that the point does not have is neither true nor
         false (Kleene's logic, as in SQL).
 
         Args:
-            unknown: the answer where the whole condition is neither.
+            unknown: the answer if the whole condition is neither.
 
         Raises:
-            ConfigError: it compares or divides what cannot be.
+            ConfigError: it compares or divides values that do not allow it.
         """
         try:
-            value = self._value(self._tree, params)
-            return unknown if value is UNKNOWN else bool(value)
+            value = self.evaluate(params)
         except (TypeError, ArithmeticError, RecursionError) as error:
             used = {n: params[n] for n in sorted(self.names) if n in params}
             raise ConfigError(
-                f"{self._label}: {self.text[:80]!r} fails for {used}: {error}; "
+                f"{self.label}: {self.text[:80]!r} fails for {used}: {error}; "
                 "compare numbers with numbers and text with text"
             ) from error
-
-    def _value(self, node: ast.expr, params: Params) -> object:
-        match node:
-            case ast.Constant(value=value):
-                return value
-            case ast.Name() | ast.Attribute() | ast.Subscript():
-                name = _name(node)
-                if name not in self._parameters:
-                    return name  # a bare word
-                return params.get(self._parameters[name], UNKNOWN)
-            case ast.BoolOp(op=op, values=values):
-                results = (self._value(value, params) for value in values)
-                return _joined(results, decisive=isinstance(op, ast.Or))
-            case ast.UnaryOp(op=op, operand=operand):
-                inner = self._value(operand, params)
-                if inner is UNKNOWN:
-                    return UNKNOWN
-                return not inner if isinstance(op, ast.Not) else -_number(inner)
-            case ast.BinOp(left=left, op=op, right=right):
-                sides = [self._value(side, params) for side in (left, right)]
-                if UNKNOWN in sides:
-                    return UNKNOWN
-                return _BINARY[type(op)](*map(_number, sides))
-            case ast.Compare():
-                return self._compare(node, params)
-            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
-                members = [self._value(item, params) for item in items]
-                return UNKNOWN if UNKNOWN in members else members
-        raise AssertionError(ast.dump(node))
-
-    def _compare(self, node: ast.Compare, params: Params) -> object:
-        left = self._value(node.left, params)
-        is_known = True
-        for op, comparator in zip(node.ops, node.comparators, strict=True):
-            right = self._value(comparator, params)
-            if left is UNKNOWN or right is UNKNOWN:
-                is_known = False
-            elif not _COMPARE[type(op)](left, right):
-                return False
-            left = right
-        return is_known or UNKNOWN
-
-
-def _joined(values: Iterable[object], *, decisive: bool) -> object:
-    """`and` or `or` of some values, of which the first `decisive` one decides."""
-    is_known = True
-    for value in values:
-        if value is UNKNOWN:
-            is_known = False
-        elif bool(value) is decisive:
-            return decisive
-    return not decisive if is_known else UNKNOWN
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
-    return value
+        return unknown if value is UNKNOWN else bool(value)
 
 
 def parse(
@@ -138,8 +82,8 @@ def parse(
     *,
     words: Collection[str] = (),
     label: str = "where",
-) -> Where:
-    """The condition that a text describes.
+) -> Condition:
+    """Return the condition that a text describes.
 
     Args:
         text: a Python expression.
@@ -148,7 +92,7 @@ def parse(
         label: the key that holds the text.
 
     Raises:
-        ConfigError: no expression, not allowed, or a name that is no parameter.
+        ConfigError: it is not an expression, not allowed, or has an unknown name.
 
     >>> where = parse("not (model == 'big' and data.batch > 64)",
     ...               {"model": "model", "data.batch": "data.batch"})
@@ -157,23 +101,112 @@ def parse(
     """
     if len(text) > MAX_LENGTH:
         raise ConfigError(f"{label}: longer than {MAX_LENGTH} characters")
+    compiler = _Compiler(parameters, words, label)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
-        found = _Check(parameters, words, label).names(tree)
-        names = frozenset(parameters[name] for name in found)
+        evaluate = compiler.compile(tree)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "too deep"
         raise ConfigError(
-            f"{label}: {text[:80]!r} is no expression ({reason}); "
+            f"{label}: {text[:80]!r} is not an expression ({reason}); "
             "write \"model == 'a' and data.batch_size <= 64\", for example"
         ) from error
-    return Where(text, names, tree, dict(parameters), label)
+    names = frozenset(compiler.names)
+    return Condition(text=text, names=names, label=label, evaluate=evaluate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    """A compiler from a syntax tree to functions of a point."""
+
+    parameters: Mapping[str, str]
+    words: Collection[str]
+    label: str
+    names: set[str] = field(default_factory=set)
+
+    def compile(self, node: ast.expr) -> Evaluate:
+        match node:
+            case ast.Constant(value=None | bool() | int() | float() | str() as value):
+                return lambda _: value
+            case ast.Name() | ast.Attribute() | ast.Subscript() if name := _name(node):
+                return self._named(name)
+            case ast.BoolOp(op=op, values=values):
+                return _junction(self._all(values), decisive=isinstance(op, ast.Or))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return _strict(operator.not_, self._all([operand]))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return _strict(lambda inner: -_number(inner), self._all([operand]))
+            case ast.BinOp(left=left, op=binary, right=right) if (
+                type(binary) in _BINARY
+            ):
+                function = _BINARY[type(binary)]
+                return _strict(
+                    lambda *sides: function(*map(_number, sides)),
+                    self._all([left, right]),
+                )
+            case ast.Compare(left=left, ops=ops, comparators=others) if all(
+                type(comparison) in _COMPARE for comparison in ops
+            ):
+                pairs = itertools.pairwise(self._all([left, *others]))
+                functions = [_COMPARE[type(comparison)] for comparison in ops]
+                parts = map(_strict, functions, pairs)
+                return _junction(list(parts), decisive=False)
+            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
+                return _strict(lambda *members: members, self._all(items))
+        shown = ast.unparse(node)[:80]
+        raise ConfigError(f"{self.label}: {shown!r} is not allowed; {ALLOWED}")
+
+    def _all(self, nodes: Iterable[ast.expr]) -> list[Evaluate]:
+        return [self.compile(node) for node in nodes]
+
+    def _named(self, name: str) -> Evaluate:
+        if name in self.parameters:
+            parameter = self.parameters[name]
+            self.names.add(parameter)
+            return lambda point: point.get(parameter, UNKNOWN)
+        if name in self.words:
+            return lambda _: name
+        above = " above it" if self.label == "when" else ""
+        known = nearest(name, self.parameters)
+        raise ConfigError(f"{self.label}: no parameter {name!r}{above}; {known}")
+
+
+def _strict(function: Callable[..., object], parts: Sequence[Evaluate]) -> Evaluate:
+    """Return a function of a point that is unknown if one of its parts is."""
+
+    def evaluate(point: Params) -> object:
+        values = [part(point) for part in parts]
+        return UNKNOWN if UNKNOWN in values else function(*values)
+
+    return evaluate
+
+
+def _junction(parts: Sequence[Evaluate], *, decisive: bool) -> Evaluate:
+    """Return `and` or `or`: the first part whose value is `decisive` decides."""
+
+    def evaluate(point: Params) -> object:
+        is_known = True
+        for part in parts:
+            value = part(point)
+            if value is UNKNOWN:
+                is_known = False
+            elif bool(value) is decisive:
+                return decisive
+        return not decisive if is_known else UNKNOWN
+
+    return evaluate
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return value
 
 
 def _name(node: ast.expr) -> str:
-    """The dotted name that a node spells, "" where it spells none."""
+    """Return the dotted name that a node spells, "" if it spells none."""
     match node:
         case ast.Name(id=name):
             return name
@@ -181,50 +214,5 @@ def _name(node: ast.expr) -> str:
             parent = _name(value)
             return f"{parent}.{attribute}" if parent else ""
         case ast.Subscript(value=ast.Name(id="params"), slice=ast.Constant(value=name)):
-            return str(name)  # params["group/option"]: no Python name
+            return str(name)  # params["group/option"]: not a Python name
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """Looks at every node of a tree; see `parse`."""
-
-    parameters: Mapping[str, str]
-    words: Collection[str]
-    label: str
-
-    def names(self, node: ast.expr) -> set[str]:
-        """The parameters in a tree of which every node is allowed."""
-        children: list[ast.expr]
-        match node:
-            case ast.Constant(value=None | bool() | int() | float() | str()):
-                return set()
-            case ast.Name() | ast.Attribute() | ast.Subscript() if name := _name(node):
-                return self._name(name)
-            case ast.BoolOp(values=values):
-                children = values
-            case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
-                children = [operand]
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                children = [left, right]
-            case ast.Compare(left=left, ops=ops, comparators=right_sides) if all(
-                type(op) in _COMPARE for op in ops
-            ):
-                children = [left, *right_sides]
-            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
-                children = items
-            case _:
-                shown = ast.unparse(node)[:80]
-                raise ConfigError(
-                    f"{self.label}: {shown!r} is not allowed; it knows {ALLOWED}"
-                )
-        return {name for child in children for name in self.names(child)}
-
-    def _name(self, name: str) -> set[str]:
-        if name in self.parameters:
-            return {name}
-        if name in self.words:
-            return set()
-        raise ConfigError(
-            f"{self.label}: no parameter {name!r}; {nearest(name, self.parameters)}"
-        )
