@@ -89,7 +89,8 @@ def checkpoint(_: str) -> dict[str, float]:
     import torch
 
     from sweeper import callbacks
-    from sweeper.callbacks import ActiveTrial, saver
+    from sweeper.callbacks import ActiveTrial
+    from sweeper.callbacks.exact_resume import saver
     from sweeper.processes import worker
     from sweeper.trial import TrialSpec
 

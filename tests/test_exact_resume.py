@@ -200,8 +200,7 @@ def test_a_fit_killed_at_random_times_ends_the_same(tmp_path: Path) -> None:
 
 def test_each_test_that_the_page_on_resume_names_exists() -> None:
     tests = Path(__file__).parent
-    files = [*tests.glob("test_*.py"), *tests.glob("kinds/test_*.py")]
-    text = "".join(path.read_text() for path in files)
+    text = "".join(path.read_text() for path in tests.rglob("test_*.py"))
     page = (tests.parent / "docs" / "resume.md").read_text()
     names = set(re.findall(r"`(test_\w+)`", page))
     assert len(names) > 15

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sweeper.callbacks import ActiveTrial
-from sweeper.callbacks.fits import Fit
-from sweeper.callbacks.saver import KEY, Saver
+from sweeper.callbacks.exact_resume.fits import Fit
+from sweeper.callbacks.exact_resume.saver import KEY, Saver
 from tests.exact import running
 from tests.exact.cases import CASES, MIDDLE
 from tests.exact.running import History, make_spec

@@ -25,7 +25,7 @@ from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
 
-    from sweeper.callbacks.step_means import StepMeans
+    from sweeper.callbacks.logged_values import StepMeans
     from sweeper.callbacks.wandb_run import TrialRun
 
 
@@ -325,9 +325,9 @@ def _callbacks(package: str) -> "list[Callback]":
     if trial is None:
         return []
     # torch: only in a trial
-    from sweeper.callbacks import checkpoint, own_folder, reporter
+    from sweeper.callbacks import reporter, trainer_setup
+    from sweeper.callbacks.exact_resume import callback
 
     trial.use_trainer()
-    own_folder.keep_loggers_inside(package)
-    own_folder.trust_own_checkpoints(package)
-    return [reporter.make(package, trial), checkpoint.make(package, trial)]
+    trainer_setup.set_up(package)
+    return [reporter.make(package, trial), callback.make(package, trial)]

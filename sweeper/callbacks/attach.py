@@ -15,7 +15,7 @@ import yaml
 
 from sweeper import protocol
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial, is_other_rank, wandb_run
-from sweeper.callbacks.checkpoint import Paused
+from sweeper.callbacks.exact_resume import Paused
 from sweeper.errors import SweeperError, TargetError
 from sweeper.host.paths import TrialPaths
 

@@ -7,7 +7,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sweeper.callbacks import parallel
+from sweeper.callbacks import trainer_setup
 from sweeper.errors import TargetError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _patch(trainer_class: Any) -> None:
     begin = trainer_class.__init__
 
     def patched(self: Any, *args: Any, **kwargs: Any) -> None:
-        refusal = parallel.wanted(kwargs)
+        refusal = trainer_setup.refusal(kwargs)
         if refusal:
             raise TargetError(refusal)
         begin(self, *args, **{**kwargs, **ON_CPU})

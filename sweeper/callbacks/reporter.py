@@ -1,16 +1,17 @@
-"""Reports each epoch of a Lightning fit and obeys the decision.
+"""The callback that reports each epoch of a Lightning fit and obeys the decision.
 
-It saves nothing; `checkpoint` does, after the report of the same epoch.
+It saves nothing; `exact_resume` does, after the report of the same epoch.
 """
 
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeper.callbacks import ActiveTrial
-from sweeper.callbacks.answers import Answers
+from sweeper.callbacks import ActiveTrial, logged_values
+from sweeper.callbacks.compat import lightning as compat
+from sweeper.callbacks.correctness import ValidationPass
+from sweeper.callbacks.logged_values import StepMeans
 from sweeper.callbacks.one_batch import limit_batches
-from sweeper.callbacks.step_means import StepMeans
 from sweeper.protocol import Decision, Report
 
 if TYPE_CHECKING:
@@ -19,18 +20,17 @@ if TYPE_CHECKING:
 
 
 class _Hooks:
-    """What a reporter does, whichever package's callback it is."""
+    """The hooks of a reporter, for a callback of either package."""
 
     def __init__(self, trial: ActiveTrial) -> None:
         self._trial = trial
         self._means = trial.step_means = StepMeans()
         self._is_validated = False
-        self._validated: dict[str, float] = {}  # what the last validation logged
-        self._answers = Answers()
-        self._stepped: int | None = None  # the loggers' step that a fit resumes at
+        self._validated: dict[str, float] = {}  # values that the last validation logged
+        self._correctness = ValidationPass()
 
     def on_validation_start(self, trainer: "Trainer", _: "LightningModule") -> None:
-        self._answers = Answers()
+        self._correctness = ValidationPass()
 
     def on_validation_batch_end(
         self,
@@ -42,32 +42,7 @@ class _Hooks:
         dataloader_idx: int = 0,
     ) -> None:
         if trainer.world_size == 1 and dataloader_idx == 0:
-            self._answers.add(outputs)
-
-    def on_load_checkpoint(
-        self, trainer: "Trainer", _: "LightningModule", checkpoint: dict[str, Any]
-    ) -> None:
-        fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
-        batches = fit_loop.get("epoch_loop.batch_progress", {}).get("current", {})
-        if trainer.state.fn == "fit" and batches.get("ready") == 0:
-            state = fit_loop["epoch_loop.state_dict"]
-            self._stepped = state["_batches_that_stepped"]
-
-    def on_train_epoch_start(self, trainer: "Trainer", _: "LightningModule") -> None:
-        # Where an epoch ends with a validation, the first round of the resumed one
-        # runs no batch, and counts (Lightning 2.6).
-        fit_loop: Any = trainer.fit_loop
-        loop = fit_loop.epoch_loop
-        if self._stepped is not None and loop.restarting:
-            is_counted = loop._should_check_val_fx(fit_loop._data_fetcher)
-            loop._batches_that_stepped = self._stepped - is_counted
-
-    def on_train_batch_start(
-        self, trainer: "Trainer", _: "LightningModule", batch: Any, batch_idx: int
-    ) -> None:
-        if self._stepped is not None:
-            trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
-            self._stepped = None
+            self._correctness.add(outputs)
 
     def on_train_batch_end(
         self,
@@ -91,7 +66,7 @@ class _Hooks:
     def on_validation_end(self, trainer: "Trainer", _: "LightningModule") -> None:
         if trainer.state.fn != "fit":
             return
-        names = _names_of_validation(trainer)
+        names = logged_values.names_in_validation(trainer)
         self._trial.validation_names |= names
         if trainer.sanity_checking:
             return
@@ -106,9 +81,9 @@ class _Hooks:
             self._report(trainer, number, means | self._validated, means=means)
 
     def _take_means(self, trainer: "Trainer") -> dict[str, float]:
-        """Return the step means of names that training alone logs.
+        """Return the step means of names that only training logs.
 
-        A name that validation logs, too, has the validation's value and no other.
+        A name that validation logs as well has the validation's value.
         """
         means = self._means.take(trainer)
         names = self._trial.validation_names
@@ -124,7 +99,7 @@ class _Hooks:
 
     def on_train_epoch_end(self, trainer: "Trainer", _: "LightningModule") -> None:
         progress = self._trial.progress
-        batches = trainer.fit_loop.epoch_loop._batches_that_stepped
+        batches = compat.logger_step(trainer)
         progress.reach(epoch=trainer.current_epoch + 1, step=batches)
         metric, names = self._trial.spec.metric, self._trial.validation_names
         if self._is_within_epochs(trainer) and metric in names:
@@ -135,7 +110,7 @@ class _Hooks:
         if self._is_validated:
             metrics = logged | self._validated
         elif metric in means or (
-            metric not in names and _is_logged_in_training(trainer, metric)
+            metric not in names and logged_values.is_logged_in_training(trainer, metric)
         ):  # what validation logged is of an earlier epoch
             metrics = {k: v for k, v in logged.items() if k not in names}
         self._is_validated = False
@@ -151,17 +126,17 @@ class _Hooks:
     ) -> None:
         if not trainer.is_global_zero:
             return
-        known = self._answers if metrics else Answers()
+        correctness = self._correctness if metrics else ValidationPass()
         spec, progress = self._trial.spec, self._trial.progress
         # What Lightning's loggers call the step of these metrics.
-        batches = trainer.fit_loop.epoch_loop._batches_that_stepped
+        batches = compat.logger_step(trainer)
         has_objectives = {spec.metric, *spec.more_metrics} <= metrics.keys()
         report = Report(
             epoch=number,
             metrics=metrics,
             step=progress.steps_before + batches - 1,
-            correct=known.correct(),
-            order=known.order(),
+            correct=correctness.correct(),
+            order=correctness.order(),
             has_objectives=has_objectives,
             is_mean=spec.metric in means,
             logged=() if has_objectives else tuple(sorted({*_values(trainer), *means})),
@@ -171,7 +146,7 @@ class _Hooks:
 
 
 def make(package: str, trial: ActiveTrial) -> "Callback":
-    """The reporter of `trial` as a callback of one Lightning package.
+    """Return the reporter of `trial` as a callback of one Lightning package.
 
     It is a `Checkpoint` by type only: those run after the module's own hooks. In
     on_train_epoch_end Lightning calls plain callbacks before the module, whose hook may
@@ -179,7 +154,7 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
 
     Args:
         package: "lightning.pytorch" or "pytorch_lightning".
-        trial: where reports go and decisions come from.
+        trial: the trial that reports.
     """
     base: type[Callback] = importlib.import_module(f"{package}.callbacks").Checkpoint
     reporter: Callback = type("Reporter", (_Hooks, base), {})(trial)
@@ -188,23 +163,3 @@ def make(package: str, trial: ActiveTrial) -> "Callback":
 
 def _values(trainer: "Trainer") -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-def _names_of_validation(trainer: "Trainer") -> set[str]:
-    """Return the names under which validation logs, as the callbacks see them."""
-    loop: Any = trainer.fit_loop.epoch_loop
-    names = {result.meta.name for result in loop.val_loop._results.values()}
-    return {
-        key
-        for key in trainer.callback_metrics
-        if key.partition("/dataloader_idx_")[0] in names
-    }
-
-
-def _is_logged_in_training(trainer: "Trainer", metric: str) -> bool:
-    """Whether this epoch's training loop logged `metric`.
-
-    `trainer.callback_metrics` keeps the values of the last validation, so it cannot
-    tell an epoch that measured the objective from one that did not.
-    """
-    return metric in trainer._logger_connector.metrics["callback"]

@@ -10,6 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
+from sweeper.callbacks.compat.torch import metric_state, restore_metric
+
 SCALARS = (bool, int, float, str, np.generic, torch.dtype, type(None))
 STATE = "sweeper.state_dict"  # key of the copy of an object that has one
 OPAQUE = object()  # fingerprint of a value that cannot be kept
@@ -93,14 +95,12 @@ def _has_state(value: object) -> bool:
 
 def _state(value: Any) -> Any:
     if isinstance(value, Metric):
-        return {"state": value.metric_state, "updates": value._update_count}
+        return metric_state(value)
     return value.state_dict()
 
 
 def _load(value: Any, state: Any) -> None:
     if isinstance(value, Metric):
-        for name, item in state["state"].items():
-            setattr(value, name, item)
-        value._update_count, value._computed = state["updates"], None
+        restore_metric(value, state)
     else:
         value.load_state_dict(state)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweeper import protocol
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
-from sweeper.callbacks.checkpoint import Paused
+from sweeper.callbacks.exact_resume import Paused
 from sweeper.errors import MetricError, SweeperError, TargetError
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import endings

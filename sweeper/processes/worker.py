@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweeper import callbacks
 from sweeper.callbacks import ActiveTrial, one_batch, wandb_run
-from sweeper.callbacks.checkpoint import Paused
+from sweeper.callbacks.exact_resume import Paused
 from sweeper.definition import sources
 from sweeper.errors import MetricError
 from sweeper.host import disk, locks, metrics_file, process, redaction

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.callbacks import own_files
+from sweeper.callbacks.exact_resume import checkpoint_files
 from sweeper.host import saved_files
 from sweeper.host.paths import TrialPaths
 from sweeper.storage import handed_out, retention
@@ -53,7 +53,7 @@ def test_two_files_of_one_name_and_a_kill_hand_out_the_best_epochs(
 def test_folders_that_differ_outside_differ_inside(
     outside: list[str], inside: list[str]
 ) -> None:
-    found = own_files.folders(map(Path, outside), Path("/t"))
+    found = checkpoint_files.folders(map(Path, outside), Path("/t"))
     assert [str(found[Path(place)]) for place in outside] == inside
 
 
@@ -108,7 +108,7 @@ def test_what_is_handed_out_stays_where_the_resume_files_go(tmp_path: Path) -> N
 def test_a_file_of_an_epoch_that_is_trained_again_is_removed(tmp_path: Path) -> None:
     paths = TrialPaths(tmp_path)
     kept = _save(paths, "checkpoints/epoch=0-val/acc=0.5.ckpt", epoch=1)
-    known = own_files.names(paths)
+    known = checkpoint_files.names(paths)
     redone = [
         _save(paths, "checkpoints/epoch=1-val/acc=0.7.ckpt", epoch=2),
         _save(paths, "weights/epoch=1.pt", epoch=2),
@@ -116,7 +116,7 @@ def test_a_file_of_an_epoch_that_is_trained_again_is_removed(tmp_path: Path) -> 
     stranger = tmp_path / "weights" / "pretrained.ckpt"
     stranger.write_bytes(b"")
     paths.spec.write_text("")
-    own_files.forget_redone(paths, known)
+    checkpoint_files.forget_redone(paths, known)
     assert kept.exists()
     assert stranger.exists()
     assert not any(path.exists() for path in redone)

@@ -10,7 +10,8 @@ from lightning.pytorch import LightningModule
 from torch import nn
 from torchmetrics import MeanMetric
 
-from sweeper.callbacks import outside, values
+from sweeper.callbacks import values
+from sweeper.callbacks.exact_resume import untracked_state
 from sweeper.lineage import Lineage
 from sweeper.trial import Decision
 from tests.exact import running
@@ -132,11 +133,11 @@ def test_what_a_resume_cannot_repeat_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     names = frozenset({"a.weight"})
-    outside.warn_of_changes((names, 1), (names, 1))
+    untracked_state.warn_of_changes((names, 1), (names, 1))
     assert not caplog.records
-    outside.warn_of_changes((names, 1), (names, 3))
+    untracked_state.warn_of_changes((names, 1), (names, 3))
     assert "2 hooks" in caplog.text
-    outside.warn_of_changes((names, 1), (frozenset({"a.weight_orig"}), 1))
+    untracked_state.warn_of_changes((names, 1), (frozenset({"a.weight_orig"}), 1))
     assert "a.weight, a.weight_orig" in caplog.text
 
 
@@ -205,9 +206,9 @@ def test_containers_are_filled_again_so_that_others_who_hold_them_see_it() -> No
     assert table == {"b": 2}
 
 
-@pytest.mark.parametrize("name", outside.PROCESS)
+@pytest.mark.parametrize("name", untracked_state.PROCESS)
 def test_each_flag_of_the_process_can_be_read_and_set(name: str) -> None:
-    read, write = outside.PROCESS[name]
+    read, write = untracked_state.PROCESS[name]
     before = read()
     write(before)
     assert read() == before
@@ -216,7 +217,7 @@ def test_each_flag_of_the_process_can_be_read_and_set(name: str) -> None:
 def test_attributes_that_every_module_has_are_not_looked_at() -> None:
     module = LightningModule()
     module.tau = 1.0
-    names = {name for name, _ in outside._attributes("module ", module)}
+    names = {name for name, _ in untracked_state._attributes("module ", module)}
     assert names == {"training", "tau"}
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from sweeper.callbacks import guard
-from sweeper.callbacks.guard import Position
+from sweeper.callbacks.exact_resume import loop_state
+from sweeper.callbacks.exact_resume.loop_state import FitPosition
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import worker
 from sweeper.trial import Decision
@@ -188,15 +188,15 @@ def test_a_fit_that_is_moved_after_its_resume_ends_with_what_differs(
 @pytest.mark.parametrize(
     ("now", "says"),
     [
-        (Position(2, 12, ((12, 4),)), ""),
-        (Position(0, 12, ((12, 4),)), "epoch 0 instead of 2"),
-        (Position(2, 3, ((12, 4),)), "global step 3 instead of 12"),
-        (Position(2, 12, ()), "steps of optimizer 0 0 instead of 12"),
-        (Position(2, 12, ((12, 2),)), "parameters with a state in optimizer 0 2"),
+        (FitPosition(2, 12, ((12, 4),)), ""),
+        (FitPosition(0, 12, ((12, 4),)), "epoch 0 instead of 2"),
+        (FitPosition(2, 3, ((12, 4),)), "global step 3 instead of 12"),
+        (FitPosition(2, 12, ()), "steps of optimizer 0 0 instead of 12"),
+        (FitPosition(2, 12, ((12, 2),)), "parameters with a state in optimizer 0 2"),
     ],
 )
-def test_a_position_says_what_differs(now: Position, says: str) -> None:
-    found = Position(2, 12, ((12, 4),)).differences(now)
+def test_a_position_says_what_differs(now: FitPosition, says: str) -> None:
+    found = FitPosition(2, 12, ((12, 4),)).differences(now)
     assert found.startswith(says) if says else not found
 
 
@@ -218,17 +218,17 @@ def test_only_a_hook_of_an_epoch_may_start_an_optimizer_anew(
     optimizer.step()
     change(optimizer)
     trainer = _Standing([optimizer])
-    expected = Position(0, 0, ((7, 1),))
+    expected = FitPosition(0, 0, ((7, 1),))
     arguments: dict[str, Any] = {
         "source": "last.ckpt",
         "is_fresh": False,
         "may_reset": True,
     }
     if is_wrong:
-        with pytest.raises(guard.MisplacedFitError, match="1 instead of 7"):
-            guard.check(expected, trainer, **arguments)  # type: ignore[arg-type]
+        with pytest.raises(loop_state.MisplacedFitError, match="1 instead of 7"):
+            loop_state.check_position(expected, trainer, **arguments)  # type: ignore[arg-type]
     else:
-        guard.check(expected, trainer, **arguments)  # type: ignore[arg-type]
+        loop_state.check_position(expected, trainer, **arguments)  # type: ignore[arg-type]
 
 
 class _Standing:

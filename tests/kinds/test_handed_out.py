@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.callbacks import own_files
+from sweeper.callbacks.exact_resume import checkpoint_files
 from sweeper.host import metrics_file, saved_files
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import worker
@@ -163,7 +163,7 @@ def test_a_cut_trial_hands_out_the_file_of_its_best_epoch(
     assert bool(found.note) == (epoch != (BEST_HALF if style == "half" else BEST))
     assert_is_true(found, paths)
     uncut = run(replace(trial, folder=str(tmp_path / "uncut")))
-    assert own_files.names(paths) == own_files.names(uncut)
+    assert checkpoint_files.names(paths) == checkpoint_files.names(uncut)
 
 
 @pytest.mark.parametrize("style", ["template", "slash", "two", "default"])

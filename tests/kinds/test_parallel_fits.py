@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from sweeper import callbacks
-from sweeper.callbacks import ActiveTrial, parallel
+from sweeper.callbacks import ActiveTrial, trainer_setup
 from sweeper.errors import TargetError
 from tests.attempts import attempt
 from tests.cases.harness import Sweep, copy_case, run_case
@@ -73,14 +73,14 @@ def test_outside_of_a_trial_every_trainer_is_taken() -> None:
 
 @pytest.mark.parametrize("settings", [*REFUSED, *ON_GPUS])
 def test_a_preflight_refuses_by_the_arguments_alone(settings: dict[str, Any]) -> None:
-    assert "set devices=1" in parallel.wanted(settings)
+    assert "set devices=1" in trainer_setup.refusal(settings)
 
 
 @pytest.mark.parametrize("settings", ALLOWED)
 def test_a_preflight_leaves_to_the_machine_what_it_decides(
     settings: dict[str, Any],
 ) -> None:
-    assert parallel.wanted(settings) == ""
+    assert trainer_setup.refusal(settings) == ""
 
 
 @pytest.mark.slow

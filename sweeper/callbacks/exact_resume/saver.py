@@ -1,10 +1,10 @@
-"""When and what a fit saves, so that it can be killed at any moment and go on.
+"""The saves of one fit, after which it can be killed at any moment and resume.
 
-Between two epochs, and where it is asked for between two batches. The places matter
-(Lightning 2.6): a save in on_validation_end crashes EarlyStopping on resume, one in
-on_train_epoch_end loses a ReduceLROnPlateau step, since schedulers that step by epoch
-do so after that hook. Hence on_train_epoch_start of the next epoch, before any other
-callback's, and on_train_end.
+They are made between two epochs, and between two batches if that is asked for. The
+places matter (Lightning 2.6): a save in on_validation_end crashes EarlyStopping on
+resume, one in on_train_epoch_end loses a ReduceLROnPlateau step, since schedulers that
+step by epoch do so after that hook. Hence on_train_epoch_start of the next epoch,
+before any other callback's, and on_train_end.
 """
 
 import time
@@ -14,52 +14,42 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sweeper.callbacks import (
-    averaging,
-    finders,
+from sweeper.callbacks import logged_values
+from sweeper.callbacks.compat import lightning as compat
+from sweeper.callbacks.exact_resume import (
+    Paused,
+    checkpoint_files,
     loop_state,
-    outside,
-    own_files,
     randomness,
-    running_means,
-    saves,
-    snapshot,
+    searches,
+    untracked_state,
 )
-from sweeper.callbacks.fits import Fit
-from sweeper.callbacks.inheritance import Settings
-from sweeper.callbacks.loop_state import KEY, Boundary
-from sweeper.callbacks.step_means import StepMeans
-from sweeper.callbacks.tracking import Tracker
-from sweeper.host import saved_files
-from sweeper.trial import Decision
+from sweeper.callbacks.exact_resume.fits import Fit
+from sweeper.callbacks.exact_resume.loop_state import KEY, Boundary
+from sweeper.callbacks.exact_resume.pbt_restore import Settings
+from sweeper.callbacks.exact_resume.untracked_state import Tracker
+from sweeper.callbacks.logged_values import StepMeans
+from sweeper.protocol import Decision
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
+    from sweeper.host.saved_files import Position
+
 ENDED = "ended.ckpt"
 
 
-class Paused(BaseException):
-    """Ends the trial at an epoch's boundary, its checkpoint written.
-
-    So a trial ends that the sweep pauses, or that the scheduler stopped before a fit.
-
-    A BaseException, so that no `except Exception` of a project takes it for a failure
-    of its own.
-    """
-
-
 class Saver:
-    """Writes the checkpoints of one fit.
+    """The writer of one fit's checkpoints.
 
     Attributes:
-        has_begun: whether an epoch began in this process: what its checkpoint would
-            hold before that is what the process started from.
-        epoch_start: where the random streams stood as the running epoch's loader
-            began, from where it can be replayed.
-        settings: what the optimizers of this fit were made with.
-        tracker: what no `state_dict` holds.
-        last_epoch: what the loops are to say of the epoch before the first one.
+        has_begun: whether an epoch has begun in this process; before that a checkpoint
+            would hold the state that the process started from.
+        epoch_start: the random streams as the running epoch's loader began, from which
+            it can be replayed.
+        settings: the settings that the optimizers of this fit were made with.
+        tracker: the state that no `state_dict` holds.
+        last_epoch: what the loops are to say about the epoch before the first one.
     """
 
     def __init__(
@@ -76,17 +66,17 @@ class Saver:
         self._clock = clock
         self._boundary: Boundary | None = None
         self._ended: Path | None = None
-        self._position: saved_files.Position = ()
+        self._position: Position = ()
         self._weights: dict[str, torch.Tensor] = {}
         self.begin(step=0)
 
     def begin(self, *, step: int) -> None:
-        """Count steps and minutes from here: what is on disk is up to date."""
+        """Count steps and minutes from here: the files on disk are up to date."""
         self._saved_step = step
         self._saved_at = self._clock()
 
     def on_epoch(self, trainer: "Trainer") -> None:
-        """Save what the last epoch left, then set the streams of the next one."""
+        """Save the state after the last epoch, then seed the next one's streams."""
         if self.has_begun:
             self._save(trainer, Boundary.START)
             if self._trial.decision is Decision.PAUSE:
@@ -94,15 +84,15 @@ class Saver:
         self.has_begun = True
         loop_state.end_restart(trainer)
         if self.last_epoch is not None:
-            loop_state.put_last_epoch(trainer, self.last_epoch)
+            loop_state.restore_last_epoch(trainer, self.last_epoch)
             self.last_epoch = None
         seed = self._trial.spec.seed
         randomness.begin_epoch(trainer, seed, fit=self._fit.number)
 
     def on_batch(self, trainer: "Trainer") -> None:
-        """Save between two batches, where enough steps or minutes have passed.
+        """Save between two batches if enough steps or minutes have passed.
 
-        A pause that a validation within the epoch was answered with begins here.
+        A pause that was decided at a validation within the epoch begins here.
         """
         is_pausing = self._trial.decision is Decision.PAUSE
         if is_pausing or self.is_due(step=trainer.global_step):
@@ -111,7 +101,7 @@ class Saver:
             raise Paused
 
     def is_due(self, *, step: int) -> bool:
-        """Whether steps or minutes enough have passed since the last save."""
+        """Return whether enough steps or minutes have passed since the last save."""
         spec = self._trial.spec
         minutes = (self._clock() - self._saved_at) / 60
         return (
@@ -120,13 +110,14 @@ class Saver:
         )
 
     def before_end(self, trainer: "Trainer", module: "LightningModule") -> None:
-        """Write what more epochs would go on from, before other callbacks' ends.
+        """Stage the final checkpoint before other callbacks' on_train_end.
 
-        They may replace the weights by an average, which no training continues.
+        An EMA may put in averaged weights there, from which no training can resume.
         """
         if trainer.is_global_zero:
-            self._position = saves.position(trainer, self._trial)
-            self._ended = snapshot.stage(self._dump(trainer, Boundary.END), self.folder)
+            self._position = checkpoint_files.position(trainer, self._trial)
+            content = self._dump(trainer, Boundary.END)
+            self._ended = checkpoint_files.stage(content, self.folder)
             self._weights = {
                 name: value.detach().cpu().clone()
                 for name, value in module.state_dict().items()
@@ -134,7 +125,7 @@ class Saver:
             }
 
     def on_end(self, trainer: "Trainer", module: "LightningModule") -> None:
-        """Let it count, now that every other callback has done its work of the end."""
+        """Commit the staged checkpoint once all other callbacks have finished."""
         if self._ended is None:
             return
         changed = {
@@ -143,56 +134,50 @@ class Saver:
             if name in self._weights
             and not torch.equal(value.cpu(), self._weights[name])
         }
-        ended = {"weights": changed, "outside": self.tracker.take_end(trainer)}
+        ended = {"weights": changed, "untracked": self.tracker.take_end(trainer)}
         self._fit.void_later()
-        snapshot.write(ended, self.folder / ENDED)
-        self._commit(self._ended)
+        checkpoint_files.write(ended, self.folder / ENDED)
+        paths = self._trial.paths
+        checkpoint_files.commit_recorded(self._ended, paths, self._position)
         self._ended, self._weights = None, {}
 
-    def put_end(self, trainer: "Trainer", module: "LightningModule") -> None:
-        """Give a module of a finished fit what its callbacks left at the fit's end."""
-        ended = self.folder / ENDED
-        if ended.exists():
-            content = torch.load(ended, map_location="cpu", weights_only=False)
+    def restore_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+        """Give a module of a finished fit the changes of callbacks at the fit's end."""
+        if (self.folder / ENDED).exists():
+            content = checkpoint_files.read(self.folder / ENDED)
             module.load_state_dict({**module.state_dict(), **content["weights"]})
-            outside.put(trainer, content["outside"])
+            untracked_state.put(trainer, content["untracked"])
 
     @property
     def step_means(self) -> StepMeans | None:
-        """The running means of what the module logs per step."""
+        """Return the running means of the metrics that the module logs per step."""
         return self._trial.step_means
 
     def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
         content = self._dump(trainer, boundary)
-        self._position = saves.position(trainer, self._trial)
+        position = checkpoint_files.position(trainer, self._trial)
         if trainer.is_global_zero:
             self._fit.void_later()
-            self._commit(snapshot.stage(content, self.folder))
+            staged = checkpoint_files.stage(content, self.folder)
+            checkpoint_files.commit_recorded(staged, self._trial.paths, position)
         self.begin(step=trainer.global_step)
-
-    def _commit(self, staged: Path) -> None:
-        """Make a staged file the newest one, and record which epoch's state it is."""
-        paths, last = self._trial.paths, self.folder / snapshot.LAST
-        previous = self.folder / snapshot.PREVIOUS
-        saved_files.begin(paths, last, previous)
-        snapshot.commit(staged)
-        saved_files.end_rotation(paths, last, self._position, moved_to=previous)
 
     def _dump(self, trainer: "Trainer", boundary: Boundary) -> dict[str, Any]:
         self._boundary = boundary
         try:
-            return trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            return compat.dump_checkpoint(trainer)
         finally:
             self._boundary = None
 
     def add(
         self, trainer: "Trainer", module: "LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Correct and complete a checkpoint of ours; leave the project's as it is."""
+        """Correct and complete a checkpoint of ours; leave the project's unchanged."""
         if self._boundary is None:
             return
         progress: Any = trainer.fit_loop.epoch_progress.current
         is_end = self._boundary is Boundary.END
+        callbacks = compat.callbacks(trainer)
         fit_loop = checkpoint["loops"]["fit_loop"]
         last_epoch = loop_state.last_epoch(trainer, fit_loop)
         loop_state.rewrite(fit_loop, self._boundary, progress.processed)
@@ -203,22 +188,22 @@ class Saver:
                 name: torch.as_tensor(value).detach().cpu()
                 for name, value in trainer.callback_metrics.items()
             },
-            # Not that it ended, but that it would not have gone on: a fit that
-            # reached max_epochs goes on when there are more.
+            # A fit that reached max_epochs is not stopped: it continues if there are
+            # more.
             "is_stopped": bool(trainer.should_stop) and is_end,
             "is_end": is_end,
-            "is_told": self._trial.decision is Decision.STOP,
+            "is_stopped_by_sweep": self._trial.decision is Decision.STOP,
             "params": dict(self._trial.spec.params),
             "settings": self.settings,
             "batches": trainer.num_training_batches,
             "folder": str(self._trial.paths.folder),
-            "memory": own_files.memory(vars(trainer)["callbacks"]),
-            "files": own_files.names(self._trial.paths),
-            "outside": self.tracker.take(trainer),
-            "averaging": averaging.take(trainer),
+            "memory": checkpoint_files.memory(callbacks),
+            "files": checkpoint_files.names(self._trial.paths),
+            "untracked": self.tracker.take(trainer),
+            "averaging": searches.averaging_state(trainer),
             "groups": loop_state.parameter_groups(trainer),
             "last_epoch": last_epoch,
-            "searches": finders.take(vars(trainer)["callbacks"]),
+            "searches": searches.results(callbacks),
             "epochs_before": self._trial.progress.epochs_before,
             "steps_before": self._trial.progress.steps_before,
             "validations": self._trial.progress.validations,
@@ -231,6 +216,6 @@ class Saver:
                 "batches": batches.ready,
                 "start": self.epoch_start,
                 "now": randomness.state(trainer),
-                "means": running_means.take(trainer),
+                "means": logged_values.take(trainer),
                 "step_sums": {} if means is None else means.state(trainer),
             }

@@ -1,8 +1,8 @@
-"""What a child of a population takes from its parent's checkpoint, and what not.
+"""Restoring a child of a population (PBT) from its parent's checkpoint.
 
 Weights, optimizer moments and the progress of loops and schedules are the parent's.
-Settings are the child's own: of parameter groups, of schedules, of callbacks. A
-schedule is moved to where one of the child's settings would stand by now.
+Settings are the child's: of parameter groups, of schedules, of callbacks. A schedule
+is moved to where one with the child's settings would be by now.
 """
 
 import copy
@@ -19,37 +19,39 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
     from lightning.pytorch.callbacks import Callback
 
-# What ReduceLROnPlateau has seen; all else of its state are settings.
+# The observations in the state of ReduceLROnPlateau; all others are settings.
 SEEN = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 Settings = list[list[dict[str, Any]]]  # of each group of each optimizer
 
 
 @dataclass(slots=True)
-class Own:
-    """A fit's settings as its config has them, before a checkpoint replaces them."""
+class OwnSettings:
+    """The settings of a fit's config, before a checkpoint replaces them."""
 
     callbacks: dict[str, dict[str, object]] = field(default_factory=dict)
     groups: Settings = field(default_factory=list)
     schedules: list[dict[str, Any]] = field(default_factory=list)
 
     def take_callbacks(self, callbacks: "Iterable[Callback]") -> None:
-        """Note what each callback was made with, in its `setup`."""
-        self.callbacks = {each.state_key: _made_with(each) for each in callbacks}
+        """Note the arguments of each callback, in its `setup`."""
+        self.callbacks = {
+            callback.state_key: _made_with(callback) for callback in callbacks
+        }
 
     def take_optimizers(self, trainer: "Trainer") -> None:
-        """Note what optimizers and schedules are made with, in `on_fit_start`."""
+        """Note the settings of optimizers and schedules, in `on_fit_start`."""
         self.groups = groups(trainer)
         self.schedules = [
             copy.deepcopy(config.scheduler.state_dict())
             for config in trainer.lr_scheduler_configs
         ]
 
-    def put_back_callbacks(self, callbacks: "Iterable[Callback]") -> None:
+    def restore_callbacks(self, callbacks: "Iterable[Callback]") -> None:
         """Give callbacks their settings again, after their states were loaded."""
-        for each in callbacks:
-            vars(each).update(self.callbacks.get(each.state_key, {}))
+        for callback in callbacks:
+            vars(callback).update(self.callbacks.get(callback.state_key, {}))
 
-    def put_back_optimizers(
+    def restore_optimizers(
         self, trainer: "Trainer", *, parent: Settings, batches: float
     ) -> None:
         """Give optimizers and schedules their settings again, in `on_train_start`.
@@ -58,7 +60,7 @@ class Own:
             parent: the settings that the parent was made with.
             batches: the parent's batches an epoch.
         """
-        now = groups(trainer)
+        loaded = groups(trainer)
         for optimizer, settings in zip(trainer.optimizers, self.groups, strict=True):
             # Groups that a thaw has added are the parent's.
             for group, own in zip(optimizer.param_groups, settings, strict=False):
@@ -66,45 +68,37 @@ class Own:
         configs = zip(trainer.lr_scheduler_configs, self.schedules, strict=True)
         for config, fresh in configs:
             scheduler: Any = config.scheduler
-            if isinstance(scheduler, LRScheduler) and not isinstance(
-                scheduler, ReduceLROnPlateau
-            ):
+            is_plateau = isinstance(scheduler, ReduceLROnPlateau)
+            if isinstance(scheduler, LRScheduler) and not is_plateau:
                 steps = scheduler.last_epoch
                 if config.interval == "step":
                     steps = _scaled(steps, batches, by=trainer.num_training_batches)
                 _replay(scheduler, fresh, steps=steps)
                 continue
-            seen = scheduler.state_dict()
-            kept = {name: seen[name] for name in SEEN if name in seen}
-            if isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.load_state_dict({**copy.deepcopy(fresh), **kept})
-            followed = getattr(scheduler, "optimizer", None)
-            _follow(followed, trainer, now=now, parent=parent)
+            if is_plateau:
+                state = scheduler.state_dict()
+                seen = {name: state[name] for name in SEEN if name in state}
+                scheduler.load_state_dict({**copy.deepcopy(fresh), **seen})
+            for optimizer, now, made in zip(
+                trainer.optimizers, loaded, parent, strict=False
+            ):
+                if optimizer is getattr(scheduler, "optimizer", None):
+                    _scale_rates(optimizer.param_groups, loaded=now, made=made)
 
 
 def groups(trainer: "Trainer") -> Settings:
-    """The settings of each parameter group: all of it but the parameters."""
+    """Return the settings of each parameter group: all but the parameters."""
     return [
         [
-            {
-                key: copy.deepcopy(value)
-                for key, value in group.items()
-                if key != "params"
-            }
+            {k: copy.deepcopy(v) for k, v in group.items() if k != "params"}
             for group in optimizer.param_groups
         ]
         for optimizer in trainer.optimizers
     ]
 
 
-def own_checkpoints(trainer: "Trainer", states: dict[str, Any]) -> None:
-    """Have each ModelCheckpoint begin anew: it knows files of the parent's."""
-    for callback in trainer.checkpoint_callbacks:
-        states.pop(callback.state_key, None)
-
-
 def _made_with(callback: object) -> dict[str, object]:
-    """The plain arguments of a callback that it keeps under their names.
+    """Return the plain arguments that a callback keeps under their names.
 
     EarlyStopping saves its patience, for example, and would load the parent's.
     """
@@ -117,29 +111,28 @@ def _made_with(callback: object) -> dict[str, object]:
 
 
 def _scaled(steps: int, batches: float, *, by: float) -> int:
-    """Steps of a schedule for as many epochs with another number of batches."""
+    """Return a schedule's steps for the same epochs with another number of batches."""
     if not (math.isfinite(batches) and math.isfinite(by)) or batches <= 0:
         return steps
     return round(steps * by / batches)
 
 
 def _replay(scheduler: LRScheduler, fresh: Mapping[str, Any], *, steps: int) -> None:
-    """Step a schedule from its beginning to where a fit of its own would have it."""
+    """Step a schedule from its beginning to where a fit with it would be."""
     scheduler.load_state_dict(copy.deepcopy(dict(fresh)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no optimizer has stepped before it
+        warnings.simplefilter("ignore")  # no optimizer has stepped before it
         for _ in range(steps - scheduler.last_epoch):
             scheduler.step()
 
 
-def _follow(
-    optimizer: object, trainer: "Trainer", *, now: Settings, parent: Settings
+def _scale_rates(
+    param_groups: list[dict[str, Any]],
+    *,
+    loaded: list[dict[str, Any]],
+    made: list[dict[str, Any]],
 ) -> None:
-    """Lower the own learning rate by as much as what it saw lowered the parent's."""
-    for index, each in enumerate(trainer.optimizers):
-        if each is not optimizer:
-            continue
-        triples = zip(each.param_groups, now[index], parent[index], strict=False)
-        for group, current, made in triples:
-            if made["lr"]:
-                group["lr"] = group["lr"] * (current["lr"] / made["lr"])
+    """Scale the child's rates as a schedule has scaled the parent's."""
+    for group, now, before in zip(param_groups, loaded, made, strict=False):
+        if before["lr"]:
+            group["lr"] *= now["lr"] / before["lr"]

@@ -1,12 +1,13 @@
-"""State of a fit that no `state_dict` holds, taken and put back.
+"""State of a fit that no `state_dict` holds, saved and put back.
 
 Attributes of the module, its submodules, the callbacks and the data are compared with
-what they were as training began; what differs belongs to a checkpoint. What is equal
-does not: an edit of the config may change it between two starts.
+their values as training began; those that differ belong to a checkpoint. Equal ones do
+not: an edit of the config may change them between two starts.
 """
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from sweeper.callbacks import randomness, values
+from sweeper.callbacks import values
+from sweeper.callbacks.compat import lightning as compat
+from sweeper.callbacks.compat.torch import unsaved_buffers
+from sweeper.callbacks.exact_resume import randomness, searches
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -26,7 +30,8 @@ Key: TypeAlias = tuple[str, str]  # owner, attribute
 Base: TypeAlias = Mapping[Key, object]
 Saved: TypeAlias = dict[Key, Any]
 
-SMALL = ("data", "trainer")  # owners of which only scalars are kept
+SCALARS_ONLY = ("data", "trainer")  # owners whose other attributes are not kept
+AT_END = ("module", "callback", "datamodule", "process")  # owners that outlive a fit
 GRAD = ".requires_grad"
 TRAINER = (
     *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
@@ -34,7 +39,7 @@ TRAINER = (
     "reload_dataloaders_every_n_epochs",
 )
 PROCESS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "grad_enabled": (torch.is_grad_enabled, torch._C._set_grad_enabled),
+    "grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
     "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "deterministic": (
         torch.are_deterministic_algorithms_enabled,
@@ -53,10 +58,6 @@ PROCESS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda value: torch.set_autocast_enabled("cuda", value),
     ),
 }
-HOOKS = (
-    *("_forward_hooks", "_forward_pre_hooks"),
-    *("_backward_hooks", "_backward_pre_hooks"),
-)
 
 
 def look(trainer: "Trainer") -> Base:
@@ -76,12 +77,12 @@ def take(
     kept: Collection[Key] = (),
     owners: tuple[str, ...] = ("",),
 ) -> Saved:
-    """Return what differs from `base`, as plain values.
+    """Return the attributes that differ from `base`, as plain values.
 
     Args:
-        base: what `look` returned at an earlier time.
-        kept: what is taken although it does not differ.
-        owners: beginnings of the names of the owners that are looked at.
+        base: return value of an earlier `look`.
+        kept: keys to take even if they do not differ.
+        owners: beginnings of the names of the owners to compare.
     """
     inside, saved = _inside(trainer), {}
     for name, owner in _owners(trainer):
@@ -104,9 +105,9 @@ def put(trainer: "Trainer", saved: Saved) -> None:
         if name == "process":
             PROCESS[attribute][1](value)
         elif attribute.endswith(GRAD) and owner is not None:
-            parameter = owner._parameters.get(attribute.removesuffix(GRAD))
-            if parameter is not None:
-                parameter.requires_grad_(value)
+            parameters = dict(_parameters(owner))
+            if attribute.removesuffix(GRAD) in parameters:
+                parameters[attribute.removesuffix(GRAD)].requires_grad_(value)
         elif owner is not None:
             now = getattr(owner, attribute, None)
             restored = values.restored(now, value)
@@ -118,14 +119,19 @@ def structure(trainer: "Trainer") -> tuple[frozenset[str], int]:
     """Return the names of the parameters and the number of hooks on submodules."""
     module = trainer.lightning_module
     names = frozenset(name for name, _ in module.named_parameters())
-    hooks = (len(getattr(m, kind)) for m in module.modules() for kind in HOOKS)
+    hooks = (
+        len(hooks)
+        for part in module.modules()
+        for kind, hooks in vars(part).items()
+        if kind.endswith(("ward_hooks", "ward_pre_hooks"))  # forward, backward
+    )
     return names, sum(hooks)
 
 
 def warn_of_changes(
     old: tuple[frozenset[str], int], new: tuple[frozenset[str], int]
 ) -> None:
-    """Log what training has changed in a way that no resume can repeat."""
+    """Log changes of the structure by training that no resume can repeat."""
     names = sorted(old[0] ^ new[0])
     if names:
         log.warning(
@@ -142,10 +148,10 @@ def warn_of_changes(
 
 
 def _owners(trainer: "Trainer") -> Iterator[tuple[str, Any]]:
-    """Yield what holds state, with a name that is the same in each attempt."""
+    """Yield the holders of state, with names that are the same in each attempt."""
     for name, module in trainer.lightning_module.named_modules():
         yield f"module {name}", module
-    for index, callback in enumerate(vars(trainer)["callbacks"]):
+    for index, callback in enumerate(compat.callbacks(trainer)):
         if _keeps_nothing(callback):
             yield f"callback {index} {type(callback).__qualname__}", callback
     datamodule = getattr(trainer, "datamodule", None)
@@ -168,22 +174,25 @@ def _attributes(name: str, owner: Any) -> Iterator[tuple[str, Any]]:
         yield "training", owner.training
         if isinstance(owner, Metric):
             return  # its state is saved by itself
-        for attribute, parameter in owner._parameters.items():
-            if parameter is not None:
-                yield attribute + GRAD, parameter.requires_grad
-        for attribute in owner._non_persistent_buffers_set:
-            yield attribute, owner._buffers[attribute]
+        for attribute, parameter in _parameters(owner):
+            yield attribute + GRAD, parameter.requires_grad
+        for attribute in unsaved_buffers(owner):
+            yield attribute, getattr(owner, attribute)
     skipped = _usual(owner) if isinstance(owner, nn.Module) else ()
     for attribute, value in list(vars(owner).items()):
         is_loaders = isinstance(owner, DataLoader) and attribute.startswith("_")
-        if is_loaders or (attribute != "_hparams" and attribute in skipped):
+        if is_loaders or attribute in skipped:
             continue
-        if not name.startswith(SMALL) or isinstance(value, values.SCALARS):
+        if not name.startswith(SCALARS_ONLY) or isinstance(value, values.SCALARS):
             yield attribute, value
 
 
+def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return module.named_parameters(recurse=False, remove_duplicate=False)
+
+
 def _usual(module: nn.Module) -> frozenset[str]:
-    """Return the attributes that every module has from its library."""
+    """Return the attributes that every module has from torch or Lightning."""
     bases = type(module).__mro__
     base: Any = next(b for b in bases if b.__name__ in ("LightningModule", "Module"))
     return _names(base)
@@ -203,12 +212,96 @@ def _keeps_nothing(callback: Any) -> bool:
 
 
 def _inside(trainer: "Trainer") -> set[int]:
-    """Return the ids of what Lightning saves or makes, whoever else holds it."""
+    """Return the ids of objects that Lightning saves or makes, whoever holds them."""
     held: list[object] = [
         *trainer.lightning_module.modules(),
         *trainer.optimizers,
         *(config.scheduler for config in trainer.lr_scheduler_configs),
-        *vars(trainer)["callbacks"],
+        *compat.callbacks(trainer),
         trainer,
     ]
     return {id(item) for item in held}
+
+
+@dataclass(slots=True)
+class Tracker:
+    """The untracked state of one fit.
+
+    Attributes:
+        saved: state from the fit's checkpoint; it is put back at several places, since
+            hooks of the fit's start may set the same attributes.
+        kept: keys that go into each further checkpoint, changed or not.
+        limits: epochs and steps that the fit would train without hooks that move them.
+    """
+
+    saved: Saved = field(default_factory=dict)
+    kept: set[Key] = field(default_factory=set)
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    _moved: Mapping[str, int] = field(default_factory=dict)
+    _at_start: Base = field(default_factory=dict)
+    _base: Base | None = None
+    _structure: tuple[frozenset[str], int] = (frozenset(), 0)
+
+    def load(self, part: Mapping[str, Any]) -> None:
+        """Use the state of a checkpoint of the fit."""
+        self.saved = dict(part["values"])
+        self.kept = set(self.saved)
+        self._moved = part["moved"]
+
+    def begin_fit(self, trainer: "Trainer") -> None:
+        """Look at everything before the first hook of the fit."""
+        self._at_start = look(trainer)
+
+    def end_fit_start(self, trainer: "Trainer") -> None:
+        """Put back the saved state and keep the changes that a search has made."""
+        if self.saved:
+            # Callbacks check the Trainer's settings as training starts.
+            early = {k: v for k, v in self.saved.items() if k[0] != "trainer"}
+            put(trainer, early)
+        elif any(map(searches.search, compat.callbacks(trainer))):
+            owners = ("module", "datamodule")
+            self.kept |= set(take(trainer, base=self._at_start, owners=owners))
+        for name, steps in self._moved.items():
+            holder = _holder(trainer, name)
+            if (getattr(holder, name) or -1) > 0:
+                setattr(holder, name, getattr(holder, name) + steps)
+
+    def begin_training(self, trainer: "Trainer") -> None:
+        """Look again before the first epoch or batch, then put back the saved state."""
+        self._base = look(trainer)
+        self._structure = structure(trainer)
+        self.limits = _limits(trainer)
+        put(trainer, self.saved)
+
+    def take(self, trainer: "Trainer") -> dict[str, Any]:
+        """Return the changes by training, for a checkpoint."""
+        base = {} if self._base is None else self._base
+        now = _limits(trainer)
+        moved = {
+            name: count - before + self._moved.get(name, 0)
+            for name, before in self.limits.items()
+            if before is not None and (count := now[name]) is not None
+        }
+        before, self._structure = self._structure, structure(trainer)
+        warn_of_changes(before, self._structure)
+        return {
+            "values": take(trainer, base=base, kept=self.kept),
+            "moved": {name: steps for name, steps in moved.items() if steps},
+        }
+
+    def take_end(self, trainer: "Trainer") -> Saved:
+        """Return the changes by the whole fit, for a start that does not train."""
+        base = self._at_start
+        return take(trainer, base=base, kept=self.kept, owners=AT_END)
+
+
+def _limits(trainer: "Trainer") -> dict[str, int | None]:
+    """Return the epochs and steps that a fit would train; None for no limit."""
+    names = ("max_epochs", "max_steps")
+    limits = {name: getattr(_holder(trainer, name), name) for name in names}
+    return {name: n if (n or -1) > 0 else None for name, n in limits.items()}
+
+
+def _holder(trainer: "Trainer", name: str) -> Any:
+    loop = trainer.fit_loop
+    return loop if name == "max_epochs" else loop.epoch_loop

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sweeper.callbacks.answers import Answers
+from sweeper.callbacks.correctness import ValidationPass
 
 LABELS = torch.tensor([0, 1, 2])
 LOGITS = torch.eye(3)[[0, 2, 2]]
@@ -18,12 +18,14 @@ LOGITS = torch.eye(3)[[0, 2, 2]]
         {"loss": torch.tensor(1.0), "correct": torch.tensor([1, 0, 1])},
     ],
 )
-def test_answers_are_read_from_any_of_these(outputs: dict[str, torch.Tensor]) -> None:
-    answers = Answers()
-    answers.add(outputs)
-    answers.add(outputs)
-    assert answers.correct() == "101101"
-    assert bool(answers.order()) is (len(outputs) == 2 and "loss" not in outputs)
+def test_correctness_is_read_from_any_of_these(
+    outputs: dict[str, torch.Tensor],
+) -> None:
+    validation = ValidationPass()
+    validation.add(outputs)
+    validation.add(outputs)
+    assert validation.correct() == "101101"
+    assert bool(validation.order()) is (len(outputs) == 2 and "loss" not in outputs)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_answers_are_read_from_any_of_these(outputs: dict[str, torch.Tensor]) ->
     ],
 )
 def test_a_batch_that_does_not_say_voids_the_pass(outputs: object) -> None:
-    answers = Answers()
-    answers.add({"correct": torch.tensor([1.0])})
-    answers.add(outputs)
-    assert answers.correct() == ""
+    validation = ValidationPass()
+    validation.add({"correct": torch.tensor([1.0])})
+    validation.add(outputs)
+    assert validation.correct() == ""

@@ -1,6 +1,6 @@
-"""Which validation examples a model got right, from what validation_step returns.
+"""Correctness of each validation example, read from the outputs of validation_step.
 
-It runs no forward pass of its own: a project that returns nothing of use is left alone.
+No forward pass is run for it: if a project's outputs do not say, it is unknown.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ LABELS = ("labels", "label", "targets", "target", "y")
 PREDICTIONS = ("preds", "predictions", "pred")
 
 
-class Answers:
-    """The answers of one pass over the validation set.
+class ValidationPass:
+    """Correctness over one pass over the validation set.
 
-    A batch whose outputs are a mapping with `correct` (B,), or with `logits` (B, C) or
-    `preds` (B,) and `labels` (B,), is counted; one other batch voids the pass.
+    A batch counts if its outputs are a mapping with `correct` (B,), or with `logits`
+    (B, C) or `preds` (B,) and `labels` (B,); any other batch voids the pass.
     """
 
     def __init__(self) -> None:
@@ -28,30 +28,30 @@ class Answers:
 
     def add(self, outputs: object) -> None:
         """Count one batch."""
-        found = _read(outputs)
-        if found is None:
+        batch = _read(outputs)
+        if batch is None:
             self._is_void = True
             return
-        correct, labels = found
+        correct, labels = batch
         self._correct.append(correct.detach().bool().flatten().cpu())
         if labels is not None:
             self._labels.append(labels.detach().flatten().cpu())
 
     def correct(self) -> str:
-        """One digit, "1" or "0", for each example; "" where any is unknown."""
+        """Return "1" or "0" for each example; "" if any is unknown."""
         if self._is_void or not self._correct:
             return ""
         return "".join("1" if right else "0" for right in torch.cat(self._correct))
 
     def order(self) -> str:
-        """A digest of the labels in order; "" without labels."""
+        """Return a digest of the labels in order; "" without labels."""
         if not self._labels:
             return ""
         return examples.digest(torch.cat(self._labels).tolist())
 
 
 def _read(outputs: object) -> tuple[Tensor, Tensor | None] | None:
-    """Correctness and labels of a batch; None where the outputs do not say."""
+    """Return correctness and labels of a batch; None if the outputs do not say."""
     if not isinstance(outputs, Mapping):
         return None
     labels = _first(outputs, LABELS)
@@ -68,9 +68,6 @@ def _read(outputs: object) -> tuple[Tensor, Tensor | None] | None:
 
 
 def _first(outputs: Mapping[object, object], names: tuple[str, ...]) -> Tensor | None:
-    """The first tensor of these names that has one value an example."""
-    for name in names:
-        found = outputs.get(name)
-        if isinstance(found, Tensor) and found.ndim > 0:
-            return found
-    return None
+    """Return the first tensor of these names that has one value an example."""
+    tensors = (outputs.get(name) for name in names)
+    return next((t for t in tensors if isinstance(t, Tensor) and t.ndim > 0), None)

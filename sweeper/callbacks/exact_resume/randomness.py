@@ -1,6 +1,6 @@
-"""All random streams of a fit, set at the start of each epoch from (seed, epoch).
+"""The random streams of a fit, seeded at the start of each epoch from (seed, epoch).
 
-What an epoch draws is then no function of what the process did before.
+So the numbers that an epoch draws do not depend on what the process did before.
 """
 
 import random
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, Subset
 
+from sweeper.callbacks.compat import lightning as compat
+from sweeper.callbacks.compat.torch import end_workers
 from sweeper.trial import derive
 
 if TYPE_CHECKING:
@@ -48,22 +50,22 @@ def _seed_process(stream: int) -> None:
 
 
 def state(trainer: "Trainer") -> dict[str, Any]:
-    """Where every stream of the fit stands, as tensors and plain values."""
+    """Return the state of every stream of the fit, as tensors and plain values."""
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": _numpy_state(np.random.mtrand._rand),
+        "numpy": _plain(np.random.get_state(legacy=False)),
         "python": random.getstate(),
         "own": [_state(generator) for generator in _generators(trainer)],
     }
 
 
 def restore(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
-    """Put every stream where `state` found it."""
+    """Put every stream back to what `state` returned."""
     torch.set_rng_state(saved["torch"])
     if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(saved["cuda"])
-    _set_state(np.random.mtrand._rand, saved["numpy"])
+    np.random.set_state(saved["numpy"])
     random.setstate(saved["python"])
     for generator, own in zip(_generators(trainer), saved["own"], strict=True):
         _set_state(generator, own)
@@ -72,36 +74,24 @@ def restore(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
 def renew_workers(trainer: "Trainer") -> None:
     """End persistent loader workers: their generators live as long as they do."""
     for loader in loaders(trainer):
-        iterator = getattr(loader, "_iterator", None)
-        if getattr(loader, "persistent_workers", False) and iterator is not None:
-            iterator._shutdown_workers()
-            loader._iterator = None  # type: ignore[attr-defined]  # a DataLoader
+        end_workers(loader)
 
 
 def loaders(trainer: "Trainer") -> Iterator[object]:
-    """The loaders of training, then those of validation."""
-    fit_loop = trainer.fit_loop
-    for combined in (
-        fit_loop._combined_loader,
-        fit_loop.epoch_loop.val_loop._combined_loader,
-    ):
-        if combined is not None:
-            yield from combined.flattened
+    """Yield the loaders of training, then those of validation."""
+    for split in ("train", "val"):
+        yield from compat.loaders(trainer, split=split) or ()
 
 
 def _generators(trainer: "Trainer") -> list[Generator]:
-    """Generators held where a fit draws from, each once, in a fixed order."""
-    found: list[Generator] = []
-    for owner in _owners(trainer):
-        for value in vars(owner).values():
-            is_new = all(value is not known for known in found)
-            if isinstance(value, Generator) and is_new:
-                found.append(value)
-    return found
+    """Return generators held where a fit draws from, each once, in a fixed order."""
+    owners = (*data(trainer), *trainer.lightning_module.modules())
+    held = (value for owner in owners for value in vars(owner).values())
+    return list({id(v): v for v in held if isinstance(v, Generator)}.values())
 
 
 def data(trainer: "Trainer") -> Iterator[object]:
-    """The loaders of a fit, their samplers and data sets."""
+    """Yield the loaders of a fit, their samplers and data sets."""
     for loader in loaders(trainer):
         batch_sampler = getattr(loader, "batch_sampler", None)
         yield loader
@@ -109,19 +99,10 @@ def data(trainer: "Trainer") -> Iterator[object]:
             owner = getattr(loader, name, None)
             while hasattr(owner, "__dict__"):
                 yield owner
-                owner = getattr(owner, "dataset", None) if _is_view(owner) else None
+                owner = owner.dataset if isinstance(owner, Subset) else None
         if isinstance(batch_sampler, BatchSampler):
             yield batch_sampler
             yield from (s for s in (batch_sampler.sampler,) if hasattr(s, "__dict__"))
-
-
-def _owners(trainer: "Trainer") -> Iterator[object]:
-    yield from data(trainer)
-    yield from trainer.lightning_module.modules()
-
-
-def _is_view(owner: object) -> bool:
-    return isinstance(owner, Subset)
 
 
 def _seed(generator: Generator, seed: int) -> None:
@@ -142,27 +123,19 @@ def _state(generator: Generator) -> Any:
         case np.random.Generator():
             return _plain(generator.bit_generator.state)
         case np.random.RandomState():
-            return _numpy_state(generator)
+            return _plain(generator.get_state(legacy=False))
         case _:
             return generator.getstate()
 
 
 def _set_state(generator: Generator, saved: Any) -> None:
     match generator:
-        case torch.Generator():
+        case torch.Generator() | np.random.RandomState():
             generator.set_state(saved)
         case np.random.Generator():
             generator.bit_generator.state = saved
-        case np.random.RandomState():
-            generator.set_state((saved[0], saved[1].numpy().astype("u4"), *saved[2:]))
         case _:
             generator.setstate(saved)
-
-
-def _numpy_state(generator: np.random.RandomState) -> tuple[Any, ...]:
-    """A numpy state whose array is a tensor, which torch loads as plain data."""
-    name, keys, *rest = generator.get_state()
-    return (name, torch.from_numpy(np.asarray(keys).astype("i8")), *rest)
 
 
 def _plain(node: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Private interfaces of the trial's libraries, one module a library."""
