@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from sweeper import cli
 from sweeper.definition import yaml_marks
-from sweeper.definition.experiment import load
-from sweeper.definition.schema import schema
+from sweeper.definition.experiment import load, schema
 from sweeper.errors import ExperimentError
 from tests.test_experiment import FULL, SMALLEST
 

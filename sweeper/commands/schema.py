@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from sweeper.definition import schema
+    from sweeper.definition import experiment
 
-    print(json.dumps(schema.schema(), indent=1))
+    print(json.dumps(experiment.schema(), indent=1))
     return exits.FINISHED

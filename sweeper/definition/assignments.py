@@ -1,6 +1,6 @@
-"""`key=value` of the command line, set in the data of an experiment file.
+"""Assignments `key=value` of the command line, set in an experiment file's data.
 
-A key of the experiment file is set there; anything else is an override for Hydra.
+A key of the experiment file is set there; any other is an override for Hydra.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from sweeper.definition import yaml_marks
 from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ExperimentError
 
-COMMAND_LINE = -1  # the "line" of what the command line says
+COMMAND_LINE = -1  # the "line" of a value that the command line sets
 PLACE = Path("command line")
 
 # Mappings whose keys are dotted themselves: search_space.model.learning_rate.
 _FREE = {"search_space", "variants", "baseline", "env"}
-# Text is taken as it is: no quotes within the shell's quotes.
+# Keys of text, which needs no quotes within the shell's quotes.
 _TEXT = {
     *("name", "notes", "target", "config", "where", "project", "storage"),
     *("objective.metric", "resources.accelerator", "wandb.project", "wandb.entity"),
@@ -29,16 +29,16 @@ def apply(
     lines: dict[Location, int],
     known: Sequence[str],
 ) -> None:
-    """Change `data` and `lines` as the assignments say, the last one wins.
+    """Apply assignments to `data` and `lines`; the last one wins.
 
     Args:
         assignments: words of the command line.
-        data: the experiment file's content, not validated yet.
-        lines: places that are set here get `COMMAND_LINE`.
+        data: the experiment file's content before validation.
+        lines: locations that are set here get `COMMAND_LINE`.
         known: keys of an experiment file.
 
     Raises:
-        ExperimentError: a word that is no assignment.
+        ExperimentError: a word is not an assignment.
     """
     for word in assignments:
         key, equals, text = word.partition("=")
@@ -60,7 +60,7 @@ def apply(
 
 def _append(word: str, *, data: dict[str, object], lines: dict[Location, int]) -> None:
     overrides = data.setdefault("overrides", [])
-    if isinstance(overrides, list):  # else the file's own error is told
+    if isinstance(overrides, list):  # else the file itself is wrong
         lines[("overrides", len(overrides))] = COMMAND_LINE
         overrides.append(word)
 

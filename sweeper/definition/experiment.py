@@ -1,43 +1,41 @@
 """The experiment file, validated, with the line of each of its keys.
 
-It reads that one YAML file and nothing else; groups, points and targets are
-checked by the modules that know them, which raise through `Experiment.error`.
+Groups, points and targets are checked by the modules that know them, which raise
+through `Experiment.error`.
 """
 
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import defaults
 from sweeper.definition import assignments, hydra_sweeper, validation, yaml_marks
-from sweeper.definition.fields import (
-    Disk,
-    Duration,
-    Env,
-    Name,
-    Plugin,
-    Prices,
-    SearchSpace,
-    Seeds,
-    Target,
-    Text,
-)
 from sweeper.definition.settings import (
     Budget,
     CheckpointTimes,
     Confirm,
+    Disk,
+    Duration,
+    Env,
     Estimate,
     Frozen,
+    Name,
     Objective,
     Objectives,
     Oom,
+    Plugin,
+    Prices,
     Resources,
     Retention,
     Retry,
+    SearchSpace,
+    Seeds,
+    Target,
+    Text,
     WandbSettings,
     short_wandb,
 )
@@ -45,12 +43,12 @@ from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ExperimentError, nearest
 from sweeper.host.paths import project_root
 
-# Last part of an override that says for how many epochs a trial trains.
+# Last part of the key that sets the number of epochs of a trial.
 EPOCHS = ("max_epochs", "num_epochs", "n_epochs", "epochs")
 
 
 class Experiment(Frozen):
-    """One experiment file; only `search_space` and `objective` are always required.
+    """An experiment file; only `search_space` and `objective` are always required.
 
     `target`: may be left out with sweeper's own configs only. `seeds`: a plan takes the
     seed of the composed config where the file has none.
@@ -119,8 +117,8 @@ class Experiment(Frozen):
     @property
     def spaces(self) -> tuple[Mapping[str, object], ...]:
         """The search space, or each one of a list."""
-        given = self.search_space
-        return given if isinstance(given, tuple) else (given,)
+        spaces = self.search_space
+        return spaces if isinstance(spaces, tuple) else (spaces,)
 
     @property
     def objective(self) -> Objective:
@@ -128,22 +126,22 @@ class Experiment(Frozen):
         return self.objectives[0]
 
     def error(self, location: Location, message: str) -> ExperimentError:
-        """An error at the line of `location`, or of its nearest known parent."""
+        """Return an error at the line of `location`, or of its nearest known parent."""
         return _error_at(self.path, self.lines, location, message)
 
 
 def _error_at(
     path: Path, lines: Mapping[Location, int], location: Location, message: str
 ) -> ExperimentError:
-    known = (location[:end] for end in range(len(location), 0, -1))
-    line = next((lines[place] for place in known if place in lines), 0)
+    parents = (location[:end] for end in range(len(location), 0, -1))
+    line = next((lines[parent] for parent in parents if parent in lines), 0)
     if line == assignments.COMMAND_LINE:
         return ExperimentError(Path("command line"), 0, message)
     return ExperimentError(path, line, message)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment that a file describes.
+    """Read an experiment file.
 
     Args:
         path: the experiment file.
@@ -173,7 +171,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     root = project_root(path)
     project = data.get("project", "")
     data["project"] = root / project if isinstance(project, str) else project
-    found: dict[Location, str] = {
+    problems: dict[Location, str] = {
         (key,): f"unknown key {key!r}; {nearest(key, known)}"
         for key in ("path", "lines")
         if key in data
@@ -181,57 +179,53 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     try:
         experiment = Experiment.model_validate({**data, "path": path, "lines": lines})
     except ValidationError as error:
-        found |= validation.problems(error, Experiment, lines)
-        raise _all(path, lines, found) from error
+        problems |= validation.problems(error, Experiment, lines)
+        raise _all(path, lines, problems) from error
     if experiment.budget.cost is not None and not experiment.price:
-        found["budget", "cost"] = (
+        problems["budget", "cost"] = (
             f"budget.cost: {experiment.budget.cost:g} needs the price of a card for an "
             "hour; add it, such as `price: {T4: 0.35}`"
         )
-    if found:
-        raise _all(path, lines, found)
+    if problems:
+        raise _all(path, lines, problems)
     return experiment
 
 
 def _split_seeds(data: dict[str, object], lines: dict[Location, int]) -> None:
-    """`seeds: {values: ..., confirm: ...}` as the two keys that it stands for."""
-    given = data.get("seeds")
-    if not isinstance(given, dict) or not given.keys() <= {"values", "confirm"}:
+    """Replace `seeds: {values: ..., confirm: ...}` by the two keys."""
+    section = data.get("seeds")
+    names = {"values": "seeds", "confirm": "confirm"}
+    if not isinstance(section, dict) or not section.keys() <= names.keys():
         return
     del data["seeds"]
-    for key, name in (("values", "seeds"), ("confirm", "confirm")):
-        if key in given:
-            data[name] = given[key]
-    for place in [place for place in lines if place[:1] == ("seeds",)]:
-        if len(place) > 1:
-            start = ("seeds",) if place[1] == "values" else ("confirm",)
-            lines[(*start, *place[2:])] = lines[place]
+    data |= {names[key]: value for key, value in section.items()}
+    for location in [loc for loc in lines if loc[:1] == ("seeds",) and loc[1:]]:
+        lines[(names[str(location[1])], *location[2:])] = lines[location]
 
 
 def _frozen(value: object) -> object:
-    """Lists as tuples, which the model keeps."""
+    """Return a value with tuples for its lists."""
     if isinstance(value, dict):
         return {key: _frozen(item) for key, item in value.items()}
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _all(
-    path: Path, lines: Mapping[Location, int], found: Mapping[Location, str]
+    path: Path, lines: Mapping[Location, int], problems: Mapping[Location, str]
 ) -> ExperimentError:
-    """One error with every problem, in the file's order; what is missing comes last."""
-    errors = [_error_at(path, lines, place, found[place]) for place in found]
-    first, *rest = sorted(errors, key=_order)
+    """Return one error with every problem, by line.
+
+    A key that is missing comes last: it may be one that is misspelt.
+    """
+    errors = [_error_at(path, lines, place, problems[place]) for place in problems]
+    errors.sort(key=lambda e: (e.line or math.inf, ": missing; " in e.message))
+    first, *rest = errors
     message = "\n".join([first.message, *map(str, rest)])
     return ExperimentError(first.path, first.line, message)
 
 
-def _order(error: ExperimentError) -> tuple[float, bool]:
-    """By line; a misspelt key comes before the key that is missing for it."""
-    return (error.line or math.inf, ": missing; " in error.message)
-
-
 def dump(experiment: Experiment) -> str:
-    """YAML text that `load` reads back as the same experiment.
+    """Return YAML text that `load` reads back as the same experiment.
 
     A project that is not the one around the file is written relative to that one.
     """
@@ -247,7 +241,7 @@ def dump(experiment: Experiment) -> str:
 
 
 def identity(experiment: Experiment) -> Mapping[str, object]:
-    """What makes values of two runs comparable: it may not change within a sweep."""
+    """Return the settings on which the comparison of two trials depends."""
     return {
         "target": experiment.target,
         "config": os.path.normpath(experiment.config),
@@ -258,27 +252,19 @@ def identity(experiment: Experiment) -> Mapping[str, object]:
 
 
 def epochs(experiment: Experiment) -> dict[str, int]:
-    """How long trials train, by the key of the override that says so.
-
-    >>> _epochs_of(("trainer.max_epochs=3", "lr=0.1"))
-    {'trainer.max_epochs': 3}
-    """
-    return _epochs_of(experiment.overrides)
-
-
-def _epochs_of(overrides: Sequence[str]) -> dict[str, int]:
-    pairs = (override.lstrip("+").partition("=")[::2] for override in overrides)
+    """Return the number of epochs by the key of the override that sets it."""
+    words = (override.lstrip("+").partition("=") for override in experiment.overrides)
     return {
         key: int(value)
-        for key, value in pairs
+        for key, _, value in words
         if key.rpartition(".")[2] in EPOCHS and value.isdecimal()
     }
 
 
 def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
-    """One line for each difference of the two identities; () where they are one.
+    """Return one line for each difference of the two identities.
 
-    More epochs are no difference: trials go on from where they are.
+    More epochs are not a difference: complete trials train on.
     """
     before, after = identity(old), identity(new)
     lines = [
@@ -286,12 +272,14 @@ def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
         for key in before
         if key != "overrides" and before[key] != after[key]
     ]
+    past = epochs(old)
     grown = {
-        key
-        for key, count in epochs(new).items()
-        if count >= epochs(old).get(key, count + 1)
+        key for key, count in epochs(new).items() if count >= past.get(key, count + 1)
     }
-    was, now = _without(old.overrides, grown), _without(new.overrides, grown)
+    was, now = (
+        [o for o in e.overrides if o.lstrip("+").partition("=")[0] not in grown]
+        for e in (old, new)
+    )
     removed = [o for o in was if o not in now]
     added = [o for o in now if o not in was]
     lines += [f"overrides: - {override}" for override in removed]
@@ -301,5 +289,24 @@ def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _without(overrides: Sequence[str], keys: Collection[str]) -> list[str]:
-    return [o for o in overrides if o.lstrip("+").partition("=")[0] not in keys]
+def schema() -> dict[str, Any]:  # JSON
+    """Return the JSON schema of the experiment file, for editors.
+
+    It accepts everything that `load` accepts.
+    """
+    made = Experiment.model_json_schema(mode="validation")
+    for key in ("path", "lines"):
+        made["properties"].pop(key, None)
+    made["properties"]["project"] = {"type": "string", "examples": [".."]}
+    values = made["properties"]["seeds"]
+    del values["default"]  # it is the seed of the config, if there is one
+    confirm = made["properties"].pop("confirm")
+    both = {"values": {"anyOf": values["anyOf"]}, "confirm": confirm}
+    values["anyOf"] = [
+        *values["anyOf"],
+        {"type": "object", "properties": both, "additionalProperties": False},
+    ]
+    made["required"] = ["search_space", "objective"]
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "sweeper experiment"
+    return made

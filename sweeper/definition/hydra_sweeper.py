@@ -1,4 +1,4 @@
-"""A file for Hydra's own sweeper (`hparams_search`), said in an experiment file."""
+"""Translation of a file for Hydra's own sweeper (`hparams_search`)."""
 
 from collections.abc import Mapping
 
@@ -14,17 +14,17 @@ NEXT = (
 
 
 def is_own(key: str) -> bool:
-    """Return whether a key of Hydra's is of its sweeper or launcher."""
+    """Return whether a key belongs to Hydra's own sweeper or launcher."""
     return key.startswith(OWN)
 
 
 def problems(data: Mapping[str, object]) -> dict[str, str]:
-    """Return the first key that was pasted from such a file, with what to write."""
+    """Return the first key that was pasted from such a file, with the advice."""
     pasted = [key for key in KEYS if key in data]
     if not pasted:
         return {}
-    said = translated(data)
-    more = f", and write:\n{said}" if said else f"; {NEXT}"
+    lines = translated(data)
+    more = f", and write:\n{lines}" if lines else f"; {NEXT}"
     message = (
         f"{pasted[0]}: is for Hydra's own sweeper, which does not run here; remove "
         f"{', '.join(pasted)}{more}"
@@ -33,7 +33,7 @@ def problems(data: Mapping[str, object]) -> dict[str, str]:
 
 
 def translated(data: Mapping[str, object]) -> str:
-    """Return the lines of an experiment file that say what a pasted file says.
+    """Return the lines of an experiment file that replace a pasted file.
 
     >>> print(translated({"hydra": {"sweeper": {"params": {"lr": "choice(1, 2)"}}}}))
     search_space:

@@ -1,24 +1,177 @@
-"""The mappings of an experiment file: objective, budget, checkpoints, retry, ...
-
-Each holds values and their ranges; what they mean is for the modules that read them.
-"""
+"""Sections of an experiment file and the types of their values."""
 
 import math
+import re
+import shlex
 from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sweeper.definition.fields import Cpus, Gpus, Text
+from sweeper.definition.sources import is_program
+from sweeper.host.redaction import is_secret
 
 # As wandb.Settings refuses them, at the first trial.
 WANDB_PROJECT = 128  # characters
 WANDB_REFUSED = "/\\#?%:"
 WANDB_TAG = 64  # characters
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DURATION = re.compile(
+    r"(?=\d)(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?"
+)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([MGT]i?B)")
+UNITS = {
+    **{"MB": 10**6, "GB": 10**9, "TB": 10**12},
+    **{"MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
+}
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "must be up to 100 letters, digits, '-', '_' or '.' that start with a "
+            "letter or digit (it names a folder)"
+        )
+    return name
+
+
+def _check_target(target: str) -> str:
+    if not _TARGET.fullmatch(target) and not is_program(target):
+        raise ValueError(
+            "must be module:function, or a program such as [python, train.py]"
+        )
+    return target
+
+
+def _program(target: object) -> object:
+    if not isinstance(target, list | tuple):
+        return target
+    words = [word for word in target if isinstance(word, str) and word]
+    return shlex.join(words) if len(words) == len(target) else target
+
+
+def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError("must be at least one seed, none of them twice")
+    return seeds
+
+
+def _check_plugin(plugin: str | Mapping[str, object]) -> str | Mapping[str, object]:
+    if isinstance(plugin, Mapping) and not isinstance(plugin.get("_target_"), str):
+        raise ValueError("must be a name or a mapping with _target_: module.Class")
+    return plugin
+
+
+def _check_gpus(gpus: float | str) -> float | str:
+    if isinstance(gpus, float) and (gpus < 0 or (gpus > 1 and gpus % 1)):
+        raise ValueError(
+            "must be auto, 0, a share of one GPU (0 to 1) or a whole number"
+        )
+    return gpus
+
+
+def _check_env(env: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a variable")
+        if is_secret(name, value):
+            raise ValueError(
+                f"must hold no secret such as {name!r}, which would be written to the "
+                "sweep's folder (export it in the shell that runs sweeper)"
+            )
+    return env
+
+
+def _seconds(value: object) -> object:
+    """Return `90`, `90s`, `10m`, `1h30m` in seconds, and other values unchanged."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        parts = zip(match.groups(), (3600, 60, 1), strict=True)
+        return sum(float(number) * unit for number, unit in parts if number)
+    return value
+
+
+def _check_seconds(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError(
+            "must be a positive duration: seconds, or text such as 90s, 10m, 1h30m"
+        )
+    return seconds
+
+
+def _single(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+def _none(value: object) -> object:
+    return "none" if value is None else value
+
+
+def _words(env: object) -> object:
+    """Return `env` with integers as text; of 1.0 or true the text is not clear."""
+    if not isinstance(env, Mapping):
+        return env
+    return {key: str(v) if type(v) is int else v for key, v in env.items()}
+
+
+def _bytes(size: object) -> object:
+    """Return a size such as 50GB as a number of bytes."""
+    if size is None or type(size) is int:
+        return size
+    match = _SIZE.fullmatch(str(size))
+    if match is None:
+        raise ValueError(f"must be a number of bytes, or one with {', '.join(UNITS)}")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def _check_spaces(space: object) -> object:
+    spaces = space if isinstance(space, tuple) else (space,)
+    if not all(isinstance(item, Mapping) for item in spaces):
+        raise ValueError(
+            "must be a mapping of keys to values, or a list of such mappings"
+        )
+    return space
+
+
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Spaces: TypeAlias = Mapping[str, object] | tuple[Mapping[str, object], ...]
+SearchSpace: TypeAlias = Annotated[
+    Spaces, BeforeValidator(_check_spaces, json_schema_input_type=Spaces)
+]
+Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
+Target: TypeAlias = Annotated[
+    str, BeforeValidator(_program), AfterValidator(_check_target)
+]
+Plugin: TypeAlias = Annotated[
+    str | Mapping[str, object],
+    BeforeValidator(_none, json_schema_input_type=str | Mapping[str, object] | None),
+    AfterValidator(_check_plugin),
+]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds: TypeAlias = Annotated[
+    tuple[Seed, ...],
+    BeforeValidator(_single, json_schema_input_type=tuple[Seed, ...] | Seed),
+    AfterValidator(_check_seeds),
+]
+Gpus: TypeAlias = Annotated[float | Literal["auto"], AfterValidator(_check_gpus)]
+Cpus: TypeAlias = Annotated[float, Field(gt=0)] | Literal["auto"]
+Prices: TypeAlias = Mapping[str, Annotated[float, Field(ge=0)]]
+Disk: TypeAlias = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_bytes)]
+Env: TypeAlias = Annotated[
+    Mapping[str, str],
+    BeforeValidator(_words, json_schema_input_type=Mapping[str, str | int]),
+    AfterValidator(_check_env),
+]
+Duration: TypeAlias = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=float | str),
+    AfterValidator(_check_seconds),
+]
 
 
 class Frozen(BaseModel):
-    """A part of the file: no unknown key, no other type, no change afterwards."""
+    """A section of the file: no unknown key, no other type, no change afterwards."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, strict=True
@@ -46,7 +199,7 @@ class Objective(Frozen):
 
 
 def _listed(value: object) -> object:
-    """One objective as the list that it stands for."""
+    """Return one objective as a list of one."""
     if isinstance(value, Mapping):
         return (value,)
     if not isinstance(value, tuple):
@@ -68,22 +221,22 @@ Objectives: TypeAlias = Annotated[
 
 
 class Confirm(Frozen):
-    """Finalists: the best `top` suggestions run again with `seeds` fresh seeds each."""
+    """Finalists: the best `top` suggestions, again with `seeds` fresh seeds each."""
 
     top: int = Field(default=0, ge=0, examples=[3])
     seeds: int = Field(default=5, ge=2, le=1000, examples=[5])
 
     @property
     def trials(self) -> int:
-        """How many trials it adds to a sweep."""
+        """Number of trials that it adds to a sweep."""
         return self.top * self.seeds
 
 
 class Budget(Frozen):
     """Limits of a sweep, absolute over all of its starts; None is unlimited.
 
-    `target`: an objective that is good enough. `patience`: trials that end in a row
-    without a better best one.
+    `target`: an objective that is good enough. `patience`: number of trials in a row
+    that end without a new best one.
     """
 
     trials: int | None = Field(default=None, ge=1, examples=[40])
@@ -95,7 +248,7 @@ class Budget(Frozen):
 
 
 class Resources(Frozen):
-    """What one trial asks for; `auto` is decided by the machine."""
+    """Demand of one trial; `auto` is resolved for the machine."""
 
     gpus: Gpus = Field(default="auto", examples=["auto", 0.25])
     cpus: Cpus = Field(default="auto", examples=["auto", 2])
@@ -104,15 +257,16 @@ class Resources(Frozen):
 
 
 class Oom(Frozen):
-    """What may be done for a trial that runs out of a whole card's memory."""
+    """Permissions for a trial that runs out of a whole card's memory."""
 
     shrink_batch: bool = False
 
 
 class Estimate(Frozen):
-    """What `plan` cannot know before a trial has run; None is not given.
+    """Numbers that `plan` cannot know before a trial has run; None if not given.
 
-    `examples`: of the training split. `step_seconds`: of a trial alone on a card.
+    `examples`: size of the training split. `step_seconds`: seconds per training step
+    when a trial has a card to itself.
     """
 
     examples: int | None = Field(default=None, ge=1, examples=[6300])
@@ -121,14 +275,14 @@ class Estimate(Frozen):
 
 
 class CheckpointTimes(Frozen):
-    """When a trial saves within an epoch; between two epochs it always does."""
+    """Times of saves within an epoch; a trial always saves between two epochs."""
 
     every_steps: int | None = Field(default=None, ge=1, examples=[500])
     every_minutes: float | None = Field(default=None, gt=0, examples=[10])
 
 
 class Retention(Frozen):
-    """Whose checkpoints are kept; `all` keeps those of every trial."""
+    """Retention of checkpoints; `all` keeps those of every trial."""
 
     keep_best: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         default="all", examples=[3, "all"]
@@ -137,7 +291,7 @@ class Retention(Frozen):
 
 
 class Retry(Frozen):
-    """How often an attempt of each kind of failure is made again."""
+    """Number of new attempts after each kind of failure."""
 
     oom: int = Field(default=2, ge=0)
     lost: int = Field(default=3, ge=0)
@@ -147,7 +301,7 @@ class Retry(Frozen):
 
 
 def short_wandb(value: object) -> object:
-    """`wandb: none` and `wandb: offline` as the mapping that they stand for."""
+    """Return `wandb: none` or `wandb: offline` as a mapping."""
     if value is None or value is False:  # null, off
         return {"mode": "none"}
     return {"mode": value} if isinstance(value, str) else value
@@ -171,9 +325,9 @@ def _check_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class WandbSettings(Frozen):
-    """The W&B runs of a sweep; `mode: none` makes none.
+    """Settings of the W&B runs of a sweep; with `mode: none` there are no runs.
 
-    `project` and `entity`: "" takes those that the project's own logger asks for.
+    `project` and `entity`: "" takes those of the project's own logger.
     """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
@@ -188,11 +342,11 @@ class WandbSettings(Frozen):
 
 
 def cost(price: Mapping[str, float], card_seconds: Mapping[str, float]) -> float:
-    """Return what seconds of cards cost, NaN where a card of them has no price.
+    """Return the cost of seconds of cards, NaN if one of them has no price.
 
     Args:
-        price: of a card for an hour, by type.
-        card_seconds: by type, "" for a type that is not known.
+        price: for an hour of a card, by type.
+        card_seconds: by type, "" for an unknown type.
 
     >>> cost({"T4": 0.35}, {"T4": 7200.0}), cost({"T4": 0.35}, {"A100": 3600.0})
     (0.7, nan)
@@ -204,7 +358,7 @@ def cost(price: Mapping[str, float], card_seconds: Mapping[str, float]) -> float
 
 
 def unpriced(price: Mapping[str, float], cards: Collection[str]) -> str:
-    """Return what to do for cards without a price; "" where no card lacks one.
+    """Return the advice for cards without a price; "" if each has one.
 
     >>> unpriced({"T4": 0.35}, ["T4", "A100"])
     "price: no price for card 'A100'; its cost is unknown; add it: `price: {A100: ...}`"

@@ -1,4 +1,4 @@
-"""The source files of a project that a target is made of; read, never imported."""
+"""Source files of a project's target, which are read and never imported."""
 
 import ast
 import shlex
@@ -10,7 +10,7 @@ MAX_FILES = 500
 
 
 def is_program(target: str) -> bool:
-    """Whether a target is a program with its arguments, not module:function.
+    """Return whether a target is a program with its arguments, not module:function.
 
     >>> is_program("python train.py"), is_program("my_project.train:main")
     (True, False)
@@ -19,13 +19,13 @@ def is_program(target: str) -> bool:
 
 
 def roots(project: Path) -> tuple[Path, ...]:
-    """Folders that a project's modules are imported from: itself, then its `src`."""
+    """Return the folders of a project's modules: the project, then its `src`."""
     source = project / "src"
     return (project, source) if source.is_dir() else (project,)
 
 
 def put_on_path(project: Path) -> None:
-    """Have this process import the project's modules.
+    """Put the folders of a project's modules on the path of this process.
 
     Those of a `src` folder come last: a package of the same name that is installed
     would be hidden in the project's own processes only.
@@ -37,7 +37,7 @@ def put_on_path(project: Path) -> None:
 
 
 def entry(target: str, project: Path) -> Path | None:
-    """The file that a target starts in; None where the project has none."""
+    """Return the file that a target starts in, None if the project does not have it."""
     if not is_program(target):
         return _project_file(target.partition(":")[0], project)
     words = shlex.split(target)
@@ -48,22 +48,22 @@ def entry(target: str, project: Path) -> Path | None:
 
 
 def reached(target: str, project: Path) -> dict[Path, ast.Module]:
-    """The target's file and all that it imports of the project, parsed.
+    """Return the target's file and all files that it imports, parsed.
 
-    A file that is no Python of this version is left out.
+    A file that this version of Python cannot parse is left out.
     """
     first = entry(target, project)
-    found: dict[Path, ast.Module] = {}
+    trees: dict[Path, ast.Module] = {}
     waiting = [first] if first is not None else []
-    while waiting and len(found) < MAX_FILES:
+    while waiting and len(trees) < MAX_FILES:
         file = waiting.pop()
-        if file in found:
+        if file in trees:
             continue
         try:
             tree = ast.parse(file.read_text(encoding="utf-8"))
         except (SyntaxError, ValueError, OSError):
             continue
-        found[file] = tree
+        trees[file] = tree
         for name in _imported(tree, file, project):
             # A name that is imported may be a module or something in it.
             for part in (name, name.rpartition(".")[0]):
@@ -72,11 +72,11 @@ def reached(target: str, project: Path) -> dict[Path, ast.Module]:
                     for root in (*roots(project), file.parent)
                     if (imported := _module_file(part, root)) is not None
                 ]
-    return found
+    return trees
 
 
 def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
-    """Whether one of the files uses one of the names, or imports a dotted one.
+    """Return whether one of the files uses one of the names, or imports a dotted one.
 
     The module behind `sweeper.vision.register` stores nothing until it is called.
     """
@@ -94,8 +94,8 @@ def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
 
 
 def _project_file(name: str, project: Path) -> Path | None:
-    found = (_module_file(name, root) for root in roots(project))
-    return next((file for file in found if file is not None), None)
+    files = (_module_file(name, root) for root in roots(project))
+    return next((file for file in files if file is not None), None)
 
 
 def _module_file(name: str, root: Path) -> Path | None:

@@ -14,7 +14,7 @@ import sweeper
 from sweeper import cli
 from sweeper.cards import booking
 from sweeper.definition import experiment
-from sweeper.definition.schema import schema
+from sweeper.definition.experiment import schema
 from sweeper.errors import ExperimentError, SweeperError
 from sweeper.host import paths
 from sweeper.memory import guesses
