@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweeper.definition.experiment import Experiment
 from sweeper.definition.settings import Objective
-from sweeper.host.examples import Examples
+from sweeper.host.correctness import Correctness
 from sweeper.host.paths import SweepPaths
 from sweeper.lineage import Lineage
 from sweeper.protocol import Decision as Decision
@@ -97,7 +97,7 @@ class TrialRecord:
         values: first objective by epoch (1-based, absolute); NaN where any is not.
         others: the other objectives by epoch; {} with one objective.
         metrics: every logged scalar of the last reported epoch.
-        examples: which validation examples its best epoch got right, None if unknown.
+        correctness: of each validation example at its best epoch, None if unknown.
         memory_key: names all trials that take the same memory; "" without a GPU.
         card: type of the card of its newest start, "" without one.
         utilisation: share of time that the whole card computed, the mean over its
@@ -121,7 +121,7 @@ class TrialRecord:
     values: Mapping[int, float] = field(default_factory=dict)
     others: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    examples: Examples | None = None
+    correctness: Correctness | None = None
     demand: Demand = field(default_factory=lambda: Demand(cpus=1.0))
     peak_bytes: int = 0
     memory_key: str = ""

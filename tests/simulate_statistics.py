@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeper.host.examples import Examples
+from sweeper.host.correctness import Correctness
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.verdict import verdict
 from sweeper.trial import State, Sweep, TrialRecord, trial_id
@@ -76,7 +76,7 @@ def sweep(world: World, rng: np.random.Generator, folder: Path) -> Sweep:
                     seed=seed,
                     state=State.COMPLETE,
                     values={1: value},
-                    examples=Examples(epoch=1, value=value, correct=correct)
+                    correctness=Correctness(epoch=1, value=value, correct=correct)
                     if correct
                     else None,
                 )

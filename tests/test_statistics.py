@@ -10,8 +10,8 @@ import pytest
 from scipy import special, stats
 
 from sweeper.definition.settings import Confirm, Objective
-from sweeper.host import examples
-from sweeper.host.examples import Examples
+from sweeper.host import correctness
+from sweeper.host.correctness import Correctness
 from sweeper.statistics import finalists, intervals, ties
 from sweeper.statistics.comparison import delta
 from sweeper.statistics.distributions import expected_max, studentized_range_sf, t_975
@@ -212,9 +212,9 @@ def test_a_difference_of_two_sigma_is_found_as_often_as_stated() -> None:
 # ---- in the leaderboard
 
 
-def _examples(value: float, n: int = 100, epoch: int = 1) -> Examples:
+def _examples(value: float, n: int = 100, epoch: int = 1) -> Correctness:
     right = round(value * n)
-    return Examples(
+    return Correctness(
         epoch=epoch, value=value, correct="1" * right + "0" * (n - right), order="a"
     )
 
@@ -289,7 +289,7 @@ def test_stored_answers_give_the_paired_difference_its_interval(tmp_path: Path) 
             seed=1,
             state=State.COMPLETE,
             values={1: value},
-            examples=_examples(value),
+            correctness=_examples(value),
         )
         for x, value in ((1, 0.80), (2, 0.84))
     ]
@@ -349,23 +349,23 @@ def test_fresh_seeds_are_new_and_stay_the_same() -> None:
 
 
 def test_answers_are_kept_for_the_best_epoch(tmp_path: Path) -> None:
-    path = tmp_path / "examples.json"
+    path = tmp_path / "correctness.json"
     for epoch, value in ((1, 0.5), (2, 0.7), (3, 0.6), (4, 0.7)):
-        is_new = examples.record(path, _examples(value, epoch=epoch), mode="max")
+        is_new = correctness.record(path, _examples(value, epoch=epoch), mode="max")
         assert is_new is (epoch < 3)
-    assert examples.read(path) == _examples(0.7, epoch=2)
-    assert examples.record(path, _examples(0.6, epoch=1), mode="max")  # a new start
+    assert correctness.read(path) == _examples(0.7, epoch=2)
+    assert correctness.record(path, _examples(0.6, epoch=1), mode="max")  # a new start
 
 
 def test_a_metric_that_is_no_share_of_them_is_not_kept(tmp_path: Path) -> None:
-    path = tmp_path / "examples.json"
-    found = Examples(epoch=1, value=0.31, correct="10" * 10)
-    assert not examples.record(path, found, mode="min")
-    assert examples.read(path) is None
+    path = tmp_path / "correctness.json"
+    found = Correctness(epoch=1, value=0.31, correct="10" * 10)
+    assert not correctness.record(path, found, mode="min")
+    assert correctness.read(path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", json.dumps({"epoch": None})])
 def test_a_damaged_file_is_no_answers(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "examples.json"
+    path = tmp_path / "correctness.json"
     path.write_text(text)
-    assert examples.read(path) is None
+    assert correctness.read(path) is None

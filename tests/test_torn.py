@@ -13,8 +13,8 @@ import pytest
 
 from sweeper.cli import main
 from sweeper.errors import JournalError
-from sweeper.host import examples, locks
-from sweeper.host.examples import Examples
+from sweeper.host import correctness, locks
+from sweeper.host.correctness import Correctness
 from sweeper.host.paths import SweepPaths, TrialPaths, write_text
 from sweeper.memory import prediction
 from sweeper.memory.prediction import Prediction
@@ -102,12 +102,12 @@ def test_torn_predictions_are_made_again_and_torn_examples_left_out(
     assert list(prediction._read(cache, "s")) == ["key"]
     for torn in _cuts(cache):
         assert prediction._read(torn, "s") == {}
-    path = tmp_path / "examples.json"
-    found = Examples(epoch=1, value=0.5, correct="10", order="ab")
-    assert examples.record(path, found, mode="max")
-    assert examples.read(path) == found
+    path = tmp_path / "correctness.json"
+    found = Correctness(epoch=1, value=0.5, correct="10", order="ab")
+    assert correctness.record(path, found, mode="max")
+    assert correctness.read(path) == found
     for torn in _cuts(path):
-        assert examples.read(torn) is None
+        assert correctness.read(torn) is None
 
 
 def test_a_torn_lock_names_nobody(tmp_path: Path) -> None:

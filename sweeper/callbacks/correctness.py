@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sweeper.host import examples
+from sweeper.host import correctness
 
 LABELS = ("labels", "label", "targets", "target", "y")
 PREDICTIONS = ("preds", "predictions", "pred")
@@ -47,7 +47,7 @@ class ValidationPass:
         """Return a digest of the labels in order; "" without labels."""
         if not self._labels:
             return ""
-        return examples.digest(torch.cat(self._labels).tolist())
+        return correctness.digest(torch.cat(self._labels).tolist())
 
 
 def _read(outputs: object) -> tuple[Tensor, Tensor | None] | None:

@@ -100,9 +100,9 @@ class TrialPaths:
         return self.folder / "result.json"
 
     @property
-    def examples(self) -> Path:
-        """Which validation examples the best epoch got right."""
-        return self.folder / "examples.json"
+    def correctness(self) -> Path:
+        """The correctness of each validation example at the best epoch."""
+        return self.folder / "correctness.json"
 
     @property
     def log(self) -> Path:

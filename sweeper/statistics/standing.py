@@ -143,7 +143,7 @@ def answers(
 ) -> tuple[tuple[str, int], Array] | None:
     """What the seeds answered (seeds, examples), and a name of the questions."""
     by_seed = {trial.seed: trial for trial in trials}
-    found = [by_seed[seed].examples for seed in seeds]
+    found = [by_seed[seed].correctness for seed in seeds]
     known = [e for e in found if e is not None and e.epoch and e.correct]
     names = {(e.order, len(e.correct)) for e in known}
     if len(known) < len(found) or len(names) != 1:

@@ -75,7 +75,9 @@ def _example_error(rows: Sequence[Row], objective: Objective) -> float:
     Of scores of the same examples, whose differences are less noisy by half or more;
     half of the variance is counted.
     """
-    known = [t.examples for row in rows for t in row.trials if t.examples is not None]
+    known = [
+        t.correctness for row in rows for t in row.trials if t.correctness is not None
+    ]
     size = len(known[0].correct) if known else objective.validation_size
     means = [row.mean for row in rows if 0 <= row.mean <= 1]
     if not size or not means:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sweeper.definition import experiment
 from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
-from sweeper.host import examples, locks
+from sweeper.host import correctness, locks
 from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
 from sweeper.storage import attributes, database
 from sweeper.storage.attributes import AnyRow
@@ -208,9 +208,9 @@ class Reader:
             trial = attributes.to_trial(frozen)
             best = trial.best(self._experiment.objective)
             if best is not None:
-                found = examples.read(self._paths.trial(trial.id).examples)
+                found = correctness.read(self._paths.trial(trial.id).correctness)
                 is_of_best = found is not None and found.epoch == best[0]
-                trial = replace(trial, examples=found if is_of_best else None)
+                trial = replace(trial, correctness=found if is_of_best else None)
             known = (frozen, trial)
             self._known[frozen.number] = known
         return known[1]

@@ -1,13 +1,12 @@
-"""Which validation examples a trial got right: a small JSON file beside its metrics.
+"""Correctness of each validation example: a small JSON file beside a trial's metrics.
 
-Written at each new best epoch by the trial, read for the leaderboard. It holds facts
-only; what they say about a difference is for `intervals` and `ties`.
+The trial writes it at each new best epoch; the leaderboard reads it.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeper.host.paths import write_text
@@ -16,7 +15,7 @@ TOLERANCE = 1e-3  # the metric is a float32 mean; another metric is further away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examples:
+class Correctness:
     """Correctness of each validation example at one epoch.
 
     Attributes:
@@ -24,7 +23,7 @@ class Examples:
         value: the objective of that epoch.
         correct: "1" or "0" for each example, in the order of the validation set.
         order: a digest of the labels in this order; equal for trials that saw the
-            same examples, "" where no labels are known.
+            same examples, "" if no labels are known.
     """
 
     epoch: int
@@ -34,46 +33,38 @@ class Examples:
 
 
 def digest(labels: Sequence[object]) -> str:
-    """Eight hex digits of a sequence of labels."""
+    """Return eight hex digits of a sequence of labels."""
     text = ",".join(map(str, labels))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def is_mean(value: float, correct: str) -> bool:
-    """Whether `value` is the share of correct examples, and so about them."""
+    """Return whether `value` is the share of correct examples, and so about them."""
     return bool(correct) and abs(correct.count("1") / len(correct) - value) < TOLERANCE
 
 
-def record(path: Path, found: Examples, *, mode: str) -> bool:
-    """Write `found` where it is a new best; whether it was.
+def record(path: Path, measurement: Correctness, *, mode: str) -> bool:
+    """Write a measurement if it is a new best; return whether it was.
 
-    An epoch that is measured again after a kill replaces what it wrote before. What
-    is no share of correct examples (a loss, a mean over classes) is not written.
+    An epoch that is measured again after a kill replaces its old record. A value that
+    is not the share of correct examples (a loss, a mean over classes) is not written.
     """
-    if not is_mean(found.value, found.correct):
+    if not is_mean(measurement.value, measurement.correct):
         return False
     old = read(path)
-    if old is not None and old.epoch < found.epoch:
-        is_better = (
-            found.value > old.value if mode == "max" else found.value < old.value
-        )
-        if not is_better:
+    if old is not None and old.epoch < measurement.epoch:
+        gain = measurement.value - old.value
+        if (gain if mode == "max" else -gain) <= 0:
             return False
-    data = {
-        "epoch": found.epoch,
-        "value": found.value,
-        "order": found.order,
-        "correct": found.correct,
-    }
-    write_text(path, json.dumps(data) + "\n")
+    write_text(path, json.dumps(asdict(measurement)) + "\n")
     return True
 
 
-def read(path: Path) -> Examples | None:
-    """What `record` wrote; None where nothing was, or something else."""
+def read(path: Path) -> Correctness | None:
+    """Return what `record` wrote; None if there is nothing, or something else."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Examples(
+        return Correctness(
             epoch=int(data["epoch"]),
             value=float(data["value"]),
             correct=str(data["correct"]),
