@@ -5,7 +5,7 @@ import resource
 import sys
 from pathlib import Path
 
-from sweeper.definition import experiment
+from sweeper.experiment import experiment
 from sweeper.host.paths import SweepPaths
 from sweeper.running import driver, placement
 from sweeper.running.event_log import EventLog

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.clocks import REPORTS, now, row, since
-from sweeper.definition import experiment
+from sweeper.experiment import experiment, space
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.search_space import space
 from sweeper.trial import Demand
 
 

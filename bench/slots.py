@@ -17,13 +17,13 @@ from bench import measure
 from bench.overhead import PROJECT
 from bench.page import Goal, Section, table
 from sweeper.callbacks import ActiveTrial
-from sweeper.definition.experiment import load
+from sweeper.experiment import space
+from sweeper.experiment.experiment import load
 from sweeper.processes.slot import Process
 from sweeper.protocol import Client, Decision, Ended, Left, Report, Run, Server
 from sweeper.running.remote import RemoteJournal
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.search_space import space
 from sweeper.trial import Demand, TrialSpec
 
 TRIALS = 25

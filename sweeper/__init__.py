@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.callbacks import report, trial_dir
-    from sweeper.definition.experiment import Experiment
+    from sweeper.experiment.experiment import Experiment
     from sweeper.running.notebook import SweepView, load_sweep, run, train
     from sweeper.trial import Decision, State, Sweep, TrialRecord
 
@@ -27,7 +27,7 @@ __all__ = [
 # Each name comes from its module at its first use: `sweeper --help` needs none.
 _HOMES = {
     "Decision": "trial",
-    "Experiment": "definition.experiment",
+    "Experiment": "experiment.experiment",
     "State": "trial",
     "Sweep": "trial",
     "SweepView": "running.notebook",

@@ -12,10 +12,11 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.settings import Objective
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.sections import Objective
 from sweeper.host.correctness import Correctness
 from sweeper.host.paths import SweepPaths
+from sweeper.host.seeds import derive as derive
 from sweeper.lineage import Lineage
 from sweeper.protocol import Decision as Decision
 from sweeper.protocol import FailureKind as FailureKind
@@ -212,13 +213,3 @@ def trial_id(params: Params, *, seed: int, parent: str = "") -> str:
 def point_id(params: Params, place: Lineage | None) -> str:
     """Names a suggestion whatever its seed; a child of a population by its parent."""
     return trial_id(params, seed=0, parent="" if place is None else place.parent)
-
-
-def derive(seed: int, *names: object) -> int:
-    """A 32-bit seed for one named stream; streams of other names are independent.
-
-    >>> derive(42, "suggest", 0) != derive(42, "suggest", 1)
-    True
-    """
-    text = "/".join(map(str, (seed, *names)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -19,9 +19,9 @@ from sweeper.callbacks import unknown_metric
 from sweeper.cards import packing
 from sweeper.cards.packing import Node
 from sweeper.commands import sweeps as naming
-from sweeper.definition import experiment
-from sweeper.definition.experiment import dump
 from sweeper.errors import MetricError, SweeperError
+from sweeper.experiment import experiment
+from sweeper.experiment.experiment import dump
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan, preflight

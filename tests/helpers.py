@@ -5,11 +5,10 @@ from pathlib import Path
 import yaml
 from hypothesis import HealthCheck, settings
 
-from sweeper.definition import experiment
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment import experiment, space
+from sweeper.experiment.experiment import Experiment
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.search_space import space
 from sweeper.trial import Demand
 
 STORAGE: str | None = None  # of experiments that do not name one

@@ -10,13 +10,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from sweeper import lineage
+from sweeper.experiment import space
 from sweeper.host.paths import SweepPaths
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.search import agenda, algorithms, policy
 from sweeper.search.backlog import Backlog
 from sweeper.search.past import KEPT_BEST, Past
-from sweeper.search_space import space
 from sweeper.storage import attributes, records
 from sweeper.storage.rows import Rows
 from sweeper.trial import Failure, FailureKind

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from sweeper import exits
-from sweeper.definition.experiment import dump
+from sweeper.experiment import space
+from sweeper.experiment.experiment import dump
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
 from sweeper.running import summary
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep

@@ -11,11 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from sweeper.definition.experiment import Experiment, load
 from sweeper.errors import ConfigError, ExperimentError
+from sweeper.experiment.experiment import Experiment, load
+from sweeper.experiment.space import Space, parse
 from sweeper.project import job
 from sweeper.project.compose import Composer, to_plain
-from sweeper.search_space.space import Space, parse
 
 FILES = {
     "train.yaml": """

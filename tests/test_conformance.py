@@ -8,13 +8,13 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from sweeper import lineage
-from sweeper.definition.experiment import dump, load
 from sweeper.errors import ExperimentError
+from sweeper.experiment import space
+from sweeper.experiment.experiment import dump, load
+from sweeper.experiment.space import Space
 from sweeper.host.paths import builtin_conf
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
-from sweeper.search_space.space import Space
 from sweeper.statistics import leaderboard
 from sweeper.storage import store
 from sweeper.trial import Decision, Sweep, derive

@@ -13,14 +13,14 @@ from sweeper.cards import packed
 from sweeper.cards.ladder import BatchKeys
 from sweeper.cards.lessons import Lesson
 from sweeper.cards.packing import CARDS, share
-from sweeper.definition.experiment import load
+from sweeper.experiment import space
+from sweeper.experiment.experiment import load
 from sweeper.processes import endings
 from sweeper.protocol import Report
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search.past import Past
-from sweeper.search_space import space
 from sweeper.storage import store
 from sweeper.text import GIB
 from sweeper.trial import (

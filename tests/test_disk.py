@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 
-from sweeper.definition.experiment import load
+from sweeper.experiment.experiment import load
 from sweeper.host import disk
 from sweeper.host.paths import atomic_write
 from sweeper.protocol import Report

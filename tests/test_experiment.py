@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper.definition import yaml_marks
-from sweeper.definition.experiment import Experiment, changes, dump, identity, load
 from sweeper.errors import ExperimentError, SweeperError
-from sweeper.search_space import space
+from sweeper.experiment import space, yaml_lines
+from sweeper.experiment.experiment import Experiment, changes, dump, identity, load
 
 SMALLEST = "search_space: {x: [1, 2]}\nobjective: {metric: acc}\n"
 FULL = """\
@@ -396,8 +395,8 @@ _VALUES = st.recursive(
 @given(data=st.dictionaries(st.sampled_from(["a", "b.c", "on", "1"]), _VALUES))
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_yaml_text_is_read_back_with_the_same_types(data: dict[str, object]) -> None:
-    text = yaml_marks.to_yaml(data)
-    assert repr(yaml_marks.parse(text, Path("x.yaml")).data) == repr(data)
+    text = yaml_lines.to_yaml(data)
+    assert repr(yaml_lines.parse(text, Path("x.yaml")).data) == repr(data)
 
 
 def test_only_what_makes_values_incomparable_counts_as_a_change(read: Read) -> None:

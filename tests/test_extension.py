@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition.experiment import changes, load
+from sweeper.experiment import space
+from sweeper.experiment.experiment import changes, load
 from sweeper.project import code
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.statistics import leaderboard
 from sweeper.stop import StopReason
 from sweeper.storage import store

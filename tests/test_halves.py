@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition.experiment import dump
+from sweeper.experiment.experiment import dump
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
 from tests.helpers import make_experiment, open_journal

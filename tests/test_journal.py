@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition.experiment import load
+from sweeper.experiment import space
+from sweeper.experiment.experiment import load
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
 from sweeper.trial import Decision, Failure, FailureKind, State, Sweep, TrialRecord

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.definition import experiment
+from sweeper.experiment import experiment, space
 from sweeper.memory import prediction
 from sweeper.memory.prediction import Prediction
 from sweeper.project.compose import Composer
-from sweeper.search_space import space
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.definition.settings import Budget, Objective
+from sweeper.experiment import space
+from sweeper.experiment.sections import Budget, Objective
 from sweeper.protocol import Report
 from sweeper.scheduling.budget import Meter
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.storage.attributes import card_seconds
 from sweeper.trial import Decision, Failure, FailureKind
 from tests.helpers import IN_FOLDERS, make_experiment

@@ -12,8 +12,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import sweeper
 from sweeper import cli
-from sweeper.definition import experiment
 from sweeper.errors import SweeperError, SweepNotFoundError
+from sweeper.experiment import experiment
 from sweeper.host.paths import write_text
 from sweeper.protocol import Report
 from sweeper.running.notebook import SweepView

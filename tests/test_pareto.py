@@ -15,12 +15,12 @@ from rich.console import Console
 
 from sweeper import cli, load_sweep
 from sweeper.callbacks import ActiveTrial
-from sweeper.definition.experiment import changes, dump, load
 from sweeper.errors import ExperimentError, MetricError, SweeperError
+from sweeper.experiment import space
+from sweeper.experiment.experiment import changes, dump, load
 from sweeper.protocol import Answer, Message, Report
 from sweeper.scheduling import repair
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.statistics import leaderboard, pareto, verdict
 from sweeper.stop import Stop
 from sweeper.storage import store

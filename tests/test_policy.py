@@ -16,8 +16,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.definition.settings import Retry
 from sweeper.errors import ExperimentError
+from sweeper.experiment import space
+from sweeper.experiment.sections import Retry
+from sweeper.experiment.space import Space
 from sweeper.host.paths import builtin_conf
 from sweeper.search import algorithms, samplers
 from sweeper.search.past import Past, key, known_point
@@ -29,8 +31,6 @@ from sweeper.search.policy import (
     retry,
     suggest,
 )
-from sweeper.search_space import space
-from sweeper.search_space.space import Space
 from sweeper.trial import Decision, Failure, FailureKind, derive
 from tests.helpers import make_experiment
 from tests.simulate_schedulers import compare

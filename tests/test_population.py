@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sweeper.definition.experiment import load
 from sweeper.errors import ExperimentError
+from sweeper.experiment import space
+from sweeper.experiment.experiment import load
 from sweeper.html_report import details
 from sweeper.lineage import Lineage
 from sweeper.planning.plan import _num_trials
@@ -20,7 +21,6 @@ from sweeper.scheduling.journal import Journal
 from sweeper.search import algorithms
 from sweeper.search.mutation import near
 from sweeper.search.population import Population
-from sweeper.search_space import space
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import store
 from sweeper.trial import Decision, Failure, FailureKind, State, Sweep

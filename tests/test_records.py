@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition.experiment import load
 from sweeper.errors import JournalError
+from sweeper.experiment.experiment import load
 from sweeper.host.paths import SweepPaths
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal

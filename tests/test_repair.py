@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.definition.experiment import load
 from sweeper.errors import LockedError
+from sweeper.experiment.experiment import load
 from sweeper.host import locks, metrics_file
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeper import cli
-from sweeper.definition import yaml_marks
-from sweeper.definition.experiment import load, schema
 from sweeper.errors import ExperimentError
+from sweeper.experiment import yaml_lines
+from sweeper.experiment.experiment import load, schema
 from tests.test_experiment import FULL, SMALLEST
 
 ROOT = Path(__file__).parent.parent
@@ -38,14 +38,14 @@ LINES = (
 def test_whole_files_are_accepted(tmp_path: Path, text: str) -> None:
     path = tmp_path / "exp.yaml"
     path.write_text(text)
-    assert not list(VALIDATOR.iter_errors(yaml_marks.read(path).data))
+    assert not list(VALIDATOR.iter_errors(yaml_lines.read(path).data))
 
 
 def test_every_experiment_that_is_shipped_is_accepted() -> None:
     files = sorted((ROOT / "experiments").glob("*.yaml"))
     assert files
     for path in files:
-        assert not list(VALIDATOR.iter_errors(yaml_marks.read(path).data))
+        assert not list(VALIDATOR.iter_errors(yaml_lines.read(path).data))
 
 
 @given(lines=st.lists(st.sampled_from(LINES), max_size=4, unique=True))
@@ -62,7 +62,7 @@ def test_what_load_accepts_the_schema_accepts(tmp_path: Path, lines: list[str]) 
         load(path)
     except ExperimentError:
         return
-    assert not list(VALIDATOR.iter_errors(yaml_marks.read(path).data))
+    assert not list(VALIDATOR.iter_errors(yaml_lines.read(path).data))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_lists_of_spaces_and_objectives_are_accepted(tmp_path: Path, text: str) 
     path = tmp_path / "exp.yaml"
     path.write_text(text)
     load(path)
-    assert not list(VALIDATOR.iter_errors(yaml_marks.read(path).data))
+    assert not list(VALIDATOR.iter_errors(yaml_lines.read(path).data))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_lists_of_spaces_and_objectives_are_accepted(tmp_path: Path, text: str) 
 def test_an_editor_marks_what_is_plainly_wrong(tmp_path: Path, text: str) -> None:
     path = tmp_path / "exp.yaml"
     path.write_text(text)
-    assert not VALIDATOR.is_valid(yaml_marks.read(path).data)
+    assert not VALIDATOR.is_valid(yaml_lines.read(path).data)
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from sweeper.cards import lessons, throughput
 from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
+from sweeper.experiment import space
 from sweeper.planning.simulator import Model, Result, Simulator
-from sweeper.search_space import space
 from sweeper.trial import Demand, TrialSpec
 from tests.helpers import LAUNCH, make_experiment
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition.experiment import load
+from sweeper.experiment import space
+from sweeper.experiment.experiment import load
 from sweeper.processes import launch, slot
 from sweeper.processes.endings import describe_exit
 from sweeper.protocol import Client
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
 from sweeper.trial import FailureKind, State, Sweep, TrialRecord

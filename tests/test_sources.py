@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition import sources
 from sweeper.errors import ExperimentError, TargetError
+from sweeper.host import sources
 from sweeper.project.targets import load, register
 from tests.helpers import make_experiment
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from sweeper.definition.settings import Confirm, Objective
+from sweeper.experiment.sections import Confirm, Objective
 from sweeper.host import correctness
 from sweeper.host.correctness import Correctness
 from sweeper.statistics import finalists, intervals, ties

@@ -7,10 +7,9 @@ import pytest
 
 from sweeper import cli
 from sweeper.commands import init
-from sweeper.definition import experiment
+from sweeper.experiment import experiment, space
 from sweeper.project.compose import Composer
 from sweeper.project.survey import MAX_PYTHON_FILES, survey
-from sweeper.search_space import space
 
 ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"

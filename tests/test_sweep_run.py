@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from sweeper.definition.experiment import dump, load
+from sweeper.experiment.experiment import dump, load
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
 from sweeper.statistics import leaderboard

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.definition.settings import Objective
+from sweeper.experiment.sections import Objective
 from sweeper.trial import State, TrialRecord, TrialSpec, canonical, derive, trial_id
 
 SPEC = TrialSpec(

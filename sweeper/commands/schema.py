@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from sweeper.definition import experiment
+    from sweeper.experiment import experiment
 
     print(json.dumps(experiment.schema(), indent=1))
     return exits.FINISHED

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.definition.sources import put_on_path
 from sweeper.host import orphans
+from sweeper.host.sources import put_on_path
 from sweeper.memory import guesses, runs
 from sweeper.memory.runs import Seen, StepError
 from sweeper.project import importing, job, targets

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sweeper.trial import Params, Value
 
 if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read
-    from sweeper.search_space.parameter import Parameter
-    from sweeper.search_space.space import Space
+    from sweeper.experiment.parameter import Parameter
+    from sweeper.experiment.space import Space
 
 # Last parts of names whose value, once it is not zero, changes no tensor's shape.
 LEARNING = frozenset(
@@ -33,7 +33,7 @@ def memory_key(params: Params, *, space: "Space") -> str:
 
     A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
 
-    >>> from sweeper.search_space.space import Space
+    >>> from sweeper.experiment.space import Space
     >>> memory_key({}, space=Space(experiment=None, branches=()))  # type: ignore
     'all'
     """

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.host.paths import write_text
 from sweeper.memory import kinds
-from sweeper.search_space.space import Space
 from sweeper.trial import canonical
 
 log = logging.getLogger(__name__)

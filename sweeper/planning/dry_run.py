@@ -17,7 +17,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.cards import packing
 from sweeper.cards.packing import Card, Node
-from sweeper.definition.settings import cost
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.sections import cost
+from sweeper.experiment.space import MAX_POINTS, Space
 from sweeper.host.paths import SweepPaths
 from sweeper.memory import kinds, prediction
 from sweeper.memory.prediction import Prediction
@@ -28,8 +30,6 @@ from sweeper.project.compose import Composer
 from sweeper.search import algorithms, policy
 from sweeper.search.past import Past
 from sweeper.search.samplers import directions
-from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import MAX_POINTS, Space
 from sweeper.storage import store
 from sweeper.trial import Params, TrialRecord, Value, derive
 

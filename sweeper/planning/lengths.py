@@ -11,8 +11,8 @@ from dataclasses import replace
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.definition.experiment import EPOCHS
 from sweeper.errors import ExperimentChangedError
+from sweeper.experiment.experiment import EPOCHS
 from sweeper.host.paths import SweepPaths, TrialPaths
 from sweeper.planning.plan import Plan
 from sweeper.project.compose import Composer

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from sweeper import defaults
 from sweeper.cards.ladder import BatchKeys
-from sweeper.definition import experiment
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import ConfigError, ExperimentError, TargetError
+from sweeper.experiment import experiment, space
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.space import Space
 from sweeper.host.paths import SweepPaths, is_packaged
 from sweeper.memory import kinds
 from sweeper.project import check, mixed, seed, target_check
@@ -17,9 +19,6 @@ from sweeper.project.compose import Composer, to_plain
 from sweeper.scheduling import warm
 from sweeper.search import algorithms
 from sweeper.search.population import Population
-from sweeper.search_space import space
-from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import Space
 from sweeper.storage import database, replacement
 
 ACCUMULATION = "accumulate_grad_batches"

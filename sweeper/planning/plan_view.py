@@ -7,11 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.definition.settings import unpriced
+from sweeper.experiment.sections import unpriced
+from sweeper.experiment.space import Space
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.estimate import EPOCHS, Line
 from sweeper.planning.schedule import Slice, makespan
-from sweeper.search_space.space import Space
 from sweeper.text import GIB, MIB, duration, plain
 
 BAR = 48  # columns of the chart

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sweeper.cards import packing
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
 from sweeper.planning.dry_run import Preview
 from sweeper.planning.simulator import Model, Result, Simulator
 from sweeper.scheduling.launch import Launch

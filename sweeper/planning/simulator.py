@@ -17,13 +17,13 @@ from optuna.storages import InMemoryStorage
 
 from sweeper import lineage
 from sweeper.cards.packing import Node, Place, Room, memory_fraction
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.memory.kinds import memory_key
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
 from sweeper.search.samplers import directions
-from sweeper.search_space.space import Space
 from sweeper.trial import Decision, Demand, Failure, FailureKind, TrialSpec, derive
 
 OOM_SECONDS = 20.0  # until a trial that does not fit has said so

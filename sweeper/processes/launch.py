@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sweeper.definition.sources import is_program
 from sweeper.errors import SweeperError, TargetError
 from sweeper.host import orphans
+from sweeper.host.sources import is_program
 from sweeper.processes.probe import limit
 from sweeper.protocol import Client, Imported, Order
 

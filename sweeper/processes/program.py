@@ -14,9 +14,9 @@ from sweeper import protocol
 from sweeper.callbacks import CHANNEL, FOLDER, ActiveTrial
 from sweeper.callbacks.exact_resume import Paused
 from sweeper.errors import MetricError, SweeperError, TargetError
+from sweeper.experiment import grammar
 from sweeper.host.paths import TrialPaths
 from sweeper.processes import endings
-from sweeper.search_space import grammar
 
 OUTPUT_BYTES = 256 * 1024  # of a program's output, from its end
 

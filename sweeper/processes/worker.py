@@ -17,9 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from sweeper import callbacks
 from sweeper.callbacks import ActiveTrial, one_batch, wandb_run
 from sweeper.callbacks.exact_resume import Paused
-from sweeper.definition import sources
 from sweeper.errors import MetricError
-from sweeper.host import disk, locks, metrics_file, process, redaction
+from sweeper.host import disk, locks, metrics_file, process, redaction, sources
 from sweeper.host.paths import (
     TrialPaths,
     drop_torn_tail,

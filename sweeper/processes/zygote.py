@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from sweeper import protocol
-from sweeper.definition.sources import put_on_path
 from sweeper.host import orphans, process
 from sweeper.host.paths import TrialPaths
+from sweeper.host.sources import put_on_path
 from sweeper.processes import forked, probe
 from sweeper.project import importing
 

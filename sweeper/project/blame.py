@@ -7,14 +7,13 @@ from typing import Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.definition import hydra_sweeper, validation
-from sweeper.definition.assignments import COMMAND_LINE
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, ExperimentError, nearest
+from sweeper.experiment import grammar, hydra_sweeper, validation
+from sweeper.experiment.assignments import COMMAND_LINE
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
+from sweeper.experiment.yaml_lines import Location
 from sweeper.project.config_keys import exists, hint
-from sweeper.search_space import grammar
-from sweeper.search_space.space import Space
 from sweeper.trial import Params
 
 _MANDATORY = re.compile("You must specify '([^']+)'")  # Hydra's words for `???`

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.definition import hydra_sweeper
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import ConfigError
+from sweeper.experiment import grammar, hydra_sweeper
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.space import Space
 from sweeper.project.blame import Blame, Composes, entries_of, no_option
-from sweeper.search_space import grammar
-from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import Space
 from sweeper.trial import Params
 
 MAX_COMPOSED = 24  # choices of groups; beyond, each option once

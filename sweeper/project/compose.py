@@ -25,13 +25,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.sources import entry, is_program, mentions, reached
 from sweeper.errors import ConfigError
+from sweeper.experiment import grammar
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import VARIANT, Space
+from sweeper.host.sources import entry, is_program, mentions, reached
 from sweeper.project import check, primary, registered, targets
 from sweeper.project.config_keys import updated
-from sweeper.search_space import grammar
-from sweeper.search_space.space import VARIANT, Space
 from sweeper.trial import Params, Value
 
 log = logging.getLogger(__name__)

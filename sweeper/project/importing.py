@@ -22,8 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from sweeper.definition.sources import entry, roots
 from sweeper.errors import TargetError
+from sweeper.host.sources import entry, roots
 
 IMPORT_SECONDS = 180.0  # that an import may take
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.definition import sources
+from sweeper.host import sources
 
 FOLDERS = ("conf", "configs", "config", ".")  # where a primary config is looked for
 NAMES = ("config_path", "config_name", "version_base")

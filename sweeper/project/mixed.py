@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.yaml_marks import Location
+from sweeper.experiment import grammar
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.space import VARIANT, Space
+from sweeper.experiment.yaml_lines import Location
 from sweeper.project.check import representatives
 from sweeper.project.compose import Composer
-from sweeper.search_space import grammar
-from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import VARIANT, Space
 
 EITHER = {"precision"}  # keys of Lightning that take numbers and words alike
 ANY_NUMBER = {"auto"}  # words that Lightning and others take for a number

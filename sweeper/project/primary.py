@@ -14,8 +14,8 @@ import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 
-from sweeper.definition.sources import entry, is_program, roots
 from sweeper.errors import ConfigError, nearest
+from sweeper.host.sources import entry, is_program, roots
 from sweeper.project.mains import PACKAGE, Main, mains
 
 VERSION_BASE = "1.3"  # where no @hydra.main says which

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sweeper.definition import sources
+from sweeper.host import sources
 from sweeper.project import default_config, logged, mains
 from sweeper.project.compose import REGISTERING, to_resolved
 from sweeper.project.default_config import Defaults

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from sweeper.definition.sources import is_program, roots
 from sweeper.errors import TargetError, nearest
+from sweeper.host.sources import is_program, roots
 
 _BINDING = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),

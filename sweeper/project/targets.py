@@ -14,8 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sweeper.definition.sources import entry, is_program, put_on_path
 from sweeper.errors import TargetError, nearest
+from sweeper.host.sources import entry, is_program, put_on_path
 from sweeper.project import importing
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sweeper.cards import packing
 from sweeper.cards.packing import Node
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
 from sweeper.host.paths import SweepPaths
 from sweeper.memory import prediction
 from sweeper.planning.plan import Plan

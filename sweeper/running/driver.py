@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sweeper import html_report
 from sweeper.cards import booking
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import AddressError, LockedError, SweeperError
+from sweeper.experiment.experiment import Experiment
 from sweeper.host import disk, locks, wandb
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import lengths, preflight

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper.definition.settings import unpriced
+from sweeper.experiment.sections import unpriced
 from sweeper.host import disk
 from sweeper.scheduling import events
 from sweeper.trial import Sweep

@@ -8,8 +8,9 @@ from typing import Any
 
 import ray
 
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import ClusterLostError, JournalError
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan
@@ -18,7 +19,6 @@ from sweeper.running.ray_node import nodes
 from sweeper.running.remote import DIED, RemoteJournal
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.search_space.space import Space
 from sweeper.trial import Failure, State, TrialSpec
 
 JOURNAL_WAIT_SECONDS = 30.0

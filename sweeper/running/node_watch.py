@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from sweeper.cards.packing import Node
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import ClusterLostError, ExperimentError
+from sweeper.experiment.experiment import Experiment
 from sweeper.running import cluster
 from sweeper.running.signals import submit
 

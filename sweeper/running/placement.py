@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from sweeper.cards.packing import Node, Room
 from sweeper.compat import ray as compat
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
 from sweeper.running import seat
 from sweeper.running.ray_node import nodes
 from sweeper.running.remote import RemoteJournal

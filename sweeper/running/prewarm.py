@@ -12,7 +12,7 @@ from sweeper.processes import launch
 from sweeper.protocol import Imported
 
 if TYPE_CHECKING:
-    from sweeper.definition.experiment import Experiment
+    from sweeper.experiment.experiment import Experiment
 
 
 class Prewarm:

@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial
 from sweeper.cards import ladder, packing, throughput
 from sweeper.cards.ladder import Rung
 from sweeper.cards.lessons import NOTHING, Lesson, is_hopeless
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import DemandError
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.memory import kinds
 from sweeper.scheduling.launch import Launch
-from sweeper.search_space.space import Space
 from sweeper.trial import Demand, Params
 
 

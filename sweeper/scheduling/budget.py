@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.definition.settings import Budget, Objective, cost
+from sweeper.experiment.sections import Budget, Objective, cost
 from sweeper.storage.attributes import card_seconds
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -13,13 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.cards import packing
 from sweeper.cards.ladder import Rung
 from sweeper.cards.lessons import Lesson, Lessons
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.launch import Launch
 from sweeper.search import agenda
 from sweeper.search.backlog import Backlog
 from sweeper.search.policy import Search
-from sweeper.search_space.space import Space
 from sweeper.storage import attributes
 from sweeper.storage.rows import Rows
 from sweeper.trial import Demand, Failure, FailureKind

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import lineage
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.search.past import known_point
-from sweeper.search_space.space import Space
 
 
 def removed(

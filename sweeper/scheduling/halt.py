@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import SweeperError
+from sweeper.experiment.experiment import Experiment
 from sweeper.scheduling import failures
 from sweeper.scheduling.budget import Meter
 from sweeper.stop import Stop, StopReason

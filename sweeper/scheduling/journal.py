@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 from sweeper import lineage
 from sweeper.cards.ladder import Rung
-from sweeper.definition.experiment import Experiment, epochs
+from sweeper.experiment.experiment import Experiment, epochs
+from sweeper.experiment.space import Space
 from sweeper.host.paths import SweepPaths
 from sweeper.protocol import Report
 from sweeper.scheduling import extension, warm
@@ -26,7 +27,6 @@ from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
 from sweeper.scheduling.stopwatch import Stopwatch
 from sweeper.search import algorithms, policy
-from sweeper.search_space.space import Space
 from sweeper.stop import Stop, StopReason
 from sweeper.storage import attributes, result, store
 from sweeper.storage.replay import STATES

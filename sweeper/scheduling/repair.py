@@ -10,8 +10,8 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError
+from sweeper.experiment.experiment import Experiment
 from sweeper.host.paths import SweepPaths, TrialPaths, atomic_write
 from sweeper.storage import attributes, database, rdb, records, result, store
 from sweeper.storage.rows import QUEUED_AFTER, Rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sweeper import defaults, lineage
 from sweeper.cards import ladder, packing
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.scheduling.launch import Launch
 from sweeper.statistics.leaderboard import labels
@@ -18,7 +18,7 @@ from sweeper.trial import Demand, Params, TrialSpec
 if TYPE_CHECKING:  # Optuna and Hydra's grammar, which `best` does not read
     from optuna.trial import FrozenTrial
 
-    from sweeper.search_space.space import Space
+    from sweeper.experiment.space import Space
 
 
 def make_spec(

@@ -10,11 +10,11 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import SweepNotFoundError
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.host.paths import SweepPaths
 from sweeper.search.past import known_point
-from sweeper.search_space.space import Space
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import store
 from sweeper.trial import Sweep

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial
 
 from sweeper import lineage
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.lineage import Lineage
 from sweeper.search import policy
 from sweeper.search.asha import Asha
 from sweeper.search.past import Past
 from sweeper.search.population import Population
 from sweeper.search.samplers import directions
-from sweeper.search_space.space import Space
 from sweeper.statistics import finalists
 from sweeper.trial import derive, point_id, trial_id
 

@@ -17,8 +17,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import ExperimentError, nearest
+from sweeper.experiment.experiment import Experiment
 from sweeper.host.paths import builtin_conf
 from sweeper.search.policy import Grid, Search
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from optuna.trial import FrozenTrial
 
-from sweeper.definition.experiment import Experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
 from sweeper.search import agenda, policy
 from sweeper.search.agenda import Again, Owed, Wait
 from sweeper.search.past import Key, Past, key
 from sweeper.search.population import Population
-from sweeper.search_space.space import Space
 from sweeper.statistics import finalists
 from sweeper.trial import Params
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from sweeper.search_space.parameter import Parameter
+from sweeper.experiment.parameter import Parameter
 from sweeper.trial import Value
 
 

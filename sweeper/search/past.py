@@ -16,7 +16,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.errors import ConfigError
-from sweeper.search_space.space import Space
+from sweeper.experiment.space import Space
 from sweeper.statistics import pareto
 from sweeper.trial import Params
 

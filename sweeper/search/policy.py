@@ -21,11 +21,11 @@ from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.definition.settings import Retry
+from sweeper.experiment.sections import Retry
+from sweeper.experiment.space import Space
 from sweeper.search import samplers
 from sweeper.search.past import Past
 from sweeper.search.samplers import Suggestion
-from sweeper.search_space.space import Space
 from sweeper.trial import Decision, Failure, Params, derive
 
 __all__ = [

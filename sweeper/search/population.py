@@ -16,11 +16,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import lineage
-from sweeper.definition.experiment import Experiment, epochs
+from sweeper.experiment.experiment import Experiment, epochs
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.space import Space
 from sweeper.lineage import Lineage
 from sweeper.search import mutation
-from sweeper.search_space.parameter import Parameter
-from sweeper.search_space.space import Space
 from sweeper.trial import Params, derive
 
 MAX_DRAWS = 100  # for a child that no other is equal to

@@ -15,9 +15,9 @@ from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from sweeper.definition.settings import Objective
-from sweeper.search_space.parameter import SPACE
-from sweeper.search_space.space import Space
+from sweeper.experiment.parameter import SPACE
+from sweeper.experiment.sections import Objective
+from sweeper.experiment.space import Space
 from sweeper.trial import Params, Value
 
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeper.definition.settings import Objective
+from sweeper.experiment.sections import Objective
 from sweeper.statistics import intervals, ties
 from sweeper.statistics.distributions import Array
 from sweeper.statistics.standing import Row, answers, found

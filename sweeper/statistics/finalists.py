@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.settings import Confirm
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.sections import Confirm
 from sweeper.trial import derive
 
 if TYPE_CHECKING:  # Optuna, which views of a sweep do not wait for

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sweeper.definition.settings import Objective
+from sweeper.experiment.sections import Objective
 from sweeper.statistics.distributions import expected_max
 from sweeper.statistics.leaderboard import Row
 from sweeper.trial import State, Value

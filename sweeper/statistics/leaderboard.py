@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sweeper import lineage
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.settings import Objective
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.sections import Objective
 from sweeper.statistics import comparison, finalists, intervals, pareto
 from sweeper.statistics.standing import Row, Score, answers, found, found_all
 from sweeper.trial import Params, Sweep, TrialRecord, Value, canonical
@@ -237,7 +237,7 @@ def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:
 
 def _is_same(value: Value, given: object) -> bool:
     if isinstance(given, list | tuple | dict):
-        from sweeper.search_space import grammar  # Hydra's: of mappings and lists only
+        from sweeper.experiment import grammar  # Hydra's: of mappings and lists only
 
         return value == grammar.to_text(given)
     if type(given) is int and isinstance(value, str):

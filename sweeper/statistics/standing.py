@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeper import lineage
-from sweeper.definition.settings import Objective
+from sweeper.experiment.sections import Objective
 from sweeper.statistics import ties
 from sweeper.statistics.distributions import Array
 from sweeper.trial import Params, State, TrialRecord

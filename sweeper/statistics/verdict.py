@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.definition.settings import Objective
+from sweeper.experiment.sections import Objective
 from sweeper.statistics import ties
 from sweeper.statistics.distributions import expected_max, t_975
 from sweeper.statistics.standing import Row

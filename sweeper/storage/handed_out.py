@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.definition.settings import Objective
 from sweeper.errors import SweepNotFoundError
+from sweeper.experiment.sections import Objective
 from sweeper.host import saved_files
 from sweeper.host.paths import TrialPaths, files_below
 from sweeper.host.saved_files import SavedFile

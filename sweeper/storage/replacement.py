@@ -7,8 +7,8 @@ must not keep the corrected file out.
 import contextlib
 import shutil
 
-from sweeper.definition.experiment import Experiment, changes, dump
 from sweeper.errors import ExperimentChangedError
+from sweeper.experiment.experiment import Experiment, changes, dump
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
 from sweeper.storage import database, store

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sweeper.definition import experiment
-from sweeper.definition.experiment import Experiment
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
+from sweeper.experiment import experiment
+from sweeper.experiment.experiment import Experiment
 from sweeper.host import correctness, locks
 from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
 from sweeper.storage import attributes, database

@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-from sweeper.definition.settings import cost
+from sweeper.experiment.sections import cost
 from sweeper.trial import State, Sweep, TrialRecord
 
 EPOCHS_KEY = "trainer.max_epochs="

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from sweeper.definition.experiment import load
+from sweeper.experiment.experiment import load
 from sweeper.host.paths import SweepPaths
 from sweeper.scheduling.spec import run_id
 from sweeper.storage import records, store

@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from sweeper.definition.sources import put_on_path
+from sweeper.host.sources import put_on_path
 from sweeper.processes import forked, probe
 from sweeper.project import importing
 

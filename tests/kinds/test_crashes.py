@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.definition import experiment
+from sweeper.experiment import experiment, space
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.memory import prediction
 from sweeper.project.compose import Composer
 from sweeper.scheduling import repair, spec
-from sweeper.search_space import space
 from sweeper.storage import retention, store
 from tests.helpers import make_experiment, open_journal
 from tests.test_leaderboard import make_sweep, make_trial

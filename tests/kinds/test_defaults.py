@@ -13,13 +13,13 @@ import pytest
 import sweeper
 from sweeper import cli
 from sweeper.cards import booking
-from sweeper.definition import experiment
-from sweeper.definition.experiment import schema
 from sweeper.errors import ExperimentError, SweeperError
+from sweeper.experiment import experiment
+from sweeper.experiment.experiment import schema
+from sweeper.experiment.space import parse
 from sweeper.host import paths
 from sweeper.memory import guesses
 from sweeper.planning.plan import Plan, headline, make_plan
-from sweeper.search_space.space import parse
 from tests.cases.harness import copy_case, run_case
 from tests.e2e.harness import ROOT, driver
 from tests.helpers import make_experiment
@@ -245,7 +245,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from sweeper.cards import booking
-from sweeper.definition import experiment
+from sweeper.experiment import experiment
 with booking.book(experiment.load(Path(sys.argv[1])), count=2):
     print("booked", flush=True)
     time.sleep(600)

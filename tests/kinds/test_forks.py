@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.experiment import space
 from sweeper.processes import launch, slot
 from sweeper.protocol import Client, Report
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.storage import store
 from sweeper.trial import Decision, FailureKind, State, TrialRecord
 from tests.cases.harness import CASES

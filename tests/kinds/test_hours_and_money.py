@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.definition.experiment import dump
 from sweeper.errors import ExperimentError
+from sweeper.experiment import space
+from sweeper.experiment.experiment import dump
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
 from sweeper.running.event_log import EventLog
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.stopwatch import COUNT_SECONDS
-from sweeper.search_space import space
 from sweeper.stop import StopReason
 from sweeper.storage import store
 from sweeper.trial import Decision, Demand, Failure, FailureKind, Sweep

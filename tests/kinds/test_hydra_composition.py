@@ -13,11 +13,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from sweeper.definition import experiment
 from sweeper.errors import ConfigError, SweeperError
+from sweeper.experiment import experiment, space
 from sweeper.planning.plan import make_plan
 from sweeper.project.compose import Composer
-from sweeper.search_space import space
 
 PROJECT = Path(__file__).parents[1] / "cases" / "composed"
 ORACLE = Path(__file__).with_name("hydra_oracle.py")

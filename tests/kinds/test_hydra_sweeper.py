@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition import experiment
 from sweeper.errors import ExperimentError
+from sweeper.experiment import experiment
 from sweeper.planning.plan import Plan, make_plan
 from tests.attempts import attempt
 from tests.cases.harness import CASES

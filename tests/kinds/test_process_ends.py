@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.definition.experiment import load
+from sweeper.experiment import space
+from sweeper.experiment.experiment import load
 from sweeper.planning import alone
 from sweeper.processes import launch, slot
 from sweeper.protocol import Client, Report
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.storage import store
 from sweeper.trial import Decision, FailureKind, State, TrialRecord
 from tests.cases.harness import copy_case

@@ -9,14 +9,13 @@ import pytest
 import yaml
 
 from sweeper import cli
-from sweeper.definition import experiment
 from sweeper.errors import ExperimentChangedError, ExperimentError
+from sweeper.experiment import experiment, space
 from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.protocol import Report
 from sweeper.running.driver import admit as admit_to
 from sweeper.scheduling.journal import Journal
-from sweeper.search_space import space
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
 from tests.cases.harness import copy_case, run_case

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sweeper.errors import ConfigError, nearest
-from sweeper.trial import Params
+from sweeper.protocol import Params
 
 MAX_LENGTH = 2_000
 UNKNOWN = object()  # what follows from a parameter that the point does not have

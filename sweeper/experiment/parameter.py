@@ -19,11 +19,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, nearest
-from sweeper.search_space import grammar
-from sweeper.search_space.where import Condition
-from sweeper.trial import Params, Value
+from sweeper.experiment import grammar
+from sweeper.experiment.conditions import Condition
+from sweeper.experiment.yaml_lines import Location
+from sweeper.protocol import Params, Value
 
 SPACE = "#"  # the choice between the spaces of a list
 MAX_CHOICES = 10_000

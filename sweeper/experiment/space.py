@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 from optuna.distributions import BaseDistribution
 
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError, nearest
-from sweeper.search_space import dimensions, grammar
-from sweeper.search_space.dimensions import VARIANT
-from sweeper.search_space.parameter import SPACE, Parameter
-from sweeper.search_space.where import Condition
-from sweeper.trial import Params, Value
+from sweeper.experiment import dimensions, grammar
+from sweeper.experiment.conditions import Condition
+from sweeper.experiment.dimensions import VARIANT
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.parameter import SPACE, Parameter
+from sweeper.experiment.yaml_lines import Location
+from sweeper.protocol import Params, Value
 
 __all__ = ["MAX_POINTS", "VARIANT", "Space", "parse"]
 

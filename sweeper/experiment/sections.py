@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sweeper.definition.sources import is_program
 from sweeper.host.redaction import is_secret
+from sweeper.host.sources import is_program
 
 # As wandb.Settings refuses them, at the first trial.
 WANDB_PROJECT = 128  # characters

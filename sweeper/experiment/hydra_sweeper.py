@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sweeper.definition import yaml_marks
+from sweeper.experiment import yaml_lines
 
 KEYS = ("hydra", "defaults", "optimized_metric")
 OWN = ("hydra/sweeper", "hydra/launcher", "hydra.sweeper", "hydra.launcher")
@@ -52,7 +52,7 @@ def translated(data: Mapping[str, object]) -> str:
     if isinstance(sweeper.get("n_trials"), int):
         lines["budget"] = {"trials": sweeper["n_trials"]}
         lines["search"] = _search(_mapping(sweeper.get("sampler")))
-    return yaml_marks.to_yaml(lines).rstrip() if lines else ""
+    return yaml_lines.to_yaml(lines).rstrip() if lines else ""
 
 
 def _search(sampler: Mapping[str, object]) -> str:

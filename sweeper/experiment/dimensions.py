@@ -6,20 +6,19 @@ from dataclasses import replace
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sweeper.definition import hydra_sweeper
-from sweeper.definition.experiment import Experiment
-from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ConfigError
-from sweeper.search_space import grammar, where
-from sweeper.search_space.parameter import (
+from sweeper.experiment import conditions, grammar, hydra_sweeper
+from sweeper.experiment.conditions import Condition
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.parameter import (
     SPACE,
     Parameter,
     expand,
     from_recipes,
     from_values,
 )
-from sweeper.search_space.where import Condition
-from sweeper.trial import derive
+from sweeper.experiment.yaml_lines import Location
+from sweeper.host.seeds import derive
 
 VARIANT = "variant"
 
@@ -183,7 +182,7 @@ def condition(text: str, parameters: Sequence[Parameter], *, label: str) -> Cond
     """
     names = {parameter.name.lstrip("+"): parameter.name for parameter in parameters}
     words = {c for p in parameters for c in p.texts if isinstance(c, str)}
-    return where.parse(text, names, words=words, label=label)
+    return conditions.parse(text, names, words=words, label=label)
 
 
 def _check_names(

@@ -6,9 +6,9 @@ A key of the experiment file is set there; any other is an override for Hydra.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper.definition import yaml_marks
-from sweeper.definition.yaml_marks import Location
 from sweeper.errors import ExperimentError
+from sweeper.experiment import yaml_lines
+from sweeper.experiment.yaml_lines import Location
 
 COMMAND_LINE = -1  # the "line" of a value that the command line sets
 PLACE = Path("command line")
@@ -101,7 +101,7 @@ def _value(word: str, key: str, text: str) -> object:
     if key in _TEXT and not (key == "storage" and text == "null"):
         return text
     try:
-        return yaml_marks.parse(text, PLACE).data
+        return yaml_lines.parse(text, PLACE).data
     except ExperimentError as error:
         if key.startswith("search_space."):  # Hydra's sweep grammar needs no YAML
             return text

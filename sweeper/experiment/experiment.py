@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
 from sweeper import defaults
-from sweeper.definition import assignments, hydra_sweeper, validation, yaml_marks
-from sweeper.definition.settings import (
+from sweeper.errors import ExperimentError, nearest
+from sweeper.experiment import assignments, hydra_sweeper, validation, yaml_lines
+from sweeper.experiment.sections import (
     Budget,
     CheckpointTimes,
     Confirm,
@@ -39,8 +40,7 @@ from sweeper.definition.settings import (
     WandbSettings,
     short_wandb,
 )
-from sweeper.definition.yaml_marks import Location
-from sweeper.errors import ExperimentError, nearest
+from sweeper.experiment.yaml_lines import Location
 from sweeper.host.paths import project_root
 
 # Last part of the key that sets the number of epochs of a trial.
@@ -151,7 +151,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         ExperimentError: with the line of the first problem; its message lists all.
     """
-    document = yaml_marks.read(path)
+    document = yaml_lines.read(path)
     if not isinstance(document.data, dict):
         kind = "empty" if document.data is None else "not a mapping"
         raise ExperimentError(
@@ -237,7 +237,7 @@ def dump(experiment: Experiment) -> str:
         del data["project"]
     else:
         data["project"] = os.path.relpath(experiment.project, root)
-    return yaml_marks.to_yaml(data)
+    return yaml_lines.to_yaml(data)
 
 
 def identity(experiment: Experiment) -> Mapping[str, object]:

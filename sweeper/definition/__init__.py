@@ -1,1 +1,0 @@
-"""What the user's experiment file says, with line numbers."""

@@ -1,1 +1,0 @@
-"""Which points there are, and how each is written."""
