@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, Subset
 
 from sweeper.callbacks.compat import lightning as compat
 from sweeper.callbacks.compat.torch import end_workers
-from sweeper.trial import derive
+from sweeper.host.seeds import derive
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
