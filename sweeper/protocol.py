@@ -152,12 +152,14 @@ class Imported(Message):
         traceback: of the error, or what the import printed.
         shared: third-party modules that it loaded, in order.
         private: modules of the project that it loaded.
+        has_configs: whether it registered configs, which need the import.
     """
 
     error: str = ""
     traceback: str = ""
     shared: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    has_configs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,12 @@ import socket
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NoReturn
+
+from hydra.core.config_store import ConfigStore
 
 from sweeper.host import orphans
 from sweeper.processes import endings, forked
@@ -119,7 +122,7 @@ def _be_probe(
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     forked.enable_stacks()
-    before = set(sys.modules)
+    before, configs = set(sys.modules), _names(ConfigStore.instance().repo)
     error: BaseException | None = None
     try:
         with importing.tried(target), importing.as_script(target, project):
@@ -129,9 +132,20 @@ def _be_probe(
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    connection.tell(_result(target, project, before, error, output))
+    has_configs = _names(ConfigStore.instance().repo) != configs
+    result = _result(target, project, before, error, output)
+    connection.tell(replace(result, has_configs=has_configs))
     atexit._run_exitfuncs()  # they remove temporary folders
     os._exit(0)
+
+
+def _names(configs: Mapping[str, object]) -> set[str]:
+    """Return the names of registered configs."""
+    names = set()
+    for name, node in configs.items():
+        inner = _names(node) if isinstance(node, Mapping) else {str(id(node))}
+        names |= {f"{name}/{other}" for other in inner}
+    return names
 
 
 def _result(

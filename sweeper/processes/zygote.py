@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from sweeper import protocol
+from sweeper.errors import ConfigError
 from sweeper.host import orphans, process
 from sweeper.host.paths import TrialPaths
 from sweeper.host.sources import put_on_path
 from sweeper.processes import forked, probe
-from sweeper.project import importing
+from sweeper.project import base_config, importing
 
 GRACE_SECONDS = 2.0
 WARMING = "a: {b: 1, c: x, d: [1, 2], e: 0.1}\nf: ${a.b}\n"
@@ -49,6 +50,7 @@ class Zygote:
 
     def __init__(self, server: protocol.Server) -> None:
         self._server = server
+        self._composes = False
         self._trials: dict[int, protocol.Peer] = {}
         self._helpers = set[int]()  # processes of imported libraries
         self._spare: tuple[int, protocol.Connection] | None = None
@@ -93,6 +95,7 @@ class Zygote:
                 order.target, project, limit_seconds=order.limit_seconds
             )
         peer.answer(imported)
+        self._composes = bool(order.target) and not imported.has_configs
         importing.import_shared(imported.shared, imported.private)
         self._helpers = set(orphans.children(os.getpid()))
         gc.freeze()  # a collection in a trial would copy every page that it looks at
@@ -110,7 +113,22 @@ class Zygote:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         self._trials[pid] = peer
+        self._compose(run.spec)
         self._spare = self._fork()
+
+    def _compose(self, spec: protocol.TrialSpec) -> None:
+        """Compose a trial's config for those that follow, if that needs no import."""
+        if self._composes:
+            request = base_config.Request(
+                config=Path(spec.config),
+                project=Path(spec.project),
+                target=spec.target,
+                overrides=spec.overrides,
+            )
+            try:
+                base_config.prepare(request)
+            except ConfigError:  # the trial meets and reports it
+                self._composes = False
 
     def _fork(self) -> tuple[int, protocol.Connection]:
         ours, its = socket.socketpair()
@@ -129,7 +147,6 @@ class Zygote:
             os.close(self._wake)
             os.close(self._wake_write)
             self._server.close()
-            warm_hydra()  # once more: the pages that it writes to are copied now
             run = channel.receive()
             channel.close()
             if isinstance(run, protocol.Run):

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Composer:
         target: says how Hydra begins; imported where the configs need what it
             registers.
         overrides: of every trial; `hydra.searchpath` may add groups.
+        is_registered: the target has nothing left to register.
 
     Raises:
         ConfigError: there is no such config.
@@ -89,9 +90,11 @@ class Composer:
         *,
         target: str = "",
         overrides: Sequence[str] = (),
+        is_registered: bool = False,
     ) -> None:
         # What a trial has imported is registered; looking at all files takes seconds.
-        is_new = bool(target) and not _is_imported(target, project)
+        is_known = is_registered or _is_imported(target, project)
+        is_new = bool(target) and not is_known
         if is_new and mentions(reached(target, project), *REGISTERING):
             targets.register(target, project)
             if is_program(target) and primary.is_missing(config):
@@ -181,6 +184,41 @@ class Composer:
             return self.loader.load_configuration(
                 self._primary.name, words, run_mode=RunMode.RUN, from_shell=False
             )
+
+    def files(self, overrides: Sequence[str]) -> dict[Path, int]:
+        """Return the files of a config with their times of change in nanoseconds.
+
+        It is empty if a config is not in a file, such as in a package.
+        """
+        words = [*self._primary.words, *overrides]
+        with self._as_hydra():
+            defaults = self.loader.compute_defaults_list(
+                self._primary.name, words, RunMode.RUN
+            )
+        files = {}
+        for name in {d.config_path for d in defaults.defaults if d.config_path}:
+            sources = self.loader.get_sources()
+            source = next((s for s in sources if s.is_config(name)), None)
+            is_fixed = source is not None and (
+                source.provider == "hydra" or source.scheme() == "structured"
+            )
+            if is_fixed:
+                continue
+            if source is None or source.scheme() != "file":
+                return {}
+            file = Path(source.path, f"{name.removesuffix('.yaml')}.yaml")
+            files[file] = file.stat().st_mtime_ns
+        return files
+
+    def update(self, config: DictConfig, values: Mapping[str, object]) -> None:
+        """Set values in a composed config as Hydra sets those of overrides.
+
+        Raises:
+            ConfigError: a key does not exist, or its value is of another type.
+        """
+        with self._as_hydra():
+            for key, value in values.items():
+                OmegaConf.update(config, key, value, merge=True)
 
     @contextlib.contextmanager
     def _as_hydra(self) -> Iterator[None]:

@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from sweeper.host import redaction
 from sweeper.host.paths import TrialPaths, write_text
-from sweeper.project.compose import Composer, without_hydra
+from sweeper.project import base_config
+from sweeper.project.compose import without_hydra
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,13 @@ def compose(
     Raises:
         ConfigError: with Hydra's own message, in one line.
     """
-    composer = Composer(config, project or Path.cwd(), target=target)
-    composed = composer.compose_with_hydra(overrides)
+    request = base_config.Request(
+        config=config,
+        project=project or Path.cwd(),
+        target=target,
+        overrides=tuple(overrides),
+    )
+    composer, composed = base_config.take(request)
     with read_write(composed.hydra), open_dict(composed.hydra):
         composed.hydra.mode = RunMode.RUN
         composed.hydra.run.dir = str(output_dir)
