@@ -7,15 +7,15 @@ WALL = (
     "a process for each trial, and Ray. The floor trains 16 times in two warm "
     "processes, 0.10 s of CPU a trial; a trial in a process of its own takes 0.29 s: "
     "0.10 the same training, 0.07 what is done once in a process and pages that it "
-    "copies from the template, 0.08 Hydra's composing of its config, 0.04 fork and "
+    "copies from the zygote, 0.08 Hydra's composing of its config, 0.04 fork and "
     "exit, the rest its files. That is 1.5 s of wall on two cores. Driver, journal and "
-    "two slots import Ray and Tune on the other core while the template imports torch, "
+    "two slots import Ray and Tune on the other core while the zygote imports torch, "
     "and are a second later. The preflight takes 0.2 s, the end 0.4 (Ray stops, the "
     "report is written). By time stamps in slot, child and driver, and a sample of "
     "each process's CPU five times a second."
 )
 MEMORY = (
-    "torch: the template and its two trials share their pages and still take about "
+    "torch: the zygote and its two trials share their pages and still take about "
     "950 MiB, two thirds of it and 0.42 of Ray Tune's whole peak. The driver takes "
     "170, each slot 150 (`import ray.tune`), the journal 90, Ray's own two processes "
     "65 (a sample of each process's proportional set size at the peak)."

@@ -1,4 +1,4 @@
-"""One trial outside of any sweep, in a process forked from a warm template.
+"""One trial outside of any sweep, in a process forked from a zygote.
 
 It runs as any trial does, without a journal: what is wanted of it is decided here.
 """

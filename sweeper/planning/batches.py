@@ -46,10 +46,10 @@ def attempt(spec: TrialSpec, address: Path) -> Ended:
 
     Args:
         spec: of a trial in a folder of its own.
-        address: of a template, which may still be importing.
+        address: of a zygote, which may still be importing.
 
     Raises:
-        SweeperError: there is no template.
+        SweeperError: there is no zygote.
     """
     reports: list[Report] = []
 

@@ -83,7 +83,7 @@ def examine(plan: Plan, address: Path) -> Verdict:
     """Run the first point of a plan three times, once with a SIGKILL in epoch 2.
 
     Args:
-        address: of a template of the plan's target.
+        address: of a zygote of the plan's target.
 
     Raises:
         SweeperError: the trial does not run, or measures nothing.

@@ -57,7 +57,7 @@ def preflight(plan: Plan, address: Path) -> Iterator[Finding]:
     """Everything in turn, cheap things first.
 
     Args:
-        address: of a template of the plan's target.
+        address: of a zygote of the plan's target.
     """
     yield disk(plan)
     yield login(plan)

@@ -223,7 +223,7 @@ class _OwnModuleError(BaseException):
 
 
 class _OwnModulesBlocked(importlib.abc.MetaPathFinder):
-    """Ends imports that would load a module of the project in the template."""
+    """Ends imports that would load a module of the project in the zygote."""
 
     def __init__(self, private: Iterable[str]) -> None:
         self._private = frozenset(private)

@@ -94,7 +94,7 @@ def fit(
     """Run slots until the journal has nothing more to run.
 
     Args:
-        address: socket of the template of the driver's node.
+        address: socket of the zygote of the driver's node.
 
     Raises:
         ClusterLostError: the journal's process died.

@@ -100,7 +100,7 @@ class Signals:
 
 
 def _leave() -> None:
-    """End the process from a thread; the template's guard ends all that it started."""
+    """End the process from a thread; the zygote ends all that it started."""
     os.write(sys.stderr.fileno(), b"interrupted\n")
     os._exit(exits.INTERRUPTED)
 
