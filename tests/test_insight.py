@@ -13,7 +13,8 @@ from sweeper.statistics.insight import (
     importance,
     lines,
 )
-from sweeper.statistics.leaderboard import Row, rank
+from sweeper.statistics.leaderboard import rank
+from sweeper.statistics.row import Row
 from sweeper.trial import Value
 from tests.test_leaderboard import make_sweep, make_trial
 

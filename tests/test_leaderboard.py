@@ -11,15 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper.statistics.distributions import t_975
-from sweeper.statistics.intervals import score_interval
-from sweeper.statistics.leaderboard import (
-    best,
-    best_row,
-    labels,
-    rank,
-    varied,
-)
+from sweeper.statistics.intervals import score_interval, t_975
+from sweeper.statistics.leaderboard import best, best_row, labels, rank, varied
 from sweeper.trial import Params, State, Sweep, TrialRecord, trial_id
 from sweeper.views import cells, markdown
 from tests.helpers import make_experiment

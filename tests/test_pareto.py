@@ -22,6 +22,7 @@ from sweeper.protocol import Answer, Message, Report
 from sweeper.scheduling import repair
 from sweeper.scheduling.journal import Journal
 from sweeper.statistics import leaderboard, pareto, verdict
+from sweeper.statistics.row import trial_results
 from sweeper.stop import Stop
 from sweeper.storage import store
 from sweeper.trial import State, Sweep
@@ -195,7 +196,7 @@ def test_an_epoch_counts_where_every_objective_is_finite(tmp_path: Path) -> None
     assert journal.finish("a") is State.FAILED
     loaded = load(tmp_path / "toy.yaml")
     trials = store.Reader(loaded, tmp_path / "sweeps" / "toy").sweep().trials
-    assert [leaderboard.found_all(t, loaded.objectives) for t in trials] == [
+    assert [trial_results(t, loaded.objectives) for t in trials] == [
         *((2, (0.5, 2.0)), (2, (0.5, 2.0)), None)
     ]
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from numpy.typing import NDArray
+from scipy import stats
 
 from sweeper.experiment.sections import Confirm, Objective
 from sweeper.host import correctness
 from sweeper.host.correctness import Correctness
-from sweeper.statistics import finalists, intervals, ties
-from sweeper.statistics.comparison import delta
-from sweeper.statistics.distributions import expected_max, studentized_range_sf, t_975
+from sweeper.statistics import finalists, intervals, significance
+from sweeper.statistics.intervals import expected_max, t_975
 from sweeper.statistics.leaderboard import rank
+from sweeper.statistics.row import delta
 from sweeper.statistics.verdict import lines, verdict
 from sweeper.trial import State, Sweep, TrialRecord
 from sweeper.views import markdown
@@ -26,21 +27,8 @@ from tests.test_leaderboard import make_sweep, make_trial
 OBJECTIVE = Objective(metric="acc")
 
 
-@pytest.mark.parametrize("k", [2, 3, 8, 40])
-@pytest.mark.parametrize("degrees", [1, 2, 5, 28, 99_999])
-def test_the_studentized_range_is_that_of_scipy(k: int, degrees: int) -> None:
-    for q in (0.5, 2.0, 4.0, 12.0):
-        expected = stats.studentized_range.sf(q, k, degrees)
-        assert studentized_range_sf(q, k=k, degrees=degrees) == pytest.approx(
-            expected, abs=1e-5
-        )
-
-
-@pytest.mark.parametrize("degrees", [1.0, 4.5, 30, math.inf])
-def test_the_range_of_two_is_the_t_test(degrees: float) -> None:
-    for t in (0.3, 1.5, 4.0):
-        got = studentized_range_sf(t * math.sqrt(2), k=2, degrees=degrees)
-        assert got == pytest.approx(2 * stats.t.sf(t, degrees), abs=1e-5)
+def _rows(values: NDArray[np.float64]) -> list[dict[int, float]]:
+    return [dict(enumerate(row.tolist())) for row in values]
 
 
 def test_the_expected_maximum_is_the_published_one() -> None:
@@ -48,15 +36,6 @@ def test_the_expected_maximum_is_the_published_one() -> None:
     assert expected_max(3) == pytest.approx(1.5 / math.sqrt(math.pi), abs=1e-9)
     for n, value in ((5, 1.16296), (10, 1.53875), (100, 2.50759), (1000, 3.24144)):
         assert expected_max(n) == pytest.approx(value, abs=2e-5)
-
-
-def test_gamma_derivatives_are_those_of_scipy() -> None:
-    x = np.array([0.05, 0.5, 1.0, 3.3, 20.0, 1e5])
-    assert ties._digamma(x) == pytest.approx(special.digamma(x), rel=1e-8, abs=1e-8)
-    assert ties._trigamma(x) == pytest.approx(special.polygamma(1, x), rel=1e-8)
-    for value in (1e-4, 0.5, 30.0):
-        inverse = ties._trigamma_inverse(value)
-        assert special.polygamma(1, inverse) == pytest.approx(value, rel=1e-6)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (5, 10), (371, 372), (372, 372)])
@@ -109,23 +88,44 @@ def test_two_rows_are_compared_by_the_paired_t_test_of_their_seeds() -> None:
     rng = np.random.default_rng(3)
     common = rng.normal(size=6) * 5
     one, two = common + rng.normal(size=6) + 1, common + rng.normal(size=6)
-    p = ties.p_values([dict(enumerate(one)), dict(enumerate(two))], sign=1)
+    p = significance.p_values(_rows(-np.stack([one, two])))
     assert p[0] == 1.0
     assert p[1] == pytest.approx(stats.ttest_rel(one, two).pvalue, abs=1e-4)
 
 
-def test_equal_variances_give_tukeys_test_for_the_worst_row() -> None:
-    values = np.array([[3.1, 2.9, 3.3], [2.2, 2.5, 2.1], [1.0, 1.3, 0.9]])
-    rows = [dict(enumerate(row)) for row in values]
-    known = ties.noise(rows)
-    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
-    pooled = float((residual**2).sum() / 4)
-    assert known.pooled == pytest.approx(pooled)
-    alike = all(abs(v - pooled) < 1e-9 for v in known.variances)
-    q = (values[0].mean() - values[2].mean()) / math.sqrt(pooled / 3)
-    if alike:
-        expected = stats.studentized_range.sf(q, 3, 4)
-        assert ties.p_values(rows, sign=1)[2] == pytest.approx(expected, abs=1e-4)
+def test_the_runner_up_of_alike_rows_needs_no_correction() -> None:
+    residual = 0.4 * np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])
+    losses = np.array([[1.0], [2.5], [3.0]]) + residual + np.array([5.0, 0.0, 2.0])
+    common = float((residual**2).sum() / 4)
+    assert significance.noise(_rows(losses)).common == pytest.approx(common)
+    alone = 2 * stats.t.sf(np.array([0.0, 1.5, 2.0]) / math.sqrt(2 * common / 3), 4)
+    assert 3 * alone[2] > alone[1]  # three pairs of rows
+    p = significance.p_values(_rows(losses))
+    assert p == pytest.approx((1.0, alone[1], alone[1]))
+
+
+def test_without_a_winner_gaps_are_corrected_for_the_pairs_that_are_left() -> None:
+    residual = np.kron(np.eye(2), [[1.0, -1.0], [-1.0, 1.0]])
+    losses = np.array([[0.0], [0.1], [0.2], [9.0]]) + residual
+    error = math.sqrt(2 * float((residual**2).sum() / 9) / 4)
+    alone = 2 * stats.t.sf(np.array([0.0, 0.1, 0.2, 9.0]) / error, 9)
+    p = significance.p_values(_rows(losses))
+    assert p[3] == pytest.approx(6 * alone[3])  # six pairs of four rows
+    assert p[3] < significance.ALPHA < p[1]
+
+
+def test_a_missing_value_is_fitted_as_by_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    rows = _rows(rng.normal(size=(4, 5)) + 3 * rng.normal(size=(1, 5)))
+    del rows[1][2], rows[3][0]
+    cells = [(i, seed, v) for i, row in enumerate(rows) for seed, v in row.items()]
+    design = np.zeros((len(cells), 9))
+    for n, (i, seed, _) in enumerate(cells):
+        design[n, [i, 4 + seed]] = 1.0
+    y = np.array([v for _, _, v in cells])
+    residual = y - design @ np.linalg.lstsq(design, y)[0]
+    expected = float(residual @ residual) / (18 - 8)
+    assert significance.noise(rows).common == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -140,41 +140,36 @@ def test_equal_variances_give_tukeys_test_for_the_worst_row() -> None:
 def test_without_two_shared_seeds_and_noise_nothing_is_said(
     rows: Sequence[dict[int, float]],
 ) -> None:
-    assert math.isnan(ties.p_values(rows, sign=1)[1])
+    losses = [{seed: -v for seed, v in row.items()} for row in rows]
+    assert math.isnan(significance.p_values(losses)[1])
 
 
 def test_rows_that_are_equal_seed_by_seed_are_tied() -> None:
     values = {0: 0.5, 1: 0.6, 2: 0.55}
-    assert ties.p_values([values, dict(values)], sign=1) == (1.0, 1.0)
-    assert ties.within([values, values]) == pytest.approx(0.0025)
+    assert significance.p_values([values, dict(values)]) == (1.0, 1.0)
+    assert significance.within([values, values]) == pytest.approx(0.0025)
 
 
-def test_losses_are_compared_downwards() -> None:
+def test_a_row_that_is_better_over_the_shared_seeds_is_tied() -> None:
     rng = np.random.default_rng(0)
-    low = dict(enumerate(rng.normal(size=5)))
-    high = {seed: 9 + v for seed, v in enumerate(rng.normal(size=5))}
-    assert ties.p_values([low, high], sign=-1)[1] < 0.001
-    assert ties.p_values([low, high], sign=1)[1] == 1.0
+    low, high = _rows(rng.normal(size=(2, 5)) + np.array([[0.0], [9.0]]))
+    assert significance.p_values([low, high])[1] < 0.001
+    assert significance.p_values([high, low])[1] == 1.0
 
 
-def test_two_rows_that_vary_most_are_judged_by_their_own_values() -> None:
-    still = dict(enumerate([-9.0, -9.01, -8.99, -9.02, -8.98]))
-    one = dict(enumerate([3.0, -1.0, 2.0, 0.0, 1.5]))
-    other = dict(enumerate([-1.5, -2.5, 0.5, 1.0, -2.0]))
-    rows = (one, other, still)
-    gaps = [one[s] - other[s] for s in one]
-    expected = stats.ttest_ind(
-        list(one.values()), list(other.values()), equal_var=False
-    )
-    assert ties.p_values(rows, sign=1)[1] == pytest.approx(expected.pvalue, abs=1e-3)
-    # A seed that lifts every row alike: only differences say how much they vary.
-    shift = [0.0, 40.0, -30.0, 20.0, -50.0]
-    lifted = [{s: v + shift[s] for s, v in row.items()} for row in rows]
-    known = ties.noise(lifted)
-    assert known.has_seed_effects
-    variance, degrees = known.of_pair(0, 1, gaps)
-    assert degrees == 4
-    assert variance == pytest.approx(np.var(gaps, ddof=1) / 5)
+@pytest.mark.parametrize("shift", [0.0, 40.0])
+def test_two_rows_that_vary_most_are_judged_by_their_own_values(shift: float) -> None:
+    still = np.array([9.0, 9.01, 8.99, 9.02, 8.98])
+    one = np.array([-3.0, 1.0, -2.0, 0.0, -1.5])
+    other = np.array([1.5, 2.5, -0.5, -1.0, 2.0])
+    # a seed that moves every row alike changes nothing
+    seeds = shift * np.array([0.0, 1.0, -0.7, 0.5, -1.2])
+    noise = significance.noise(_rows(np.stack([one, other, still]) + seeds))
+    variance, degrees = noise.of_gap(0, 1, 5)
+    # of three rows Grubbs' two variances add up to that of the differences
+    assert variance == pytest.approx(np.var(one - other, ddof=1) / 5)
+    assert degrees < noise.degrees
+    assert variance > 1.2 * 2 * noise.common / 5
 
 
 # ---- simulated sweeps; tests/simulate_statistics.py prints the whole table
@@ -240,7 +235,7 @@ def test_ties_are_marked_and_no_winner_is_named(tmp_path: Path) -> None:
     first, second = lines(found)
     assert first.startswith("no winner: 2 of 3 suggestions are tied for the best")
     assert "more seeds would tell" in first
-    assert second.startswith("by chance alone the best of 3 lies ")
+    assert second.startswith("by chance alone the best of 3 is ")
     assert ",tied," in to_csv(sweep, rows)
     assert "no winner: 2 of 3" in markdown.leaderboard(sweep, rows)
 

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what differs; nothing where all is equal."""
     from rich.console import Console
 
-    from sweeper.statistics.leaderboard import found
+    from sweeper.statistics.row import trial_result
     from sweeper.text import value_cell
     from sweeper.views import configs
 
@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     results = [
         value_cell(result[1]) if result else "-"
         for result in (
-            found(first, left.experiment.objective),
-            found(second, right.experiment.objective),
+            trial_result(first, left.experiment.objective),
+            trial_result(second, right.experiment.objective),
         )
     ]
     metrics = configs.differences(

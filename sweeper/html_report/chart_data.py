@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from sweeper.statistics.insight import importance
-from sweeper.statistics.leaderboard import Row, labels, varied
+from sweeper.statistics.leaderboard import labels, varied
+from sweeper.statistics.row import Row
 from sweeper.text import plain, short, value_cell
 from sweeper.trial import State, Sweep, TrialRecord
 

@@ -12,7 +12,7 @@ from sweeper.html_report import files
 from sweeper.html_report.table import text
 from sweeper.lineage import Lineage
 from sweeper.scheduling import spec
-from sweeper.statistics.leaderboard import Row, found_all
+from sweeper.statistics.row import Row, trial_results
 from sweeper.text import short
 from sweeper.trial import Sweep, TrialRecord
 from sweeper.views import configs
@@ -50,7 +50,7 @@ def _trial(
     what: str,
 ) -> str:
     paths = sweep.paths.trial(trial.id)
-    result = found_all(trial, sweep.experiment.objectives)
+    result = trial_results(trial, sweep.experiment.objectives)
     value = ", ".join(map(short, result[1])) if result else "no value"
     delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
     point = " ".join(f"{name}={text(v)}" for name, v in row.params.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from sweeper.host.paths import TrialPaths
-from sweeper.statistics.leaderboard import Row
+from sweeper.statistics.row import Row
 from sweeper.storage import handed_out
 from sweeper.trial import Sweep, TrialRecord
 

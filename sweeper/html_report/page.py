@@ -15,7 +15,8 @@ from importlib import resources
 from sweeper.host.paths import write_text
 from sweeper.html_report import chart_data, details, files, table
 from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import Row, best_row, found, front_trials, rank
+from sweeper.statistics.leaderboard import best_row, front_trials, rank
+from sweeper.statistics.row import Row, trial_result
 from sweeper.trial import Sweep
 from sweeper.views.tables import remarks, sweep_state
 
@@ -127,7 +128,7 @@ def _best(sweep: Sweep) -> str:
     front = front_trials(sweep)
     if front:
         return f"Pareto front of {len(front)}: {' '.join(t.id for t in front)}"
-    result = found(row.trials[0], sweep.experiment.objective)
+    result = trial_result(row.trials[0], sweep.experiment.objective)
     epoch = f", epoch {result[0]}" if result else ""
     return f"{row.mean:.4g} ({row.trials[0].id}{epoch})"
 

@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 
 from sweeper.html_report.chart_data import cost_seconds
-from sweeper.statistics.leaderboard import Row, columns, labels, varied
+from sweeper.statistics.leaderboard import columns, labels, varied
+from sweeper.statistics.row import Row
 from sweeper.text import duration, short, value_cell
 from sweeper.trial import Sweep
 from sweeper.views.cells import delta_text, score_text, state_text, tie_text

@@ -1,1 +1,1 @@
-"""Which difference is real: intervals, ties, ranks, importance."""
+"""Leaderboard and its statistics: intervals, significance, importance."""

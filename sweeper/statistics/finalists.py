@@ -1,4 +1,4 @@
-"""Finalists: the best suggestions, run again on seeds that did not choose them; pure.
+"""Finalists: the best suggestions, run again on seeds that did not choose them.
 
 The best of many first results is high by luck in part (the winner's curse); a second
 result of the same settings is not.
@@ -20,7 +20,7 @@ SEEDS = 1_000_000
 
 
 def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...]:
-    """The fresh seeds: the same ones for each finalist, none of those in `taken`."""
+    """Return the fresh seeds, the same for each finalist, without those in `taken`."""
     seeds: list[int] = []
     draw = 0
     while confirm.top and len(seeds) < confirm.seeds:
@@ -32,7 +32,7 @@ def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...
 
 
 def is_fresh(row: "FrozenTrial", experiment: Experiment) -> bool:
-    """Whether a row is one of a finalist's confirmation."""
+    """Return True for a row that confirms a finalist."""
     fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
     return row.user_attrs["seed"] in fresh
 
@@ -40,7 +40,7 @@ def is_fresh(row: "FrozenTrial", experiment: Experiment) -> bool:
 def finalists(
     rows: Sequence["FrozenTrial"], experiment: Experiment
 ) -> list["FrozenTrial"]:
-    """The first row of each of the best points, the best first.
+    """Return the first row of each of the best points, the best first.
 
     A point counts with the mean of its seeds of the file; one of which a trial failed
     or was stopped early comes after those that ran whole.
@@ -53,13 +53,14 @@ def finalists(
     points: dict[str, list[FrozenTrial]] = {}
     for row in rows:
         points.setdefault(row.user_attrs["point"], []).append(row)
-    sign = -1 if experiment.objective.mode == "max" else 1
 
     def order(group: Sequence["FrozenTrial"]) -> tuple[bool, float, int]:
         values = [row.values[0] for row in group if row.values]
         is_whole = all(row.state is TrialState.COMPLETE for row in group)
-        mean = sign * statistics.fmean(values) if values else math.inf
-        return (not is_whole, mean, group[0].number)
+        loss = math.inf
+        if values:
+            loss = experiment.objective.loss(statistics.fmean(values))
+        return (not is_whole, loss, group[0].number)
 
     ranked = sorted(points.values(), key=order)
     return [

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeper.experiment.sections import Objective
-from sweeper.statistics.distributions import expected_max
-from sweeper.statistics.leaderboard import Row
+from sweeper.statistics.intervals import expected_max
+from sweeper.statistics.row import Row
 from sweeper.trial import State, Value
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""95 % intervals of a score and of a paired difference; pure.
+"""95 % intervals of a score and of a paired difference.
 
 A score is uncertain for two reasons: another seed trains another model, and another
 validation set asks other questions. Both variances are added, as for two crossed
@@ -6,79 +6,76 @@ random effects (Searle, Casella & McCulloch, Variance Components, 1992, chapter 
 """
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper.statistics.distributions import Array, t_975
+from sweeper.statistics.significance import Array
 
 UNKNOWN = (math.nan, math.nan)
+Z_975 = statistics.NormalDist().inv_cdf(0.975)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Variance of a mean and how well it is known.
+def t_975(degrees: float) -> float:
+    """Return the 97.5 % point of Student's t; `degrees` may be infinite."""
+    if math.isinf(degrees):
+        return Z_975
+    from scipy.special import stdtrit  # late: one seed needs none of it
 
-    Attributes:
-        seeds: variance from the seeds; 0 where there is one only.
-        examples: variance from the validation set; 0 where its size is not known.
-        degrees: of freedom of the first; inf where it is 0.
+    return float(stdtrit(degrees, 0.975))
+
+
+def expected_max(n: int) -> float:
+    """Return the expected largest of n standard normal draws.
+
+    >>> round(expected_max(1), 6) + 0.0, round(expected_max(2), 4)
+    (0.0, 0.5642)
     """
+    from scipy.special import ndtr
 
-    seeds: float
-    examples: float
-    degrees: float
-
-    @property
-    def total(self) -> float:
-        """Variance of the mean."""
-        return self.seeds + self.examples
-
-    @property
-    def critical(self) -> float:
-        """How many standard errors an interval of 95 % is wide (Satterthwaite)."""
-        if self.seeds == 0:
-            return t_975(math.inf)
-        return t_975(self.degrees * (self.total / self.seeds) ** 2)
+    z = np.linspace(-9.0, 9.0, 361)
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return float(n * np.sum(z * density * ndtr(z) ** (n - 1)) * (z[1] - z[0]))
 
 
-def example_variance(correct: Array) -> float:
-    """Variance of the grand mean of (seeds, examples) that comes from the examples.
+def example_variance(correct_SE: Array) -> float:
+    """Return the variance of the grand mean that comes from the examples.
 
     The variance of the examples' means holds a share of the noise of single answers,
     which the variance of the seeds holds, too; it is taken off once.
+
+    Args:
+        correct_SE: S seeds, E examples.
     """
-    n, m = correct.shape
+    n, m = correct_SE.shape
     if m < 2:
         return 0.0
-    by_example = correct.mean(axis=0)
+    by_example = correct_SE.mean(axis=0)
     variance: float = float(by_example.var(ddof=1)) / m
     if n < 2:
         return variance
-    by_seed = correct.mean(axis=1, keepdims=True)
-    noise = correct - by_seed - by_example + correct.mean()
+    by_seed = correct_SE.mean(axis=1, keepdims=True)
+    noise = correct_SE - by_seed - by_example + correct_SE.mean()
     shared = float((noise**2).sum()) / ((n - 1) * (m - 1)) / (n * m)
     return float(max(0.0, variance - shared))
 
 
-def spread_of(values: Sequence[float], examples: float) -> Spread:
-    """The spread of the mean of one value a seed.
+def _spread(values: Sequence[float], examples: float) -> tuple[float, float]:
+    """Return the variance of a mean, and how many standard errors its interval is wide.
 
-    Args:
-        examples: variance from the validation set, 0 for none.
+    Degrees of freedom by Satterthwaite; the variance of the examples counts as known.
     """
     n = len(values)
-    if n < 2:
-        return Spread(seeds=0.0, examples=examples, degrees=math.inf)
-    seeds = float(np.var(np.asarray(values), ddof=1)) / n
-    return Spread(seeds=seeds, examples=examples, degrees=n - 1)
+    seeds = float(np.var(values, ddof=1)) / n if n > 1 else 0.0
+    total = seeds + examples
+    return total, t_975((n - 1) * (total / seeds) ** 2 if seeds > 0 else math.inf)
 
 
 def score_interval(
     values: Sequence[float], *, correct: Array | None = None, size: int = 0
 ) -> tuple[float, float]:
-    """The interval of a mean score over seeds and validation sets.
+    """Return the interval of a mean score over seeds and validation sets.
 
     With a number of examples it is Wilson's (1927) with the effective sample size
     p (1 - p) / variance, so it stays within 0 and 1 and has a width at p = 1; without
@@ -99,27 +96,19 @@ def score_interval(
     if not values:
         return UNKNOWN
     mean = float(np.mean(values))
-    if correct is not None:
-        size = correct.shape[1]
-        if size < 2 or not 0 <= mean <= 1:
-            return score_interval(values)
-        examples = example_variance(correct)
-    else:
-        is_share = size > 0 and 0 <= mean <= 1
-        size = size if is_share else 0
-        examples = mean * (1 - mean) / size if is_share else 0.0
-    spread = spread_of(values, examples)
-    if size == 0:
-        if len(values) < 2:
-            return UNKNOWN
-        half = spread.critical * math.sqrt(spread.total)
-        return mean - half, mean + half
-    effective = mean * (1 - mean) / spread.total if spread.total > 0 else float(size)
-    return wilson(mean, effective, z=spread.critical)
+    size = size if correct is None else correct.shape[1]
+    if not 0 <= mean <= 1 or size < (1 if correct is None else 2):
+        return _t_interval(values, 0.0) if len(values) > 1 else UNKNOWN
+    examples = (
+        mean * (1 - mean) / size if correct is None else example_variance(correct)
+    )
+    variance, critical = _spread(values, examples)
+    effective = mean * (1 - mean) / variance if variance > 0 else 0.0
+    return wilson(mean, effective or float(size), z=critical)
 
 
 def wilson(share: float, size: float, *, z: float) -> tuple[float, float]:
-    """Wilson's score interval of a share (JASA 22, 1927).
+    """Return Wilson's score interval of a share (JASA 22, 1927).
 
     >>> low, high = wilson(1.0, 100, z=1.959964)
     >>> round(low, 4), high
@@ -134,7 +123,7 @@ def wilson(share: float, size: float, *, z: float) -> tuple[float, float]:
 def difference_interval(
     differences: Sequence[float], *, correct: Array | None = None
 ) -> tuple[float, float]:
-    """The interval of a mean paired difference.
+    """Return the interval of a mean paired difference.
 
     Args:
         differences: one a shared seed.
@@ -143,10 +132,14 @@ def difference_interval(
     Returns:
         (NaN, NaN) for one seed whose single answers are not known.
     """
-    examples = 0.0 if correct is None else example_variance(correct)
     if len(differences) < 2 and correct is None:
         return UNKNOWN
-    spread = spread_of(differences, examples)
-    mean = float(np.mean(differences))
-    half = spread.critical * math.sqrt(spread.total)
+    return _t_interval(
+        differences, 0.0 if correct is None else example_variance(correct)
+    )
+
+
+def _t_interval(values: Sequence[float], examples: float) -> tuple[float, float]:
+    variance, critical = _spread(values, examples)
+    mean, half = float(np.mean(values)), critical * math.sqrt(variance)
     return mean - half, mean + half

@@ -1,6 +1,7 @@
-"""Which of several points are best where there is more than one objective; pure.
+"""Order of points where there is more than one objective.
 
-Every function takes points that are to be small in each coordinate.
+Every function takes points that are to be small in each coordinate. Optuna has the
+first front only (`Study.best_trials`).
 """
 
 from collections.abc import Sequence
@@ -13,44 +14,30 @@ Points = NDArray[np.float64]
 
 
 def fronts(points_NM: Points) -> list[int]:
-    """The non-dominated rank of each point: 1 on the Pareto front.
+    """Return the non-dominated rank of each point: 1 on the Pareto front.
 
-    A point dominates another where it is no worse in any objective and better in one;
+    A point dominates another if it is no worse in any objective and better in one;
     equal points share a rank. Efficient non-dominated sorting (Zhang et al. 2015): in
-    lexical order no point is dominated by a later one, and one that is dominated by a
-    member of a front is so by a member of each front before it.
+    lexical order no point is dominated by a later one.
 
     >>> fronts(np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 3.0], [1.0, 3.0]]))
     [1, 1, 2, 1]
     """
-    found = [0] * len(points_NM)
-    members: list[list[int]] = []
-    for index in np.lexsort(points_NM.T[::-1]):
-        low, high = 0, len(members)
-        while low < high:
-            middle = (low + high) // 2
-            if _is_dominated(points_NM[index], by=points_NM[members[middle]]):
-                low = middle + 1
-            else:
-                high = middle
-        if low == len(members):
-            members.append([])
-        members[low].append(int(index))
-        found[index] = low + 1
-    return found
-
-
-def _is_dominated(point_M: Points, *, by: Points) -> bool:
-    is_as_good_N = (by <= point_M).all(axis=1)
-    is_better_N = (by < point_M).any(axis=1)
-    return bool((is_as_good_N & is_better_N).any())
+    order_N = np.lexsort(points_NM.T[::-1])
+    sorted_NM = points_NM[order_N]
+    rank_N = np.ones(len(points_NM), dtype=int)
+    for i, point_M in enumerate(sorted_NM):
+        before = sorted_NM[:i]
+        is_dominating = (before <= point_M).all(axis=1) & (before < point_M).any(axis=1)
+        rank_N[i] += rank_N[:i].max(initial=0, where=is_dominating)
+    return [int(rank) for rank in rank_N[np.argsort(order_N)]]
 
 
 def crowding(points_NM: Points) -> list[float]:
-    """The crowding distance of each point of one front (Deb et al. 2002, NSGA-II).
+    """Return the crowding distance of each point of one front (Deb et al. 2002).
 
-    The sum, over objectives, of how far its two neighbours lie apart, in units of the
-    front's extent; infinite for the first and the last one.
+    The sum, over objectives, of the distance between its two neighbours, in units of
+    the front's extent; infinite for the first and the last one.
 
     >>> crowding(np.array([[0.0, 4.0], [1.0, 1.0], [4.0, 0.0]]))
     [inf, 2.0, inf]
@@ -68,17 +55,15 @@ def crowding(points_NM: Points) -> list[float]:
 
 
 def order(points: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
-    """Every point as its place in `points` and its front, the best first.
+    """Return the index and the front of every point, the best first.
 
     By front, then the less crowded ones first, then in the given order.
     """
     if not points:
         return []
     points_NM = np.array(points, dtype=np.float64)
-    front = fronts(points_NM)
-    keys: dict[int, tuple[int, float]] = {}
-    for number in set(front):
-        places = [place for place, own in enumerate(front) if own == number]
-        for place, distance in zip(places, crowding(points_NM[places]), strict=True):
-            keys[place] = (number, -distance)
-    return [(place, front[place]) for place in sorted(keys, key=lambda p: (keys[p], p))]
+    front_N = np.array(fronts(points_NM))
+    crowding_N = np.zeros(len(points))
+    for front in set(front_N.tolist()):
+        crowding_N[front_N == front] = crowding(points_NM[front_N == front])
+    return [(int(i), int(front_N[i])) for i in np.lexsort((-crowding_N, front_N))]

@@ -1,13 +1,13 @@
-"""What a leaderboard as a whole says: a winner, ties, and what chance alone gives."""
+"""Verdict on a leaderboard as a whole: a winner, ties, the effect of chance alone."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.experiment.sections import Objective
-from sweeper.statistics import ties
-from sweeper.statistics.distributions import expected_max, t_975
-from sweeper.statistics.standing import Row
+from sweeper.statistics import significance
+from sweeper.statistics.intervals import expected_max, t_975
+from sweeper.statistics.row import Row
 
 POWER_Z = 0.8416  # 80 % of trials of the same size find a difference that is real
 MAX_SEEDS = 1000
@@ -15,10 +15,10 @@ MAX_SEEDS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What may be claimed.
+    """Claims that the rows support.
 
     Attributes:
-        winner: the best row, where every other row is worse by the test.
+        winner: the best row, if every other row is worse by the test.
         num_tied: rows that may be as good as the best one, itself among them.
         num_rows: rows with a value; finalists only, where there are some.
         seeds: of each of the tied rows; the fewest.
@@ -43,19 +43,19 @@ class Verdict:
 
 
 def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
-    """The verdict on ranked rows."""
+    """Return the verdict on ranked rows."""
     valued = [row for row in rows if row.rank]
     leading = [row for row in valued if row.is_finalist] or valued
     tied = [row for row in leading if row.is_tied]
     values = [row.by_seed for row in leading]
-    within, paired = ties.within(values), ties.noise(values).pooled
     seeds = min((len(row.values) for row in tied), default=0)
     mean_seeds = sum(len(row.values) for row in leading) / max(1, len(leading))
-    std = math.sqrt(within)
+    std = math.sqrt(significance.within(values))
     error = std / math.sqrt(mean_seeds) if mean_seeds else math.nan
-    is_bound = math.isnan(error)
-    if is_bound:
+    is_lower_bound = math.isnan(error)
+    if is_lower_bound:
         error = _example_error(leading, objective)
+    noise = significance.noise(values)
     return Verdict(
         winner=tied[0] if len(tied) == 1 and len(leading) > 1 else None,
         num_tied=len(tied),
@@ -63,22 +63,20 @@ def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
         is_population=any(row.parent for row in valued),
         seeds=seeds,
         std=std,
-        by_chance=expected_max(len(leading)) * error if leading else math.nan,
-        is_lower_bound=is_bound,
-        more_seeds=_more_seeds(tied, math.sqrt(paired)),
+        by_chance=math.nan if math.isnan(error) else expected_max(len(leading)) * error,
+        is_lower_bound=is_lower_bound,
+        more_seeds=_more_seeds(tied, math.sqrt(noise.common)),
     )
 
 
 def _example_error(rows: Sequence[Row], objective: Objective) -> float:
-    """Standard error of one score from the size of the validation set; NaN if unknown.
+    """Return the standard error of one score from the size of the validation set.
 
-    Of scores of the same examples, whose differences are less noisy by half or more;
-    half of the variance is counted.
+    NaN if the size is not known. Half of the variance is counted: differences between
+    scores of the same examples are less noisy by half or more.
     """
-    known = [
-        t.correctness for row in rows for t in row.trials if t.correctness is not None
-    ]
-    size = len(known[0].correct) if known else objective.validation_size
+    stored = [t.correctness for row in rows for t in row.trials if t.correctness]
+    size = len(stored[0].correct) if stored else objective.validation_size
     means = [row.mean for row in rows if 0 <= row.mean <= 1]
     if not size or not means:
         return math.nan
@@ -87,19 +85,19 @@ def _example_error(rows: Sequence[Row], objective: Objective) -> float:
 
 
 def _more_seeds(tied: Sequence[Row], std: float) -> int:
-    """How many seeds more for the best two: n with n >= 2 (t + z)^2 (std / gap)^2."""
+    """Return the seeds that the best two still need: n >= 2 (t + z)^2 (std / gap)^2."""
     if len(tied) < 2 or not std > 0:
         return 0
     gap = abs(tied[0].mean - tied[1].mean)
-    have = min(len(tied[0].values), len(tied[1].values))
-    for n in range(max(2, have), MAX_SEEDS):
+    num_seeds = min(len(tied[0].values), len(tied[1].values))
+    for n in range(max(2, num_seeds), MAX_SEEDS):
         if gap * math.sqrt(n / 2) >= (t_975(2 * (n - 1)) + POWER_Z) * std:
-            return max(1, n - have)
+            return max(1, n - num_seeds)
     return 0
 
 
 def said(rows: Sequence[Row], objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """What ranked rows say, in words, one statement a line."""
+    """Return the verdict on ranked rows in words, one statement a line."""
     if len(objectives) == 1:
         return lines(verdict(rows, objectives[0]))
     best = sum(row.front == 1 for row in rows)
@@ -114,29 +112,29 @@ def said(rows: Sequence[Row], objectives: Sequence[Objective]) -> tuple[str, ...
     )
 
 
-def lines(found: Verdict) -> tuple[str, ...]:
-    """The verdict in words, one statement a line."""
-    if found.num_rows < 2:
+def lines(result: Verdict) -> tuple[str, ...]:
+    """Return a verdict in words, one statement a line."""
+    if result.num_rows < 2:
         return ()
-    rows = f"{found.num_rows} suggestions"
-    if found.winner is not None:
-        first = f"winner: #1 is better than the other {found.num_rows - 1} (p <= 0.05)"
-    elif found.seeds < 2 or not found.std > 0:
-        why = "each ran with one seed" if found.seeds < 2 else "seeds change nothing"
-        first = f"no winner: {why}, so no difference can be told from chance"
-        if found.seeds < 2 and not found.is_population:
+    rows = f"{result.num_rows} suggestions"
+    if result.winner is not None:
+        first = f"winner: #1 is better than the other {result.num_rows - 1} (p <= 0.05)"
+    elif result.seeds < 2 or not result.std > 0:
+        why = "each ran with one seed" if result.seeds < 2 else "seeds change nothing"
+        first = f"no winner: {why}, so no difference can be distinguished from chance"
+        if result.seeds < 2 and not result.is_population:
             first += "; add seeds: [0, 1, 2, 3, 4]"
     else:
         first = (
-            f"no winner: {found.num_tied} of {rows} are tied for the best (p > 0.05)"
+            f"no winner: {result.num_tied} of {rows} are tied for the best (p > 0.05)"
         )
-        if found.more_seeds:
-            first += f"; about {found.more_seeds} more seeds would tell the first two"
-    if math.isnan(found.by_chance) or found.by_chance == 0:
+        if result.more_seeds:
+            first += f"; about {result.more_seeds} more seeds would tell the first two"
+    if math.isnan(result.by_chance) or result.by_chance == 0:
         return (first,)
-    least = "at least " if found.is_lower_bound else ""
+    least = "at least " if result.is_lower_bound else ""
     return (
         first,
-        f"by chance alone the best of {found.num_rows} lies {least}"
-        f"{found.by_chance:.2g} better than their mean",
+        f"by chance alone the best of {result.num_rows} is {least}"
+        f"{result.by_chance:.2g} better than their mean",
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sweeper.statistics import leaderboard
-from sweeper.statistics.leaderboard import Row, Score
+from sweeper.statistics.row import Row, Score
 from sweeper.text import plain, short, value_cell
 from sweeper.trial import Params, State, Sweep
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from sweeper.statistics.leaderboard import columns, found_all, rank, varied
+from sweeper.statistics.leaderboard import columns, rank, varied
+from sweeper.statistics.row import trial_results
 from sweeper.text import value_cell
 from sweeper.trial import Sweep
 from sweeper.views import cells
@@ -33,7 +34,7 @@ def trials(sweep: Sweep) -> pd.DataFrame:
     shown = columns(names, others=["id", *results])
     lines = []
     for trial in sweep.trials:
-        best = found_all(trial, sweep.experiment.objectives)
+        best = trial_results(trial, sweep.experiment.objectives)
         lines.append(
             [
                 trial.id,

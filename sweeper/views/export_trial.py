@@ -6,7 +6,7 @@ from pathlib import Path
 from sweeper.errors import SweeperError
 from sweeper.host.paths import TrialPaths, write_text
 from sweeper.scheduling import spec
-from sweeper.statistics.leaderboard import found
+from sweeper.statistics.row import trial_result
 from sweeper.storage import handed_out
 from sweeper.storage.handed_out import HandedOut
 from sweeper.text import markdown_cell, value_cell
@@ -46,7 +46,7 @@ def card(
 ) -> str:
     """The model card: what it is, what it reached, how it was made."""
     objective = sweep.experiment.objective
-    result = found(trial, objective)
+    result = trial_result(trial, objective)
     reached = f"{result[1]:.6g} at epoch {result[0]}" if result else "no value"
     lines = [f"# {sweep.experiment.name} {trial.id}", ""]
     lines += [sweep.experiment.notes, ""] if sweep.experiment.notes else []

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from sweeper.cards import packed
 from sweeper.scheduling.events import Event
-from sweeper.statistics.leaderboard import best, found_all
+from sweeper.statistics.leaderboard import best
+from sweeper.statistics.row import trial_results
 from sweeper.storage import handed_out
 from sweeper.text import plain
 from sweeper.trial import Sweep, TrialRecord
@@ -148,7 +149,7 @@ def status_json(sweep: Sweep) -> dict[str, object]:
 
 
 def _trial_json(sweep: Sweep, trial: TrialRecord) -> dict[str, object]:
-    result = found_all(trial, sweep.experiment.objectives)
+    result = trial_results(trial, sweep.experiment.objectives)
     return {
         "number": trial.number,
         "id": trial.id,
@@ -190,7 +191,7 @@ def _values(
 def best_summary(sweep: Sweep) -> dict[str, object]:
     """Id, value and epoch of the best trial; nothing before the first value."""
     trial = best(sweep)
-    result = found_all(trial, sweep.experiment.objectives) if trial else None
+    result = trial_results(trial, sweep.experiment.objectives) if trial else None
     if trial is None or result is None:
         return {"best": None}
     return {"best": trial.id, **_values(sweep, result), "epoch": result[0]}
@@ -199,7 +200,7 @@ def best_summary(sweep: Sweep) -> dict[str, object]:
 def best_json(sweep: Sweep, trial: TrialRecord, *, command: str) -> dict[str, object]:
     """The best trial as plain data, for `best --json`."""
     paths = sweep.paths.trial(trial.id)
-    result = found_all(trial, sweep.experiment.objectives)
+    result = trial_results(trial, sweep.experiment.objectives)
     return {
         "id": trial.id,
         **_values(sweep, result),

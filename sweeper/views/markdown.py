@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from sweeper.scheduling import spec
 from sweeper.statistics import verdict
 from sweeper.statistics.insight import importance
-from sweeper.statistics.leaderboard import Row, columns, rank, varied
+from sweeper.statistics.leaderboard import columns, rank, varied
+from sweeper.statistics.row import Row
 from sweeper.storage import handed_out
 from sweeper.text import markdown_cell, short
 from sweeper.trial import State, Sweep

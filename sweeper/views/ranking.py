@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.errors import SweeperError
-from sweeper.statistics.leaderboard import Row, rank
+from sweeper.statistics.leaderboard import rank
+from sweeper.statistics.row import Row
 from sweeper.text import plain
 from sweeper.trial import Sweep
 from sweeper.views.cells import point, score_text

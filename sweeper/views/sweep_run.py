@@ -15,6 +15,7 @@ from sweeper.host.process import restore_environment
 from sweeper.host.redaction import redacted
 from sweeper.scheduling.spec import run_id
 from sweeper.statistics import leaderboard
+from sweeper.statistics.row import trial_results
 from sweeper.stop import Stop, StopReason
 from sweeper.trial import Sweep
 from sweeper.views import cells
@@ -94,7 +95,7 @@ def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
     best = leaderboard.best(sweep)
     states = Counter(trial.state for trial in sweep.trials)
     objectives = sweep.experiment.objectives
-    found = leaderboard.found_all(best, objectives) if best else None
+    found = trial_results(best, objectives) if best else None
     reason = "" if stop.reason is StopReason.NONE else f"{stop.reason}: {stop.message}"
     return {
         "trials": len(sweep.trials),

@@ -15,15 +15,8 @@ from rich.text import Text
 
 from sweeper.cards import packed
 from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import (
-    Row,
-    best,
-    columns,
-    found_all,
-    labels,
-    rank,
-    varied,
-)
+from sweeper.statistics.leaderboard import best, columns, labels, rank, varied
+from sweeper.statistics.row import Row, trial_results
 from sweeper.text import duration, plain, short, value_cell
 from sweeper.trial import State, Sweep, TrialRecord
 from sweeper.views import progress
@@ -197,7 +190,7 @@ def _headline(sweep: Sweep) -> Text:
     name = plain(sweep.experiment.name)
     text = Text(f"{name}: {sweep_state(sweep)}  ") + _states(counts)
     trial = best(sweep)
-    result = found_all(trial, sweep.experiment.objectives) if trial else None
+    result = trial_results(trial, sweep.experiment.objectives) if trial else None
     if trial is not None and result is not None:
         values = ", ".join(map(short, result[1]))
         text += Text(f"  best {values} ({trial.id}, epoch {result[0]})")

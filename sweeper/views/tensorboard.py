@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
 from sweeper.host import metrics_file
-from sweeper.statistics.leaderboard import found
+from sweeper.statistics.row import trial_result
 from sweeper.trial import Sweep, TrialRecord
 
 
@@ -48,7 +48,7 @@ def _write(
             for name, value in metrics.items():
                 writer.add_scalar(name, value, global_step=epoch)
         objective = sweep.experiment.objective
-        result = found(trial, objective)
+        result = trial_result(trial, objective)
         if result is not None:
             params = {
                 name: value if isinstance(value, int | float | str) else str(value)

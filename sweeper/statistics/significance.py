@@ -1,0 +1,166 @@
+"""Significance of the lead of the best row over each other row.
+
+docs/statistics.md states the test: t tests of the gaps, with what a seed does to all
+rows alike removed (two-way layout), corrected for the pairs of rows that are left
+(Shaffer, JASA 81, 1986); a winner is an intersection-union test (Berger, Technometrics
+24, 1982), which is exact for a selected best (Gutmann & Maymin, Annals of Statistics
+15, 1987). scipy.special is imported late, and scipy.stats, whose import takes longer
+than `status` may, is not needed.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+Values: TypeAlias = Mapping[int, float]  # by seed
+
+ALPHA = 0.05
+UNLIKE = 1.2  # times the common variance: a pair counts as noisier than the other rows
+FITS = 30  # of row and seed means in turn, where values are missing
+ROUNDING = 1e-9  # of the largest value: a smaller deviation is no noise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Variance of one value over seeds, without the effects of seeds on all rows.
+
+    Attributes:
+        common: variance of all rows together; NaN without a second seed.
+        degrees: degrees of freedom of `common`.
+        by_row: variance of each row alone.
+        row_degrees: degrees of freedom of each of `by_row`.
+    """
+
+    common: float
+    degrees: float
+    by_row: Array
+    row_degrees: Array
+
+    def of_gap(self, first: int, second: int, num_seeds: int) -> tuple[float, float]:
+        """Return the variance of the gap between two means, and its degrees of freedom.
+
+        A pair that is noisier than the other rows is judged by its own variances
+        (Games & Howell, J. Educ. Stat. 1, 1976; degrees of freedom by Satterthwaite,
+        Biometrics Bulletin 2, 1946): two rows that are the best and the noisiest would
+        else be told apart too easily.
+        """
+        pair = [first, second]
+        common = 2 * self.common / num_seeds
+        parts = self.by_row[pair] / num_seeds
+        if parts.sum() <= UNLIKE * common:
+            return common, self.degrees
+        degrees = parts.sum() ** 2 / (parts**2 / self.row_degrees[pair]).sum()
+        return float(parts.sum()), max(1.0, float(degrees))
+
+
+def noise(rows: Sequence[Values]) -> Noise:
+    """Return the variances that the residuals of rows and seeds give.
+
+    The variance of a row alone is Grubbs' estimate (JASA 43, 1948): residuals hold a
+    share of the noise of all other rows, which is taken off.
+    """
+    seeds = sorted({seed for row in rows for seed in row})
+    table_RS = np.array([[row.get(s, math.nan) for s in seeds] for row in rows])
+    residual_RS = np.ma.masked_invalid(table_RS.reshape(len(rows), len(seeds)))
+    free_R = np.maximum(residual_RS.count(axis=1) - 1.0, 0.0)
+    degrees = float(free_R.sum()) - (len(seeds) - 1)
+    unknown_R = np.full(len(rows), math.nan)
+    if not seeds or degrees < 1:
+        return Noise(
+            common=math.nan, degrees=0.0, by_row=unknown_R, row_degrees=unknown_R
+        )
+    largest = float(np.abs(residual_RS).max())
+    for _ in range(FITS if residual_RS.mask.any() else 1):
+        residual_RS = residual_RS - residual_RS.mean(axis=1, keepdims=True)
+        residual_RS = residual_RS - residual_RS.mean(axis=0)
+    squares_R = (residual_RS**2).sum(axis=1).filled(0.0)
+    common = float(squares_R.sum()) / degrees
+    if common <= (ROUNDING * largest) ** 2:
+        common = 0.0
+    k = int(np.count_nonzero(free_R))
+    by_row_R = np.full(len(rows), common)
+    if k > 2:
+        own_R = squares_R / np.maximum(free_R, 1.0)
+        shared = own_R.sum() / (k * (k - 1))
+        by_row_R = np.maximum(own_R - shared, 0.0) * k / (k - 2)
+    row_degrees_R = np.maximum(free_R, 1.0) * degrees / free_R.sum()
+    return Noise(
+        common=common, degrees=degrees, by_row=by_row_R, row_degrees=row_degrees_R
+    )
+
+
+def within(rows: Sequence[Values]) -> float:
+    """Return the variance over seeds within rows, seed effects included.
+
+    NaN without a second seed.
+    """
+    several = [list(row.values()) for row in rows if len(row) > 1]
+    if not several:
+        return math.nan
+    squares = sum((len(values) - 1) * statistics.variance(values) for values in several)
+    return squares / sum(len(values) - 1 for values in several)
+
+
+def p_values(
+    losses: Sequence[Values],
+    *,
+    example_variance: Callable[[int, Sequence[int]], float] = lambda row, seeds: 0.0,
+) -> tuple[float, ...]:
+    """Return for each row how likely so large a lead of row 0 is without a difference.
+
+    Corrected for the number of rows and for row 0 being chosen by its values.
+
+    Args:
+        losses: values by seed, less is better, the best row first.
+        example_variance: variance from the validation set alone of the difference
+            between row 0 and another one over shared seeds.
+
+    Returns:
+        1.0 for row 0 and for rows as good as it; NaN where fewer than two seeds are
+        shared or no noise is known.
+    """
+    if not losses:
+        return ()
+    result = [1.0] + [math.nan] * (len(losses) - 1)
+    known_noise = noise(losses)
+    alone: dict[int, float] = {}
+    for j in range(1, len(losses)):
+        shared = [seed for seed in losses[0] if seed in losses[j]]
+        if len(shared) < 2:
+            continue
+        gap = statistics.fmean(losses[j][s] - losses[0][s] for s in shared)
+        if not known_noise.common > 0:
+            result[j] = math.nan if gap else 1.0
+            continue
+        variance, degrees = known_noise.of_gap(0, j, len(shared))
+        total = variance + example_variance(j, shared)
+        degrees *= (total / variance) ** 2
+        alone[j] = _two_sided(gap / math.sqrt(total), degrees)
+    is_complete = len(alone) + 1 == sum(bool(row) for row in losses)
+    for j, p in _corrected(alone).items():
+        # "row 0 beats all others" needs no correction: it is false if one part is
+        result[j] = min(p, max(alone.values())) if is_complete else p
+    return tuple(result)
+
+
+def _two_sided(t: float, degrees: float) -> float:
+    from scipy.special import stdtr
+
+    return min(1.0, 2 * float(stdtr(degrees, -t)))
+
+
+def _corrected(alone: Mapping[int, float]) -> dict[int, float]:
+    """Return step-down p-values: at each step the pairs of the rows that are left."""
+    corrected: dict[int, float] = {}
+    largest = 0.0
+    for step, j in enumerate(sorted(alone, key=alone.__getitem__)):
+        num_left = len(alone) + 1 - step
+        largest = max(largest, alone[j] * num_left * (num_left - 1) / 2)
+        corrected[j] = min(1.0, largest)
+    return corrected
