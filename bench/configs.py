@@ -22,7 +22,7 @@ VALUES = 50  # 4 models, 50 rates, 50 decays
 def plan(folder: Path) -> float:
     """Seconds from the file to 10,000 checked configs, imports left out."""
     from sweeper.planning.plan import make_plan
-    from sweeper.project.compose import Composer
+    from sweeper.project.points import composer, configs
 
     file = folder / "many.yaml"
     content = {
@@ -40,11 +40,10 @@ def plan(folder: Path) -> float:
     begin = time.perf_counter()
     made = make_plan(file, [], sweeps=folder / "sweeps")
     loaded = made.experiment
-    composer = Composer(loaded.project / loaded.config, loaded.project)
     found = {
         (config["model"]["name"], config["model"]["learning_rate"], number)
         for number, (_, config) in enumerate(
-            composer.configs(loaded, made.space, made.space.points())
+            configs(composer(loaded), loaded, made.space, made.space.points())
         )
     }
     assert made.num_trials == len(found) == POINTS

@@ -25,7 +25,7 @@ from sweeper.experiment.experiment import dump
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths, builtin_conf, write_text
 from sweeper.planning import plan, preflight
-from sweeper.project import targets
+from sweeper.project import importing
 from sweeper.protocol import Report
 from sweeper.running import cluster, driver, options, prewarm
 from sweeper.scheduling import failures, repair
@@ -200,7 +200,7 @@ def _refused(folder: Path) -> object:
 
 def _raising_project(folder: Path) -> object:
     (folder / "raising.py").write_text("raise ValueError('no such resolver: env')\n")
-    return targets.register("raising:train", folder)
+    return importing.register("raising:train", folder)
 
 
 CASES: dict[str, Callable[[Path], object]] = {
@@ -276,8 +276,10 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A word among numbers": _plan(
         "search_space:\n  data.batch_size: [32, big]\n" + OBJECTIVE
     ),
-    "A target that cannot be imported": lambda _: targets.load("my_projct.train:main"),
-    "A target without the function": lambda _: targets.load("json:dunp"),
+    "A target that cannot be imported": lambda _: importing.load(
+        "my_projct.train:main"
+    ),
+    "A target without the function": lambda _: importing.load("json:dunp"),
     "A project that raises at its import": _raising_project,
     "An error that every trial would meet": _refused,
     "An objective that is not logged": _misspelt_metric,

@@ -1,6 +1,8 @@
 """Configs compose as Hydra composes them, and what they lack is named with its line."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from omegaconf import OmegaConf
 from sweeper.errors import ConfigError, ExperimentError
 from sweeper.experiment.experiment import Experiment, load
 from sweeper.experiment.space import Space, parse
+from sweeper.project import check as checking
 from sweeper.project import job
 from sweeper.project.compose import Composer, to_plain
+from sweeper.project.points import configs
 
 FILES = {
     "train.yaml": """
@@ -73,7 +77,7 @@ def check(project: Path, composer: Composer) -> Check:
         path.write_text(text)
         experiment = load(path, overrides)
         space = parse(experiment, composer.groups())
-        composer.check(experiment, space)
+        checking.check(composer, experiment, space)
         return experiment, space
 
     return run
@@ -144,6 +148,34 @@ def test_a_config_is_found_without_its_suffix_and_in_a_package(
     project: Path, config: str
 ) -> None:
     assert Composer(project / config, project).compose([]).seed == 42
+
+
+@pytest.mark.parametrize(
+    ("word", "seed"),
+    [
+        ("seed=7", 7),
+        ("seed='12'", 12),
+        ("seed=${data.batch_size}", 64),
+        ("seed=${hydra:runtime.output_dir}", None),  # known in the trial only
+        ("seed=null", None),
+        ("seed=-1", None),
+        ("seed=true", None),
+        ("seed=4294967296", None),
+    ],
+)
+def test_a_config_asks_for_a_seed(
+    composer: Composer, word: str, seed: int | None
+) -> None:
+    assert composer.seed([word]) == seed
+
+
+def test_all_that_composes_and_calls_a_target_needs_only_hydra() -> None:
+    """It will run in the project's interpreter, which need not have the others."""
+    code = "import sys, sweeper.project.job; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ours = {"pydantic", "optuna", "ray", "numpy", "torch", "lightning", "rich", "scipy"}
+    assert not ours & set(printed.split())
 
 
 def test_keys_of_every_choice_of_groups_pass(check: Check) -> None:
@@ -217,7 +249,7 @@ def test_a_group_of_many_options_composes_each_once(
     project: Path, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed = []
-    original = Composer.compose
+    original = Composer.compose_with_hydra
 
     def counting(self: Composer, overrides: list[str]) -> object:
         composed.append(overrides)
@@ -228,7 +260,7 @@ def test_a_group_of_many_options_composes_each_once(
         for index in range(6):
             path = project / "conf" / group / f"o{index}.yaml"
             path.write_text(f"value: {index}")
-    monkeypatch.setattr(Composer, "compose", counting)
+    monkeypatch.setattr(Composer, "compose_with_hydra", counting)
     check(
         "objective: {metric: acc}\n"
         "search_space: {+a: 'glob(*)', +b: 'glob(*)', model.learning_rate: [1, 2]}\n"
@@ -252,7 +284,7 @@ def test_points_made_on_plain_containers_equal_composed_ones(
     )
     points = list(space.points())
     assert len(points) == 3 * 4 * 3 * 3 * 2
-    for params, config in composer.configs(experiment, space, points[::29]):
+    for params, config in configs(composer, experiment, space, points[::29]):
         words = [*experiment.overrides, *space.overrides(params)]
         assert config == to_plain(composer.compose(words)), params
 
@@ -262,7 +294,7 @@ def test_ten_thousand_points_are_composed(check: Check, composer: Composer) -> N
         HEAD + "  model.learning_rate: range(50)\n  data.batch_size: range(10)\n"
         "  trainer.max_epochs: range(10)\n"
     )
-    made = sum(1 for _ in composer.configs(experiment, space, space.points()))
+    made = sum(1 for _ in configs(composer, experiment, space, space.points()))
     assert made == 10_000
 
 

@@ -11,7 +11,7 @@ from sweeper.host.paths import SweepPaths
 from sweeper.planning import alone, preflight
 from sweeper.planning.plan import make_plan
 from sweeper.planning.preflight import Finding
-from sweeper.project.check import representatives
+from sweeper.project.points import representatives
 
 ROOT = Path(__file__).parents[1]
 CLASSIC = ROOT / "tests" / "strangers" / "classic"

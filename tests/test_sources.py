@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.errors import ExperimentError, TargetError
 from sweeper.host import sources
-from sweeper.project.targets import load, register
+from sweeper.project.importing import load, register
 from tests.helpers import make_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_a_secret_in_env_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_target_names_the_nearest() -> None:
     with pytest.raises(TargetError, match="did you mean 'load'"):
-        load("sweeper.project.targets:laod")
+        load("sweeper.project.importing:laod")
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ server the run is offline.
 import functools
 import logging
 import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Any, ParamSpec
 
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP, PART, Rows
 from sweeper.host import metrics_file, redaction, wandb
+from sweeper.project.code import git
 from sweeper.trial import TrialSpec, point_id
 
 log = logging.getLogger(__name__)
@@ -413,7 +413,7 @@ def description(spec: TrialSpec, config: Mapping[str, object]) -> dict[str, obje
     described = redaction.redacted(
         {
             "sweep": spec.sweep,
-            "git_commit": git(project, "rev-parse", "HEAD"),
+            "git_commit": git(project, "rev-parse", "HEAD").strip(),
             "git_dirty": bool(git(project, "status", "--porcelain")),
             **nested,
             **swept(spec),
@@ -431,13 +431,3 @@ def swept(spec: TrialSpec) -> dict[str, object]:
         "point": point_id(spec.params, spec.lineage),
         **spec.params,
     }
-
-
-def git(project: Path, *arguments: str) -> str:
-    """Return the output of a git command in `project`, "" outside of a repository."""
-    command = ["git", "-C", str(project), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

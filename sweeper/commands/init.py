@@ -8,13 +8,13 @@ from sweeper import exits
 from sweeper.errors import ConfigError, SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.project.survey import Survey
+    from sweeper.project.scan import Scan
 
 EXAMPLE = "sweeper init ../my_project -o experiments/first.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("project", type=Path, help="folder of a Hydra project")
     parser.add_argument(
         "-o",
@@ -26,22 +26,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look through the project, write the file, say what to do next."""
+    """Scan the project, write the file and print the next step."""
     from sweeper.planning.plan import make_plan
-    from sweeper.project.survey import survey
+    from sweeper.project.scan import scan
 
     if not args.project.is_dir():
         raise ConfigError(f"{args.project}: no such folder; give that of a project")
     if args.output.exists():
         raise ConfigError(f"{args.output}: exists; choose another with --output")
-    found = survey(args.project)
-    if not found.config:
+    scanned = scan(args.project)
+    if not scanned.config:
         raise ConfigError(
             f"{args.project}: no Hydra config was found; there must be a function "
             "under @hydra.main, or a YAML file with `defaults:` under conf/"
         )
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(first_experiment(args.project, found), encoding="utf-8")
+    args.output.write_text(first_experiment(args.project, scanned), encoding="utf-8")
     print(f"wrote {args.output}; read it, then: sweeper plan {args.output}")
     try:
         make_plan(args.output, (), sweeps=Path("sweeps"))
@@ -50,43 +50,33 @@ def run(args: argparse.Namespace) -> int:
     return exits.FINISHED
 
 
-def first_experiment(project: Path, found: "Survey") -> str:
-    """The text of the file, with what was found in comments."""
+def first_experiment(project: Path, scan: "Scan") -> str:
+    """Return the text of the file, with comments on further keys and metrics."""
+    short = [f"{scan.epochs}={scan.short_epochs}"] if scan.epochs else []
+    missing = ", ".join(key for key, value in scan.keys.items() if value == "???")
+    space = [f"\n  {key}: {values}" for key, values in scan.space().items()]
+    metric, mode = scan.objective
+    groups = {name: o for name, o in scan.description.groups.items() if o}
     lines = [
         f"# A first sweep of {project.absolute().name}; written by `sweeper init`.",
         f"project: {project.absolute()}",
-        f"target: {found.target or 'my_module:main'}",
-        f"config: {found.config}",
+        f"target: {scan.target or 'my_module:main'}",
+        f"config: {scan.config}",
+        ""
+        if scan.has_lightning
+        else "# No Lightning: its loop has to call sweeper.report, docs/trial.md",
+        f"overrides: [{', '.join([*scan.overrides, *short])}]  # short, at first",
+        f"# has to be set, too: {missing}" if missing else "",
+        f"search_space:{''.join(space)}"
+        if space
+        else "search_space: {}  # nothing was found: name a key of the config\n"
+        "variants: {plain: []}",
+        f"objective: {{metric: {metric or 'val/loss'}, mode: {mode}}}",
+        f"# logged: {', '.join(sorted(scan.metrics)[:20])}"
+        if scan.metrics
+        else "# no metric was found: name one that the code logs",
+        "search: grid",
+        "scheduler: none",
+        *(f"# group {name} ({', '.join(groups[name][:6])})" for name in [*groups][:12]),
     ]
-    if not found.has_lightning:
-        lines.append(
-            "# No Lightning: its loop has to call sweeper.report, docs/trial.md"
-        )
-    group = found.model_group
-    short = [*found.defaults.without(group)]
-    if found.epochs:
-        short.append(f"{found.epochs}={found.short_epochs}")
-    lines.append(f"overrides: [{', '.join(short)}]  # short, at first")
-    missing = [key for key, value in found.defaults.keys.items() if value == "???"]
-    if missing:
-        lines.append(f"# has to be set, too: {', '.join(missing)}")
-    space = found.space()
-    if space:
-        lines.append("search_space:")
-        lines += [f"  {key}: {values}" for key, values in space.items()]
-    else:
-        lines += [
-            "search_space: {}  # nothing was found: name a key of the config",
-            "variants: {plain: []}",
-        ]
-    metric, mode = found.objective
-    lines.append(f"objective: {{metric: {metric or 'val/loss'}, mode: {mode}}}")
-    if found.metrics:
-        lines.append(f"# logged: {', '.join(sorted(found.metrics)[:20])}")
-    else:
-        lines.append("# no metric was found: name one that the code logs")
-    lines += ["search: grid", "scheduler: none"]
-    groups = found.defaults.groups.items()
-    known = [f"{name} ({', '.join(o[:6])})" for name, o in groups if o]
-    lines += [f"# group {text}" for text in known[:12]]
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for line in lines if line) + "\n"

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 from sweeper import defaults
 from sweeper.errors import ExperimentError, nearest
 from sweeper.experiment import assignments, hydra_sweeper, validation, yaml_lines
+from sweeper.experiment.key_names import EPOCHS
 from sweeper.experiment.sections import (
     Budget,
     CheckpointTimes,
@@ -42,9 +43,6 @@ from sweeper.experiment.sections import (
 )
 from sweeper.experiment.yaml_lines import Location
 from sweeper.host.paths import project_root
-
-# Last part of the key that sets the number of epochs of a trial.
-EPOCHS = ("max_epochs", "num_epochs", "n_epochs", "epochs")
 
 
 class Experiment(Frozen):

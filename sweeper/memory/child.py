@@ -22,7 +22,7 @@ from sweeper.host import orphans
 from sweeper.host.sources import put_on_path
 from sweeper.memory import guesses, runs
 from sweeper.memory.runs import Seen, StepError
-from sweeper.project import importing, job, targets
+from sweeper.project import importing, job
 
 LIMIT_SECONDS = 120.0
 
@@ -97,7 +97,7 @@ def _run(request: Mapping[str, Any], overrides: Sequence[str], way: Way) -> Seen
         ).config
         if way.has_gpu:
             runs.pretend_gpu()
-        target = guesses.fit if way.is_guess else targets.load(request["target"])
+        target = guesses.fit if way.is_guess else importing.load(request["target"])
         return runs.run(target, config, folder=Path(folder), is_fake=way.is_fake)
 
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sweeper.experiment.key_names import BATCH_SIZES, EPOCHS, LEARNING_RATES
 from sweeper.trial import Params, Value
 
 if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read
@@ -16,15 +17,16 @@ if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read
 # Last parts of names whose value, once it is not zero, changes no tensor's shape.
 LEARNING = frozenset(
     (
-        *("lr", "learning_rate", "base_lr", "max_lr", "min_lr", "weight_decay", "wd"),
+        *LEARNING_RATES,
+        *EPOCHS,
+        *("min_lr", "weight_decay", "wd"),
         *("momentum", "beta1", "beta2", "betas", "eps", "gamma", "decay", "alpha"),
         *("tau", "temperature", "label_smoothing", "smoothing", "focal_gamma"),
         *("dropout", "drop_rate", "drop_path", "gradient_clip_val", "clip", "seed"),
         *("warmup", "warmup_fraction", "warmup_steps", "warmup_epochs", "patience"),
-        *("max_epochs", "epochs", "max_steps"),
+        "max_steps",
     )
 )
-BATCH = frozenset(["batch_size", "train_batch_size", "per_device_batch_size"])
 MAX_KEYS = 64  # predicted for one sweep
 
 
@@ -73,7 +75,7 @@ def _relevant(parameter: "Parameter", value: Value) -> str:
 
 def is_batch(name: str) -> bool:
     """Whether a parameter or a key of a config is the batch size."""
-    return label(name) in BATCH
+    return label(name) in BATCH_SIZES
 
 
 def family(key: str) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from sweeper.host import locks, metrics_file
 from sweeper.host.paths import TrialPaths
 from sweeper.planning import alone
 from sweeper.planning.plan import Plan
-from sweeper.project import check
+from sweeper.project.points import representatives
 from sweeper.protocol import Report
 from sweeper.trial import Decision, TrialSpec
 
@@ -88,7 +88,7 @@ def examine(plan: Plan, address: Path) -> Verdict:
     Raises:
         SweeperError: the trial does not run, or measures nothing.
     """
-    params = check.representatives(plan.space)[0]
+    params = representatives(plan.space)[0]
     with tempfile.TemporaryDirectory(prefix="sweeper-twins-") as folder:
         one, two, cut = (
             replace(

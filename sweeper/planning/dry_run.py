@@ -26,7 +26,7 @@ from sweeper.memory.prediction import Prediction
 from sweeper.planning import estimate
 from sweeper.planning.estimate import Forecast, Given
 from sweeper.planning.plan import Plan
-from sweeper.project.compose import Composer
+from sweeper.project.points import composer, configs
 from sweeper.search import algorithms, policy
 from sweeper.search.past import Past
 from sweeper.search.samplers import directions
@@ -245,12 +245,11 @@ def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
     """
     experiment = plan.experiment
     unique = list({tuple(point.items()): point for point in points}.values())
-    composer = Composer.of(experiment)
     seen = {
         hashlib.sha256(
             json.dumps(config, sort_keys=True, default=str).encode()
         ).digest()
-        for _, config in composer.configs(experiment, plan.space, unique)
+        for _, config in configs(composer(experiment), experiment, plan.space, unique)
     }
     return len(unique) - len(seen)
 

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.errors import ExperimentChangedError
-from sweeper.experiment.experiment import EPOCHS
+from sweeper.experiment.key_names import EPOCHS
 from sweeper.host.paths import SweepPaths, TrialPaths
 from sweeper.planning.plan import Plan
-from sweeper.project.compose import Composer
+from sweeper.project.points import composer, configs
 from sweeper.storage import store
 from sweeper.trial import State, TrialRecord
 
@@ -68,8 +68,8 @@ def _lengths(
     """Yield each trial with the epochs of the config that it would have now."""
     loaded = plan.experiment
     points = [trial.params for trial in trials]
-    configs = Composer.of(loaded).configs(loaded, plan.space, points)
-    for trial, (_, config) in zip(trials, configs, strict=True):
+    made = configs(composer(loaded), loaded, plan.space, points)
+    for trial, (_, config) in zip(trials, made, strict=True):
         yield trial, dict(_of_config(config, config))
 
 

@@ -1,7 +1,7 @@
 """What a run will do, checked before anything starts."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +10,14 @@ from sweeper.cards.ladder import BatchKeys
 from sweeper.errors import ConfigError, ExperimentError, TargetError
 from sweeper.experiment import experiment, space
 from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.key_names import EPOCHS
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
 from sweeper.host.paths import SweepPaths, is_packaged
 from sweeper.memory import kinds
-from sweeper.project import check, mixed, seed, target_check
-from sweeper.project.compose import Composer, to_plain
+from sweeper.project import check, entry_points, points
+from sweeper.project.compose import Composer
+from sweeper.project.config_keys import leaves, seed_key
 from sweeper.scheduling import warm
 from sweeper.search import algorithms
 from sweeper.search.population import Population
@@ -65,17 +67,16 @@ def make_plan(
     os.environ.update(loaded.env)  # of this process and all that it starts
     composer = _composer(loaded)
     parsed = _space(loaded, composer)
-    composer.check(loaded, parsed)
-    mixed.check(composer, loaded, parsed)
-    first = check.representatives(parsed)[0]  # there may be no group without it
-    config = composer.compose([*loaded.overrides, *parsed.overrides(first)])
+    check.check(composer, loaded, parsed)
+    first = points.representatives(parsed)[0]  # there may be no group without it
+    words = [*loaded.overrides, *parsed.overrides(first)]
+    plain = composer.plain(words)
     if "seeds" not in loaded.model_fields_set:
-        asked = seed.value(config)
+        asked = composer.seed(words)
         loaded = loaded.model_copy(
             update={"seeds": (defaults.SEED if asked is None else asked,)}
         )
         parsed = space.parse(loaded, composer.groups())  # shuffles by the seed
-    plain = to_plain(config)
     algorithms.search(loaded)
     scheduler = algorithms.scheduler(loaded)
     folder = (sweeps / loaded.name).absolute()
@@ -85,7 +86,7 @@ def make_plan(
         experiment=loaded,
         space=parsed,
         folder=folder,
-        seed_key=seed.key(config),
+        seed_key=seed_key(plain),
         num_trials=_num_trials(loaded, parsed, scheduler),
         batch=_batch_keys(plain),
         epochs=_epochs(plain, parsed.parameters),
@@ -106,11 +107,11 @@ def _composer(loaded: Experiment) -> Composer:
             "target: my_project.train:main",
         )
     try:
-        target_check.check(loaded.target, loaded.project)
+        entry_points.check(loaded.target, loaded.project)
     except TargetError as error:
         raise loaded.error(("target",), str(error)) from error
     try:
-        return Composer.of(loaded)
+        return points.composer(loaded)
     except ConfigError as error:
         message = str(error)
         if config.is_dir():
@@ -135,7 +136,7 @@ def _space(loaded: Experiment, composer: Composer) -> Space:
         bare = loaded.model_copy(
             update={**alone, "where": "", "baseline": {}, "enqueue": ()}
         )
-        composer.check(bare, space.parse(bare, composer.groups()))
+        check.check(composer, bare, space.parse(bare, composer.groups()))
         raise
 
 
@@ -183,7 +184,7 @@ def _epochs(config: Mapping[str, object], swept: Iterable[Parameter]) -> int:
     """
     found = {
         key: count
-        for name in reversed(experiment.EPOCHS)
+        for name in reversed(EPOCHS)
         for key, count in _integers(config)
         if key.rpartition(".")[2] == name
     }
@@ -195,15 +196,9 @@ def _epochs(config: Mapping[str, object], swept: Iterable[Parameter]) -> int:
     return max([count, *numbers] if not choices else numbers, default=count)
 
 
-def _integers(
-    config: Mapping[str, object], prefix: str = ""
-) -> Iterator[tuple[str, int]]:
-    """Every whole number of a config with its dotted key."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _integers(value, f"{prefix}{name}.")
-        elif type(value) is int:
-            yield f"{prefix}{name}", value
+def _integers(config: Mapping[str, object]) -> list[tuple[str, int]]:
+    """Return every whole number of a config with its dotted key."""
+    return [(key, value) for key, value in leaves(config) if type(value) is int]
 
 
 def _num_trials(loaded: Experiment, parsed: Space, scheduler: object) -> int | None:

@@ -20,7 +20,8 @@ from sweeper.host.paths import SweepPaths, write_text
 from sweeper.planning import alone, batches
 from sweeper.planning.batches import Ended
 from sweeper.planning.plan import Plan
-from sweeper.project import check, code
+from sweeper.project import code
+from sweeper.project.points import representatives
 from sweeper.protocol import Imported
 from sweeper.scheduling import halt
 from sweeper.text import GIB
@@ -61,7 +62,7 @@ def preflight(plan: Plan, address: Path) -> Iterator[Finding]:
     """
     yield disk(plan)
     yield login(plan)
-    for _, finding in _batches(plan, check.representatives(plan.space), address):
+    for _, finding in _batches(plan, representatives(plan.space), address):
         yield finding
 
 
@@ -172,7 +173,7 @@ def choices(plan: Plan) -> list[Params]:
     wanted = plan.experiment.preflight
     if wanted is False:
         return []
-    points = check.representatives(plan.space)
+    points = representatives(plan.space)
     is_small = (plan.num_trials or 0) <= TRIALS_A_CHOICE * len(points)
     return [] if wanted == "auto" and is_small else points
 

@@ -22,7 +22,7 @@ from hydra.core.config_store import ConfigStore
 
 from sweeper.host import orphans
 from sweeper.processes import endings, forked
-from sweeper.project import importing, targets
+from sweeper.project import importing
 from sweeper.protocol import Connection, Imported, ProtocolError
 
 LEAST_SECONDS = 60.0  # third-party modules are imported for the first time, too
@@ -126,7 +126,7 @@ def _be_probe(
     error: BaseException | None = None
     try:
         with importing.tried(target), importing.as_script(target, project):
-            targets.load(target)
+            importing.load(target)
     except BaseException as reason:  # the one edge of this process
         error = reason
         traceback.print_exc()

@@ -17,7 +17,6 @@ from sweeper.errors import SweeperError, TargetError
 from sweeper.host import metrics_file, process, wandb
 from sweeper.host.paths import TrialPaths, is_packaged, project_root
 from sweeper.processes import worker
-from sweeper.project import seed
 from sweeper.project.compose import Composer
 from sweeper.protocol import Answer, Decision, Message, TrialSpec
 from sweeper.scheduling.spec import run_id
@@ -130,8 +129,8 @@ def _own_target(config: Path) -> str:
 def _seed(config: Path, overrides: Sequence[str], *, project: Path, target: str) -> int:
     """Return the seed of the composed config, which an override may have set."""
     composer = Composer(config.absolute(), project, target=target)
-    value = seed.value(composer.compose(overrides))
-    return defaults.SEED if value is None else value
+    seed = composer.seed(overrides)
+    return defaults.SEED if seed is None else seed
 
 
 def _run_id(paths: TrialPaths, identity: str) -> str:

@@ -26,7 +26,7 @@ from sweeper.host.paths import (
     write_text,
 )
 from sweeper.processes import causes, endings, program, usage
-from sweeper.project import importing, job, targets
+from sweeper.project import importing, job
 from sweeper.project.compose import to_resolved
 from sweeper.protocol import Decision, Ended, FailureKind, Message, Report, TrialSpec
 from sweeper.trial import derive
@@ -234,7 +234,7 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
     spec = trial.spec
     if not is_program:
         trial.run = wandb_run.start(spec)  # before the target may import wandb's names
-    target = None if is_program else targets.load(spec.target)
+    target = None if is_program else importing.load(spec.target)
     _seed(derive(spec.seed, "trial"))  # the import may have drawn numbers
     composed = job.compose(
         Path(spec.config),

@@ -1,6 +1,7 @@
-"""Which version of a project's code runs: its git commit and what differs from it."""
+"""The version of a project's code: its git commit and a digest of later changes."""
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,34 +9,34 @@ DIGITS = 10
 
 
 def version(project: Path) -> str:
-    """The commit, with a digest of all that is not committed; "" without git.
+    """Return the commit, with a digest of all that is not committed; "" without git.
 
     >>> version(Path("/"))
     ''
     """
-    commit = _git(project, "rev-parse", "HEAD").decode().strip()[:DIGITS]
+    commit = git(project, "rev-parse", "HEAD").strip()[:DIGITS]
     if not commit:
         return ""
     # Files that git does not know count by name and content; ignored ones do not.
-    changed = _git(project, "diff", "HEAD", "--", ".")
-    names = _git(project, "ls-files", "--others", "--exclude-standard", "-z")
-    for name in filter(None, names.split(b"\0")):
-        if name.endswith((b".py", b".yaml")):
-            changed += name + b"\0" + _content(project / name.decode())
+    changed = os.fsencode(git(project, "diff", "HEAD", "--", "."))
+    names = git(project, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    for name in names:
+        path = project / name
+        if path.suffix in (".py", ".yaml") and path.is_file():
+            changed += os.fsencode(name) + b"\0" + path.read_bytes()
     if not changed:
         return commit
     return f"{commit}+{hashlib.sha256(changed).hexdigest()[:DIGITS]}"
 
 
-def _content(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
+def git(project: Path, *arguments: str) -> str:
+    """Return the output of a git command in `project`, "" if it fails.
 
-
-def _git(project: Path, *arguments: str) -> bytes:
-    """Output of a git command in `project`, empty where it is not a repository."""
+    File names that are no UTF-8 are kept, as `os.fsdecode` does.
+    """
     command = ["git", "-C", str(project), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
-        return b""
-    return done.stdout if done.returncode == 0 else b""
+        return ""
+    return os.fsdecode(done.stdout) if done.returncode == 0 else ""

@@ -1,80 +1,99 @@
-"""Hydra configs of a project: composed for a point, and their groups and keys.
+"""A project's Hydra configs, composed in the interpreter that has the project.
 
-It goes through Hydra's own loader and leaves Hydra's global state as it was.
+The rest of sweeper works on its plain answers: groups, keys, containers and texts.
 """
 
 import contextlib
+import copy
 import logging
-import os
+import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import hydra
 import yaml
-from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.utils import JobRuntime, setup_globals
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.config_source import ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.errors import ConfigError
-from sweeper.experiment import grammar
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.space import VARIANT, Space
 from sweeper.host.sources import entry, is_program, mentions, reached
-from sweeper.project import check, primary, registered, targets
-from sweeper.project.config_keys import updated
-from sweeper.trial import Params, Value
+from sweeper.project import importing, primary
+from sweeper.project.config_keys import SEED
+from sweeper.project.entry_points import PACKAGE, task_name
 
 log = logging.getLogger(__name__)
 
 SEARCH_PATH = "hydra.searchpath="
-REGISTERING = (  # the second one: hydra-zen
-    *("ConfigStore", "add_to_hydra_store", registered.PROVIDER),
-)
+REGISTERED = "sweeper.vision.register"  # provider of the configs that it makes
+# Names in files that store configs at import; the second one is hydra-zen's.
+REGISTERING = ("ConfigStore", "add_to_hydra_store", REGISTERED)
 MAX_DEPTH = 5  # of nested groups: a config beside data must not walk the data
+SEED_LIMIT = 2**32  # of NumPy's and Lightning's seeds
+_OPEN = re.compile("You must specify '([^']+)'")  # Hydra's message for `???`
 _NOISE = (
-    *(
-        "full_key:",
-        "object_type=",
-        "reference_type=",
-        "provider=",
-        "Config search path",
-    ),
-    *("See https://", "Set the environment variable"),
+    *("full_key:", "object_type=", "reference_type=", "provider="),
+    *("Config search path", "See https://", "Set the environment variable"),
 )
 _FAILURES = (
     *(HydraException, OmegaConfBaseException, yaml.YAMLError),
     *(OSError, ValueError, KeyError, AssertionError, RecursionError),
 )
 
-
 _warned: set[str] = set()  # warnings of Hydra that this process has shown
 
 
-def _is_imported(target: str, project: Path) -> bool:
-    """Tell whether this process has imported the module of a target."""
-    module = sys.modules.get(target.partition(":")[0])
-    file = entry(target, project)
-    return module is not None and file is not None and module.__file__ == str(file)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A project's config before any experiment.
+
+    Attributes:
+        groups: config groups with their options.
+        choices: the option of each group; a group may have a package
+            (`optim@model.optim`).
+        config: resolved as far as possible; {} if it does not compose.
+        needed: choices that the config leaves open (`???`), each with an option.
+    """
+
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, object] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
+
+
+class _ConfigDir(SearchPathPlugin):
+    """The `--config-dir` of a program, which Hydra's compose API lacks."""
+
+    folder: ClassVar[str] = ""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if self.folder:
+            search_path.append(provider="command-line", path=f"file://{self.folder}")
 
 
 class Composer:
-    """Composes the configs of one project.
+    """The Hydra of one project; other users of Hydra in the process keep theirs.
 
     Args:
-        config: the primary config, a file, `pkg://package.conf/name`, or the name of
+        config: the primary config: a file, `pkg://package.conf/name`, or the name of
             a structured config that the target registers.
-        project: the folder that packages are looked for in.
-        target: says how Hydra begins; imported where the configs need what it
+        project: folder in which packages are looked for.
+        target: selects the `@hydra.main`; imported if the configs need what it
             registers.
         overrides: of every trial; `hydra.searchpath` may add groups.
         is_registered: the target has nothing left to register.
@@ -92,85 +111,102 @@ class Composer:
         overrides: Sequence[str] = (),
         is_registered: bool = False,
     ) -> None:
-        # What a trial has imported is registered; looking at all files takes seconds.
-        is_known = is_registered or _is_imported(target, project)
-        is_new = bool(target) and not is_known
-        if is_new and mentions(reached(target, project), *REGISTERING):
-            targets.register(target, project)
+        # A trial's target has registered its configs; reading all files takes seconds.
+        is_known = is_registered or not target or _is_imported(target, project)
+        if not is_known and mentions(reached(target, project), *REGISTERING):
+            importing.register(target, project)
             if is_program(target) and primary.is_missing(config):
-                targets.run_to_hydra(target, project)
+                importing.run_to_hydra(target, project)
         self._config, self._project = config, project
         self._primary = primary.locate(config, project, target)
-        search_path = create_config_search_path(self._primary.folder)
-        if self._primary.config_dir:
-            search_path.prepend(
-                provider="command-line",
-                path=f"file://{self._primary.config_dir}",
-                anchor=SearchPathQuery(provider="schema"),
-            )
-        self.loader = ConfigLoaderImpl(config_search_path=search_path)
-        self._task = primary.task_name(target) if target else "app"
+        self._task = task_name(target) if target else "app"
         self._searchpath = [w for w in overrides if w.startswith(SEARCH_PATH)]
         self._groups: dict[str, tuple[str, ...]] | None = None
-        registered.check(ConfigStore.instance().repo, self.loader.get_sources())
+        self._last: tuple[tuple[str, ...], DictConfig] = ((), OmegaConf.create())
+        self._hydra: Any = None
+        with self._as_hydra():
+            self._start()
+        _check_registered(ConfigStore.instance().repo, self.loader.get_sources())
 
-    @classmethod
-    def of(cls, experiment: Experiment) -> "Composer":
-        """Return the composer of an experiment's project.
+    def _start(self) -> None:
+        """Initialise Hydra as the project's `@hydra.main` would."""
+        folder, version = self._primary.folder, self._primary.version_base
+        Plugins.instance().register(_ConfigDir)
+        _ConfigDir.folder = self._primary.config_dir
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the version: the main shows it itself
+            if folder is None:
+                hydra.initialize(config_path=None, version_base=version)
+            elif folder.startswith(PACKAGE):
+                package = folder.removeprefix(PACKAGE)
+                hydra.initialize_config_module(package, version_base=version)
+            else:
+                hydra.initialize_config_dir(folder, version_base=version)
+        _ConfigDir.folder = ""
+        self._hydra = GlobalHydra.instance().hydra
 
-        Raises:
-            ConfigError: there is no such config.
+    @contextlib.contextmanager
+    def _as_hydra(self) -> Iterator[None]:
+        """Have the block run with this Hydra, in the project's folder.
+
+        A warning of Hydra is shown once, however many configs are composed.
         """
-        return cls(
-            experiment.project / experiment.config,
-            experiment.project,
-            target=experiment.target,
-            overrides=experiment.overrides,
-        )
+        shared = GlobalHydra.instance()
+        other, shared.hydra = shared.hydra, self._hydra
+        JobRuntime().set("name", self._task)
+        try:
+            with (
+                warnings.catch_warnings(record=True) as caught,
+                contextlib.chdir(self._project),
+            ):
+                warnings.simplefilter("always")
+                yield
+        except _FAILURES as error:
+            raise ConfigError(f"{self._config}: {one_line(error)}") from error
+        finally:
+            shared.hydra = other
+        for warning in caught:
+            if str(warning.message) not in _warned:
+                _warned.add(str(warning.message))
+                log.warning("%s", " ".join(str(warning.message).split()))
+
+    @property
+    def loader(self) -> ConfigLoader:
+        """Hydra's loader of this project's configs."""
+        loader: ConfigLoader = self._hydra.config_loader
+        return loader
 
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Every config group, nested ones as `outer/inner`, with its options.
+        """Return every config group, nested ones as `outer/inner`, with its options.
 
-        A group that holds groups only has no options.
+        A group that holds only groups has no options.
 
         Raises:
             ConfigError: the primary config cannot be read.
         """
         if self._groups is None:
-            groups: dict[str, tuple[str, ...]] = {}
             with self._as_hydra():
-                self._collect("", 1, groups)
-            self._groups = groups
+                self._groups = dict(self._walk("", 1))
         return self._groups
 
-    def _collect(
-        self, parent: str, depth: int, found: dict[str, tuple[str, ...]]
-    ) -> bool:
-        """Add the groups in one; whether there are any."""
-        has_options = False
+    def _walk(self, parent: str, depth: int) -> Iterator[tuple[str, tuple[str, ...]]]:
         for name in self._options(parent, ObjectType.GROUP):
             group = f"{parent}/{name}" if parent else name
             if group == "hydra" or name.startswith((".", "__")):
                 continue
-            found[group] = tuple(self._options(group, ObjectType.CONFIG))
-            is_deep = depth < MAX_DEPTH and self._collect(group, depth + 1, found)
-            if not found[group] and not is_deep:
-                del found[group]
-            has_options |= group in found
-        return has_options
+            options = tuple(self._options(group, ObjectType.CONFIG))
+            inner = list(self._walk(group, depth + 1)) if depth < MAX_DEPTH else []
+            if options or inner:
+                yield group, options
+            yield from inner
 
     def _options(self, group: str, kind: ObjectType) -> list[str]:
         return self.loader.get_group_options(
             group, kind, self._primary.name, self._searchpath
         )
 
-    def has_option(self, group: str, option: str) -> bool:
-        """Whether a group has an option, which may be in a group inside of it."""
-        inner, _, name = os.path.normpath(f"{group}/{option}").rpartition("/")
-        return name.removesuffix(".yaml") in self.groups().get(inner, ())
-
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of these overrides, interpolations unresolved.
+        """Return the config of these overrides, interpolations unresolved.
 
         Raises:
             ConfigError: with Hydra's own message, in one line.
@@ -178,12 +214,10 @@ class Composer:
         return without_hydra(self.compose_with_hydra(overrides))
 
     def compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
-        """The same with Hydra's own node, as `HydraConfig` takes it."""
+        """Return the config with Hydra's own node, as `HydraConfig` takes it."""
         words = [*self._primary.words, *overrides]
         with self._as_hydra():
-            return self.loader.load_configuration(
-                self._primary.name, words, run_mode=RunMode.RUN, from_shell=False
-            )
+            return hydra.compose(self._primary.name, words, return_hydra_config=True)
 
     def files(self, overrides: Sequence[str]) -> dict[Path, int]:
         """Return the files of a config with their times of change in nanoseconds.
@@ -220,116 +254,157 @@ class Composer:
             for key, value in values.items():
                 OmegaConf.update(config, key, value, merge=True)
 
-    @contextlib.contextmanager
-    def _as_hydra(self) -> Iterator[None]:
-        """Be what Hydra would be in: the project's folder, its version's defaults.
+    def _composed(self, overrides: Sequence[str]) -> DictConfig:
+        """Return a config that must not be changed; the last one is kept."""
+        if not self._last[1] or self._last[0] != tuple(overrides):
+            self._last = tuple(overrides), self.compose_with_hydra(overrides)
+        return self._last[1]
 
-        A warning of Hydra is shown once, however many configs are composed.
+    def plain(self, overrides: Sequence[str]) -> dict[str, object]:
+        """Return the config as plain containers, interpolations unresolved."""
+        config = to_plain(self._composed(overrides))
+        del config["hydra"]
+        return config
+
+    def values(
+        self, overrides: Sequence[str], keys: Sequence[str]
+    ) -> dict[str, object]:
+        """Return the resolved values of dotted keys; None if one has none here.
+
+        An interpolation may refer to what only the trial's process knows.
         """
-        setup_globals()
-        JobRuntime().set("name", self._task)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            version.setbase(self._primary.version_base)
-            caught.clear()  # of the version; the project's own main says it, too
+        config, values = self._composed(overrides), dict[str, object]()
+        for key in keys:
+            values[key] = None
+            with contextlib.suppress(OmegaConfBaseException):
+                value = OmegaConf.select(config, key, throw_on_missing=False)
+                values[key] = None if OmegaConf.is_config(value) else value
+        return values
+
+    def seed(self, overrides: Sequence[str]) -> int | None:
+        """Return the seed that a config asks for; None if that is no usable number."""
+        value = self.values(overrides, [SEED])[SEED]
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        return value if type(value) is int and 0 <= value < SEED_LIMIT else None
+
+    def misfits(self, overrides: Sequence[str], words: Sequence[str]) -> list[str]:
+        """Return why each further override does not fit its key; "" if it does.
+
+        The key may have the type of a structured config.
+        """
+        config = self._composed(overrides)
+        scratch = copy.deepcopy(config)
+        reasons = []
+        for override in OverridesParser.create().parse_overrides(list(words)):
+            value = override.value()
+            is_merged = isinstance(value, list | dict)
+            target = copy.deepcopy(config) if is_merged else scratch
+            is_add = override.is_add() or override.is_force_add()
+            key, reason = override.key_or_group, ""
             try:
-                with contextlib.chdir(self._project):
-                    yield
-            except _FAILURES as error:
-                raise ConfigError(f"{self._config}: {one_line(error)}") from error
-        for warning in caught:
-            if str(warning.message) not in _warned:
-                _warned.add(str(warning.message))
-                log.warning("%s", " ".join(str(warning.message).split()))
+                OmegaConf.update(target, key, value, merge=True, force_add=is_add)
+            except OmegaConfBaseException as error:
+                reason = str(error).splitlines()[0]
+            reasons.append(reason)
+        return reasons
 
-    def check(self, experiment: Experiment, space: Space) -> None:
-        """Refuse keys and options that the config does not have.
+    def sweeper_params(self, overrides: Sequence[str]) -> dict[str, str]:
+        """Return `hydra.sweeper.params`, which are for Hydra's own sweeper."""
+        return dict(self._composed(overrides).hydra.sweeper.get("params") or {})
 
-        Raises:
-            ExperimentError: at the line of the first one, with the nearest known key.
-            ConfigError: the config does not even compose alone.
-        """
-        check.check(self, experiment, space)
-
-    def configs(
-        self, experiment: Experiment, space: Space, points: Iterable[Params]
-    ) -> Iterator[tuple[Params, dict[str, object]]]:
-        """The config of each point as plain containers, interpolations unresolved.
-
-        Composes once per choice of groups; configs share what they have in common, so
-        they must not be changed.
+    def describe(self) -> Description:
+        """Return the project's config with no override but those that it needs.
 
         Raises:
-            ConfigError: Hydra cannot compose a choice of groups.
+            ConfigError: the groups cannot be read.
         """
-        names = {p.name for p in space.parameters if p.shapes_config}
-        bases: dict[tuple[object, ...], dict[str, object]] = {}
-        values = _Values(space)
-        for params in points:
-            choice = {name: params[name] for name in params if name in names}
-            key = tuple(choice.items())
-            if key not in bases:
-                words = [*experiment.overrides, *space.overrides(choice)]
-                bases[key] = to_plain(self.compose(words))
-            config = bases[key]
-            fixed = values.fixed_by(choice.get(VARIANT))
-            for name, value in params.items():
-                dotted = name.lstrip("+")
-                if name not in names and dotted not in fixed:
-                    config = updated(config, dotted, values.of(name, value))
-            yield params, config
+        groups, needed = self.groups(), list[str]()
+        while group := self.open_choice(needed):
+            options = groups.get(group.partition("@")[0], ())
+            if not options or any(word.startswith(f"{group}=") for word in needed):
+                break
+            needed.append(f"{group}={options[0]}")
+        for word in list(needed):  # an option of another group may make the choice
+            fewer = [other for other in needed if other != word]
+            with contextlib.suppress(ConfigError):
+                self.compose(fewer)
+                needed = fewer
+        try:
+            config = self.compose_with_hydra(needed)
+        except ConfigError:
+            has_file = self._config.is_file()
+            file = OmegaConf.load(self._config) if has_file else None
+            keys = to_resolved(file) if isinstance(file, DictConfig) else {}
+            return Description(groups=groups, config=keys, needed=tuple(needed))
+        chosen = config.hydra.runtime.choices.items()
+        return Description(
+            groups=groups,
+            choices={k: v for k, v in chosen if v and not k.startswith("hydra/")},
+            config=to_resolved(without_hydra(config)),
+            needed=tuple(needed),
+        )
+
+    def open_choice(self, overrides: Sequence[str]) -> str:
+        """Return the group whose choice is left open (`???`), "" if none is."""
+        try:
+            self.compose(overrides)
+        except ConfigError as error:
+            return open_choice(error)
+        return ""
 
 
-class _Values:
-    """What a parameter's value is in a config: text of a list is a list there."""
+def open_choice(error: ConfigError) -> str:
+    """Return the group whose choice a config leaves open (`???`), "" if none is."""
+    match = _OPEN.search(str(error))
+    return match.group(1) if match else ""
 
-    def __init__(self, space: Space) -> None:
-        self._variants = {
-            name: {grammar.parse_override(word).key_or_group for word in recipe}
-            for name, recipe in space.experiment.variants.items()
-        }
-        self._containers: dict[tuple[str, Value], object] = {
-            (parameter.name, choice): grammar.plain(
-                grammar.parse_override(f"x={text}").value()
-            )
-            for parameter in space.parameters
-            for choice, text in parameter.texts.items()
-            if choice == text and text[:1] in ("[", "{")  # a string is in quotes
-        }
 
-    def fixed_by(self, variant: object) -> set[str]:
-        """Keys that a variant sets, whatever else is swept."""
-        return self._variants.get(str(variant), set())
+def _is_imported(target: str, project: Path) -> bool:
+    module = sys.modules.get(target.partition(":")[0])
+    file = entry(target, project)
+    return module is not None and file is not None and module.__file__ == str(file)
 
-    def of(self, name: str, value: Value) -> object:
-        """The value that a config gets."""
-        return self._containers.get((name, value), value)
+
+def _check_registered(
+    nodes: Mapping[str, Any], sources: Sequence[ConfigSource], group: str = ""
+) -> None:
+    """Refuse a name that a registered class and a file share; Hydra takes the file."""
+    for name, node in nodes.items():
+        path = f"{group}/{name}".strip("/")
+        if isinstance(node, Mapping):
+            _check_registered(node, sources, path)
+        elif node.provider == REGISTERED:
+            for source in sources:
+                if source.scheme() != "structured" and source.is_config(path):
+                    raise ConfigError(
+                        f"{group}={name.removesuffix('.yaml')}: both "
+                        f"{source.path}/{path} and the class {node.node['_target_']} "
+                        "have this name; rename one"
+                    )
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """The config without the node that is Hydra's own, in place."""
+    """Remove Hydra's own node from a config; return the config."""
     with read_write(config), open_dict(config):
         del config["hydra"]
     return config
 
 
 def to_plain(config: DictConfig) -> dict[str, object]:
-    """A config as plain containers, interpolations unresolved."""
+    """Return a config as plain containers, interpolations unresolved."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)  # noqa: S101  # of a DictConfig
     return {str(key): value for key, value in plain.items()}
 
 
 def to_resolved(config: DictConfig) -> dict[str, object]:
-    """A config as plain containers, interpolations resolved where they can be.
+    """Return a config as plain containers, interpolations resolved where possible.
 
-    What the project never reads need not resolve: a variable that is not set here, a
-    value that is known at run time only. Its text stays.
+    A value that the project never reads need not resolve: a variable that is not set
+    here, a value that is known at run time only. Its text stays.
     """
-    try:
-        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
-    except OmegaConfBaseException:
-        resolved = _resolved(config)
+    resolved = _resolved(config)
     assert isinstance(resolved, dict)  # noqa: S101  # of a DictConfig
     return {str(key): value for key, value in resolved.items()}
 
@@ -337,22 +412,24 @@ def to_resolved(config: DictConfig) -> dict[str, object]:
 def _resolved(node: object) -> object:
     if not isinstance(node, DictConfig | ListConfig):
         return node
+    with contextlib.suppress(OmegaConfBaseException):
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
     texts: Any = OmegaConf.to_container(node, resolve=False)
-    found = {}
+    values = {}
     for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
         try:
-            found[key] = _resolved(node[key])
+            values[key] = _resolved(node[key])
         except OmegaConfBaseException:
-            found[key] = texts[key]
-    return list(found.values()) if isinstance(node, ListConfig) else found
+            values[key] = texts[key]
+    return list(values.values()) if isinstance(node, ListConfig) else values
 
 
 def one_line(error: BaseException) -> str:
-    """Hydra's message without its boilerplate, with the reason that it hides."""
+    """Return Hydra's message without its boilerplate, with the reason that it hides."""
     lines = [line.strip() for line in str(error).splitlines()]
     if isinstance(error, HydraException) and error.__cause__ is not None:
         lines += [line.strip() for line in str(error.__cause__).splitlines()]
     if isinstance(error, OverrideParseException):
         lines.insert(0, f"override {error.override!r}")
-    kept = dict.fromkeys(li for li in lines if li and not li.startswith(_NOISE))
-    return "; ".join(kept) or type(error).__name__
+    unique = dict.fromkeys(li for li in lines if li and not li.startswith(_NOISE))
+    return "; ".join(unique) or type(error).__name__

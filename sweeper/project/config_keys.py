@@ -1,13 +1,14 @@
-"""Dotted keys in plain containers: which there are, and setting one without Hydra."""
+"""Dotted keys of a config in plain containers: looked up, suggested and set."""
 
 import difflib
 from collections.abc import Iterator, Mapping
 
 MAX_SHOWN = 20
+SEED = "seed"
 
 
 def exists(config: object, key: str) -> bool:
-    """Whether a config has a dotted key; below an interpolation it may have any.
+    """Return whether a config has a dotted key; an interpolation may have any.
 
     >>> exists({"model": {"lr": 1}, "loaders": [{"n": 1}]}, "loaders.0.n")
     True
@@ -23,7 +24,7 @@ def exists(config: object, key: str) -> bool:
 
 
 def dotted(config: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of a config, inner ones too.
+    """Yield every dotted key of a config, inner ones too.
 
     >>> list(dotted({"model": {"lr": 1}, "seed": 2}))
     ['model', 'model.lr', 'seed']
@@ -34,8 +35,23 @@ def dotted(config: Mapping[str, object], prefix: str = "") -> Iterator[str]:
             yield from dotted(value, f"{prefix}{key}.")
 
 
+def leaves(
+    config: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, object]]:
+    """Yield every dotted key that holds no mapping, with its value.
+
+    >>> dict(leaves({"model": {"lr": 1}, "seed": 2}))
+    {'model.lr': 1, 'seed': 2}
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def hint(config: Mapping[str, object], key: str) -> str:
-    """The nearest keys of a config, or else those beside the one that is missing.
+    """Return the nearest keys of a config, else those beside the missing one.
 
     >>> config = {"model": {"depth": 1, "learning_rate": 1}, "seed": 1}
     >>> hint(config, "model.learnig_rate")
@@ -48,8 +64,7 @@ def hint(config: Mapping[str, object], key: str) -> str:
     "known in 'model': depth, learning_rate"
     """
     *parents, last = key.split(".")
-    inside = config
-    path = []
+    inside, path = config, list[str]()
     for part in parents:
         inner = inside.get(part)
         if not isinstance(inner, Mapping):
@@ -70,7 +85,7 @@ def hint(config: Mapping[str, object], key: str) -> str:
 
 
 def updated(config: Mapping[str, object], key: str, value: object) -> dict[str, object]:
-    """A config with one key set; it shares what did not change with the old one.
+    """Return a config with one key set, which shares all other parts with the old one.
 
     >>> updated({"model": {"lr": 1, "depth": 3}}, "model.lr", 2)
     {'model': {'lr': 2, 'depth': 3}}
@@ -97,3 +112,13 @@ def _merged(node: object, value: object) -> object:
         return value
     inner = {key: _merged(node.get(key), item) for key, item in value.items()}
     return {**node, **inner}
+
+
+def seed_key(config: Mapping[str, object]) -> str:
+    """Return the key that takes a trial's seed; "" if a config has none.
+
+    >>> seed_key({"seed": None}), seed_key({"seed": {"data": 1}}), seed_key({"lr": 1})
+    ('seed', '', '')
+    """
+    has_seed = SEED in config and not isinstance(config[SEED], dict | list)
+    return SEED if has_seed else ""

@@ -1,7 +1,7 @@
-"""The import of a target's module, as `python train.py` without arguments does it.
+"""The import of a target, as `python train.py` without arguments does it.
 
-A trial imports the modules of the project itself, so that what they make at import is
-the trial's own. Third-party modules are imported once for all trials.
+Each trial imports the project's own modules, so it owns whatever they make at import.
+Third-party modules are imported once for all trials.
 """
 
 import contextlib
@@ -9,8 +9,12 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
+import importlib.util
+import inspect
+import io
 import os
 import re
+import runpy
 import signal
 import site
 import sys
@@ -18,12 +22,14 @@ import sysconfig
 import threading
 import tomllib
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from sweeper.errors import TargetError
-from sweeper.host.sources import entry, roots
+from sweeper.errors import TargetError, nearest
+from sweeper.host.sources import entry, is_program, put_on_path
+from sweeper.project.entry_points import split_program
 
 IMPORT_SECONDS = 180.0  # that an import may take
 
@@ -31,12 +37,101 @@ _importing = ""  # the target whose import is tried
 _refused: TargetError | None = None  # what it was refused with
 
 
+def load(target: str) -> Callable[[Any], object]:
+    """Return the function that "module:function" names.
+
+    Raises:
+        TargetError: no such module or function.
+    """
+    module_name, _, name = target.partition(":")
+    module = _import(target, module_name)
+    function = getattr(module, name, None)
+    if not callable(function):
+        functions = [n for n, _ in inspect.getmembers(module, inspect.isfunction)]
+        raise TargetError(
+            f"target: {target!r}: {module_name} has no function {name!r}; "
+            f"{nearest(name, functions)}"
+        )
+    loaded: Callable[[Any], object] = function
+    return loaded
+
+
+def _import(target: str, module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise TargetError(
+            f"target: {target!r}: cannot import {error.name!r}; the module must be "
+            "importable from the project's folder (project: PATH) and its packages "
+            "installed here; set target: module:function"
+        ) from error
+
+
+def register(target: str, project: Path) -> None:
+    """Import a target for the structured configs and resolvers that it registers.
+
+    Raises:
+        TargetError: it cannot be imported.
+    """
+    put_on_path(project)
+    try:
+        with (
+            contextlib.chdir(project),  # modules may look for their files at import
+            as_script(target, project),
+            tried(target),
+            limited(target),
+        ):
+            if not is_program(target):
+                _import(target, target.partition(":")[0])
+            elif file := entry(target, project):
+                _import_file(file)
+    except (TargetError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the project's modules may raise anything
+        raise TargetError(describe(target, project, error)) from error
+
+
+def _import_file(file: Path, name: str = "sweeper_target") -> None:
+    """Import a script under a name that does not start its main."""
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None  # noqa: S101  # of a .py file there is one
+    assert spec.loader is not None  # noqa: S101
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    spec.loader.exec_module(sys.modules[name])
+
+
+def run_to_hydra(target: str, project: Path) -> None:
+    """Run a program to the point at which Hydra reads the command line.
+
+    Some programs register their configs in their main function. Hydra ends a program
+    that is asked for its version as soon as it has read the command line.
+    """
+    file = entry(target, project)
+    if file is None:
+        return
+    name, _ = split_program(target)
+    with (
+        contextlib.chdir(project),
+        as_script(target, project, "--version"),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.suppress(SystemExit),
+    ):
+        if name.endswith(".py"):
+            runpy.run_path(str(file), run_name="__main__")
+        else:
+            runpy.run_module(name, run_name="__main__")
+
+
 @contextlib.contextmanager
-def as_script(target: str, project: Path) -> Iterator[None]:
-    """Give the block the command line of the target's file without arguments."""
+def as_script(target: str, project: Path, *arguments: str) -> Iterator[None]:
+    """Give the block the command line of the target's file, by default alone."""
     file = entry(target, project)
     before = sys.argv
-    sys.argv = [str(file or target.partition(":")[0])]
+    sys.argv = [str(file or target.partition(":")[0]), *arguments]
     try:
         yield
     finally:
@@ -196,26 +291,16 @@ def forget_shadowed(project: Path) -> None:
     sweeper may have imported another module of that name, such as one of the standard
     library. Under `python train.py` the project's own would be found.
     """
-    folders = {os.path.realpath(root) for root in roots(project)[:1]}
+    root = os.path.realpath(project) + os.sep
     for name, module in list(sys.modules.items()):
         top = name.partition(".")[0]
         if top in ("sweeper", "__main__") or top in sys.builtin_module_names:
             continue
-        first = sys.modules.get(top, module)
-        if _shadows(top, project) and not _is_within(first, folders):
+        files = (project / f"{top}.py", project / top / "__init__.py")
+        file = getattr(sys.modules.get(top, module), "__file__", None) or ""
+        is_own = os.path.realpath(file).startswith(root) if file else False
+        if not is_own and any(path.is_file() for path in files):
             del sys.modules[name]
-
-
-def _shadows(name: str, project: Path) -> bool:
-    file, package = project / f"{name}.py", project / name / "__init__.py"
-    return file.is_file() or package.is_file()
-
-
-def _is_within(module: ModuleType, folders: set[str]) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and any(
-        os.path.realpath(file).startswith(folder + os.sep) for folder in folders
-    )
 
 
 class _OwnModuleError(BaseException):

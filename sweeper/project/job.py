@@ -1,6 +1,8 @@
-"""A trial as Hydra's job: its config composed, its target called as Hydra would."""
+"""A trial as a job of Hydra: its config is composed and its target is called."""
 
+import contextlib
 import copy
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobStatus, run_job
+from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from sweeper.compat.hydra import Callbacks
 from sweeper.host import redaction
 from sweeper.host.paths import TrialPaths, write_text
 from sweeper.project import base_config
@@ -27,7 +29,7 @@ class Job:
 
     Attributes:
         composed: its config with Hydra's own node.
-        loader: what composed it.
+        loader: Hydra's loader, which composed it.
     """
 
     composed: DictConfig
@@ -35,14 +37,14 @@ class Job:
 
     @property
     def config(self) -> DictConfig:
-        """A copy of the config as a target is called with it."""
+        """A copy of the config, as the target gets it."""
         return without_hydra(copy.deepcopy(self.composed))
 
     def call(self, target: Callable[[DictConfig], object]) -> object:
         """Return what the target returns, called as `@hydra.main` would call it.
 
-        Hydra's callbacks are told, its job logging is set up, its files of the config
-        are written without secrets, `hydra.job.chdir` is obeyed.
+        Hydra's callbacks are called, its job logging is set up, its files of the
+        config are written without secrets, `hydra.job.chdir` is obeyed.
         """
         callbacks = Callbacks(self.composed)
         about = {"config_name": self.composed.hydra.job.config_name}
@@ -55,12 +57,8 @@ class Job:
             hydra_context=HydraContext(config_loader=self.loader, callbacks=callbacks),
         )
         callbacks.on_run_end(config=self.composed, job_return=ended, **about)
-        result = (
-            ended._return_value
-        )  # its property writes to a stderr that may be closed
-        if ended.status is JobStatus.FAILED:
-            raise result
-        return result
+        with contextlib.redirect_stderr(io.StringIO()):  # it may be closed by now
+            return ended.return_value  # raises what the target raised
 
 
 def compose(
@@ -74,9 +72,10 @@ def compose(
 ) -> Job:
     """Compose the config of a trial, as `@hydra.main` would.
 
-    The process is the trial's from here: `HydraConfig` is set, `hydra.job.env_set` is
-    in the environment, `${hydra:runtime.output_dir}` is `output_dir`, and `${now:...}`
-    tells when the trial was first started, so that names are the same after a restart.
+    The process belongs to the trial from here on: `HydraConfig` is set,
+    `hydra.job.env_set` is in the environment, `${hydra:runtime.output_dir}` is
+    `output_dir`, and `${now:...}` is the time of the trial's first start, so that names
+    are the same after a restart.
 
     Args:
         number: of the trial in its sweep, for `${hydra:job.num}`.
@@ -105,7 +104,7 @@ def compose(
 
 
 def _keep_now(file: Path) -> None:
-    """Have `${now:...}` tell the time in a file, which the first start writes."""
+    """Let `${now:...}` be the time in a file, which the first start writes."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, datetime.now().isoformat())

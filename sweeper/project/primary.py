@@ -1,37 +1,35 @@
 """The primary config as Hydra finds it: its search path, its name, its defaults.
 
-It reads the target's source file, whose `@hydra.main` says what the experiment file
-does not, and the program's own command line.
+The target's source file (its `@hydra.main`) and the arguments of a program complete
+the experiment file.
 """
 
 import argparse
 import ast
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 
 from sweeper.errors import ConfigError, nearest
 from sweeper.host.sources import entry, is_program, roots
-from sweeper.project.mains import PACKAGE, Main, mains
+from sweeper.project.entry_points import PACKAGE, Main, find_mains, split_program
 
-VERSION_BASE = "1.3"  # where no @hydra.main says which
+VERSION_BASE = "1.3"  # if no @hydra.main gives one
 SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Primary:
-    """What `@hydra.main` and the command line tell Hydra.
+    """The arguments of Hydra's start.
 
     Attributes:
-        folder: Hydra's search path; None where all configs are registered.
+        folder: Hydra's search path; None if all configs are registered.
         name: of the primary config in it; may have slashes.
         version_base: whose defaults Hydra uses; None for those of the installed one.
-        config_dir: of `--config-dir`, "" for none.
-        words: overrides in the program's own command line.
+        config_dir: `--config-dir`, absolute; "" without one.
+        words: overrides in the program's own arguments.
     """
 
     folder: str | None
@@ -47,7 +45,7 @@ def locate(config: Path, project: Path, target: str = "") -> Primary:
     Args:
         config: a file, with or without its suffix, a `pkg://package/name`, or the
             name of a config that the project registers.
-        target: of the experiment; "" where only the file says.
+        target: of the experiment; "" to look at the file only.
 
     Raises:
         ConfigError: there is no such config, or the program names another one.
@@ -56,10 +54,10 @@ def locate(config: Path, project: Path, target: str = "") -> Primary:
     folder, name = _folder_and_name(config, project, main)
     given = _arguments(target)
     if given.config_name is not None:
-        asked = str(given.config_name).removesuffix(".yaml")
-        if asked != name:
+        named = str(given.config_name).removesuffix(".yaml")
+        if named != name:
             raise ConfigError(
-                f"{config}: the program composes {asked!r} (--config-name); both must "
+                f"{config}: the program composes {named!r} (--config-name); both must "
                 "name one primary config; set config: to that one's file"
             )
     words = [word for word in given.overrides if "=" in word or word[:1] == "~"]
@@ -78,35 +76,18 @@ def is_missing(config: Path) -> bool:
     return not is_there and not _is_registered(config.stem)
 
 
-def task_name(target: str) -> str:
-    """Return Hydra's default for `hydra.job.name`.
-
-    >>> task_name("my_project.train:main"), task_name("python scripts/fit.py --fast")
-    ('train', 'fit')
-    """
-    if not is_program(target):
-        return target.partition(":")[0].rpartition(".")[2]
-    words = shlex.split(target)
-    if "-m" in words[:-1]:
-        return words[words.index("-m") + 1].rpartition(".")[2]
-    return next((Path(w).stem for w in words if w.endswith(".py")), Path(words[0]).stem)
-
-
 def _arguments(target: str) -> argparse.Namespace:
-    """The arguments of a program, read as Hydra reads them."""
-    words = shlex.split(target) if is_program(target) else []
-    begin = len(words)
-    if "-m" in words[:-1]:
-        begin = words.index("-m") + 2
-    else:
-        scripts = [i for i, word in enumerate(words) if word.endswith(".py")]
-        begin = scripts[0] + 1 if scripts else len(words)
-    parsed, _ = get_args_parser().parse_known_args(words[begin:])
-    return parsed
+    """Return those arguments of a program that Hydra's command line knows."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--config-name", "-cn")
+    parser.add_argument("--config-dir", "-cd")
+    arguments = split_program(target)[1] if is_program(target) else []
+    return parser.parse_known_args(arguments)[0]
 
 
 def _main(config: Path, project: Path, target: str) -> Main | None:
-    """The `@hydra.main` in the target's file that begins with this config.
+    """Return the `@hydra.main` in the target's file that starts with this config.
 
     Another config in its folder counts too, as with `--config-name`.
     """
@@ -118,18 +99,18 @@ def _main(config: Path, project: Path, target: str) -> Main | None:
     except (SyntaxError, ValueError, OSError):
         return None
     function = target.rpartition(":")[2]
-    found = sorted(
-        mains({file: tree}, project),
+    mains = sorted(
+        find_mains({file: tree}, project),
         key=lambda main: main.target.rpartition(":")[2] != function,
     )
     path = _file(config).resolve()
-    fitting = [main for main in found if main.folder and path.parent == _home(main)]
-    fitting += [main for main in found if main.name == config.stem]
-    return next(iter(fitting or found), None)
+    fitting = [main for main in mains if main.folder and path.parent == _home(main)]
+    fitting += [main for main in mains if main.name == config.stem]
+    return next(iter(fitting or mains), None)
 
 
 def _home(main: Main) -> Path:
-    """The folder of a main's own primary config."""
+    """Return the folder of a main's own primary config."""
     return Path(main.folder, main.name).parent
 
 
@@ -142,7 +123,7 @@ def _file(config: Path) -> Path:
 def _folder_and_name(
     config: Path, project: Path, main: Main | None
 ) -> tuple[str | None, str]:
-    """Hydra's search path, if it has one, and the name of the primary config in it."""
+    """Return Hydra's search path, if there is one, and the config's name in it."""
     _, is_package, rest = config.as_posix().partition("pkg:/")
     if is_package:
         package, _, name = rest.strip("/").partition("/")
@@ -155,11 +136,15 @@ def _folder_and_name(
         file = _file(config)
         folder = _root(file, project, main)
     if file.is_file():
-        return str(folder.absolute()), _name(file, folder)
+        if not file.is_relative_to(folder):
+            file, folder = file.resolve(), folder.resolve()
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        return str(folder.absolute()), name
     if _is_registered(config.stem):
         if main is not None and main.folder and main.name == config.stem:
             return main.folder, config.stem
-        return str(config.parent) if config.parent != project else None, config.stem
+        is_in_project = config.parent.absolute() == project.absolute()
+        return None if is_in_project else str(config.parent.absolute()), config.stem
     beside = sorted(path.name for path in file.parent.glob("*.yaml"))
     raise ConfigError(
         f"{file}: no such Hydra config; {nearest(file.name, beside)}; set "
@@ -167,16 +152,11 @@ def _folder_and_name(
     )
 
 
-def _name(file: Path, folder: Path) -> str:
-    if not file.is_relative_to(folder):
-        file, folder = file.resolve(), folder.resolve()
-    return file.relative_to(folder).with_suffix("").as_posix()
-
-
 def _root(file: Path, project: Path, main: Main | None) -> Path:
-    """The folder that Hydra searches: that of the main, or of the absolute groups.
+    """Return the folder that Hydra searches.
 
-    A primary config in a sub-folder names groups as `/model`, from the root on.
+    It is that of the main, or the one that holds the groups which the defaults list
+    of a primary config in a sub-folder names from the root on, such as `/model`.
     """
     if main is not None and main.folder and file.resolve().parent == _home(main):
         return Path(main.folder)
@@ -189,7 +169,6 @@ def _root(file: Path, project: Path, main: Main | None) -> Path:
 
 
 def _absolute_groups(file: Path) -> list[str]:
-    """Groups that the defaults list of a config names from the root on."""
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
@@ -204,5 +183,4 @@ def _absolute_groups(file: Path) -> list[str]:
 
 
 def _is_registered(name: str) -> bool:
-    """Whether Hydra's ConfigStore has a primary config of that name."""
-    return f"{name}.yaml" in ConfigStore.instance().repo
+    return f"{name}.yaml" in ConfigStore.instance().list("")

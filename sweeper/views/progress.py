@@ -3,10 +3,10 @@
 import statistics
 from dataclasses import dataclass
 
+from sweeper.experiment.experiment import epochs
+from sweeper.experiment.key_names import EPOCHS
 from sweeper.experiment.sections import cost
 from sweeper.trial import State, Sweep, TrialRecord
-
-EPOCHS_KEY = "trainer.max_epochs="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,8 @@ def last_epoch(sweep: Sweep) -> int:
     """
     complete = [t for t in sweep.trials if t.state is State.COMPLETE]
     seen = max((e for t in complete for e in t.values), default=0)
-    asked = [
-        override.removeprefix(EPOCHS_KEY)
-        for override in reversed(sweep.experiment.overrides)
-        if override.startswith(EPOCHS_KEY)
-    ]
-    return seen or next((int(text) for text in asked if text.isdecimal()), 0)
+    by_name = {key.rpartition(".")[2]: n for key, n in epochs(sweep.experiment).items()}
+    return seen or next((by_name[name] for name in EPOCHS if name in by_name), 0)
 
 
 def share(trial: TrialRecord, *, of: int) -> float:

@@ -16,7 +16,9 @@ from omegaconf import OmegaConf
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.experiment import experiment, space
 from sweeper.planning.plan import make_plan
+from sweeper.project import check
 from sweeper.project.compose import Composer
+from sweeper.project.points import configs
 
 PROJECT = Path(__file__).parents[1] / "cases" / "composed"
 ORACLE = Path(__file__).with_name("hydra_oracle.py")
@@ -141,7 +143,7 @@ def test_swept_points_are_what_the_command_line_composes(tmp_path: Path) -> None
     loaded = experiment.load(file)
     composer = Composer(PROJECT / CONFIG, PROJECT, target=loaded.target)
     parsed = space.parse(loaded, composer.groups())
-    composer.check(loaded, parsed)
+    check.check(composer, loaded, parsed)
     points = list(parsed.points())
     assert len(points) == 2**4
     words = [list(parsed.overrides(point)) for point in points]
@@ -154,6 +156,6 @@ def test_swept_points_are_what_the_command_line_composes(tmp_path: Path) -> None
         check=True,
     )
     printed = json.loads(done.stdout.splitlines()[-1])
-    made = [config for _, config in composer.configs(loaded, parsed, points)]
+    made = [config for _, config in configs(composer, loaded, parsed, points)]
     expected = [yaml.safe_load(text) for text in printed]
     assert [yaml.safe_load(OmegaConf.to_yaml(config)) for config in made] == expected

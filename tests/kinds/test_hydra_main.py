@@ -11,9 +11,10 @@ from sweeper.planning.plan import Plan, make_plan
 from sweeper.processes import program
 from sweeper.project import compose
 from sweeper.project.compose import Composer
+from sweeper.project.points import configs as point_configs
 from tests.cases.harness import CASES
 from tests.kinds.specs import spec_of
-from tests.test_survey import write
+from tests.test_scan import write
 
 MAIN = """
 import hydra
@@ -55,7 +56,9 @@ def test_an_option_of_a_nested_group_is_a_choice(case: Path) -> None:
     assert made.space.size == 6
     composer = Composer(case / "C31" / "conf" / "config.yaml", case / "C31")
     points = list(made.space.points())
-    configs = [c for _, c in composer.configs(made.experiment, made.space, points)]
+    configs = [
+        c for _, c in point_configs(composer, made.experiment, made.space, points)
+    ]
     assert [(c["model"]["width"], c["model"]["depth"]) for c in configs[::2]] == [  # type: ignore[index]
         (64, 1),
         (8, 9),

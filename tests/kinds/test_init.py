@@ -7,7 +7,7 @@ import yaml
 
 from sweeper import cli
 from sweeper.planning.plan import Plan, make_plan
-from tests.test_survey import STRANGERS, write
+from tests.test_scan import STRANGERS, write
 
 NET = """
 import lightning as L

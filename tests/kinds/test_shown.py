@@ -15,7 +15,7 @@ from sweeper.cards.packing import Node
 from sweeper.host import metrics_file, redaction
 from sweeper.planning import estimate, preflight
 from sweeper.planning.plan import make_plan
-from sweeper.project.check import representatives
+from sweeper.project.points import representatives
 from sweeper.scheduling.spec import command
 from sweeper.statistics.leaderboard import rank
 from sweeper.text import value_cell

@@ -8,8 +8,9 @@ import pytest
 from sweeper import cli
 from sweeper.commands import init
 from sweeper.experiment import experiment, space
+from sweeper.project import check
 from sweeper.project.compose import Composer
-from sweeper.project.survey import MAX_PYTHON_FILES, survey
+from sweeper.project.scan import MAX_PYTHON_FILES, scan
 
 ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"
@@ -31,7 +32,7 @@ def test_a_project_is_surveyed(
     rate: str,
     batch: str,
 ) -> None:
-    found = survey(STRANGERS / project)
+    found = scan(STRANGERS / project)
     assert found.target == target
     assert found.config == config
     assert found.objective == objective
@@ -40,11 +41,11 @@ def test_a_project_is_surveyed(
 
 
 def test_sweepers_own_project_is_surveyed() -> None:
-    found = survey(ROOT)
+    found = scan(ROOT)
     assert found.target == "sweeper.vision.train:main"
     assert found.objective == ("val/acc_top1", "max")
-    assert "resnet18" in found.defaults.groups["model"]
-    assert found.defaults.keys["model.learning_rate"] == 1e-4
+    assert "resnet18" in found.description.groups["model"]
+    assert found.keys["model.learning_rate"] == 1e-4
 
 
 def test_a_virtual_environment_does_not_hide_the_project(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_virtual_environment_does_not_hide_the_project(tmp_path: Path) -> None
     packages.mkdir(parents=True)
     for number in range(MAX_PYTHON_FILES + 1):
         (packages / f"module{number}.py").touch()
-    assert survey(project) == survey(STRANGERS / "functions")
+    assert scan(project) == scan(STRANGERS / "functions")
 
 
 def test_the_written_file_is_an_experiment_of_that_project(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_the_written_file_is_an_experiment_of_that_project(tmp_path: Path) -> No
     loaded = experiment.load(output)
     composer = Composer(loaded.project / loaded.config, loaded.project)
     parsed = space.parse(loaded, composer.groups())
-    composer.check(loaded, parsed)
+    check.check(composer, loaded, parsed)
     assert parsed.size == 2 * 3 * 2
 
 
@@ -118,9 +119,9 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_what_a_config_cannot_do_without_is_chosen(tmp_path: Path) -> None:
-    found = survey(write(tmp_path, FILES))
+    found = scan(write(tmp_path, FILES))
     assert (found.target, found.config) == ("src.train:main", "configs/train.yaml")
-    assert found.defaults.needed == ("experiment=first",)  # which chooses the model
+    assert found.description.needed == ("experiment=first",)  # which chooses the model
     assert found.first(["lr"], float) == "model.optimizer.lr"
     assert found.first(["batch_size"], int) == "loaders.train.batch_size"
     assert found.objective == ("val/fid", "min")
@@ -134,7 +135,7 @@ def test_a_program_of_hydra_zen_is_a_target(tmp_path: Path) -> None:
     package = "src/pack/"
     main = "zen(train).hydra_main(config_path=None, config_name='config')\n"
     files = {f"{package}__init__.py": "", f"{package}train.py": main}
-    found = survey(write(tmp_path, files))
+    found = scan(write(tmp_path, files))
     assert (found.target, found.config) == ("[python, -m, pack.train]", "config")
     text = init.first_experiment(tmp_path, found)
     assert "has to call sweeper.report" in text
