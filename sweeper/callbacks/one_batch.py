@@ -1,4 +1,4 @@
-"""What a preflight changes of a Trainer: one batch of each loader, on the CPU.
+"""Changes of a preflight to each Trainer: one batch of each loader, on the CPU.
 
 It looks for errors of the project and its data, which are the same on every device.
 """

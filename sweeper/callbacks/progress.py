@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Progress:
-    """Epochs and steps of a trial, counted on from one fit to the next.
+    """Epochs and steps of a trial, summed over its fits.
 
     Attributes:
         fit: number of the running fit, from 1; 0 before the first one.
         epochs: the last epoch that the trial has trained.
-        steps: the same for the Trainer's steps.
-        epochs_before: what to add to the running fit's own epochs.
-        steps_before: the same for its steps.
-        validations: validations that were reported each by itself.
+        steps: the last step of its loggers.
+        epochs_before: epochs of the fits before the running one.
+        steps_before: steps of the fits before the running one.
+        validations: number of validations that were a report each.
     """
 
     fit: int = 0
@@ -24,7 +24,7 @@ class Progress:
     validations: int = 0
 
     def begin(self, *, epoch: int, step: int) -> None:
-        """Set where the running fit stands as it begins without a checkpoint of ours.
+        """Set the start of a fit that has no checkpoint of ours.
 
         The first fit keeps its own numbers: it may start from a file of the project's.
         """
@@ -35,10 +35,10 @@ class Progress:
         )
 
     def resume(self, *, epochs_before: int, steps_before: int) -> None:
-        """Set what the checkpoint of the running fit says of the fits before it."""
+        """Set the fits before the running one, as its checkpoint counts them."""
         self.epochs_before, self.steps_before = epochs_before, steps_before
 
     def reach(self, *, epoch: int, step: int) -> None:
-        """Count epochs and steps that the running fit has done."""
+        """Count the epochs and steps that the running fit has done."""
         self.epochs = self.epochs_before + epoch
         self.steps = self.steps_before + step
