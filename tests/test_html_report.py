@@ -2,7 +2,6 @@
 
 import html.parser
 import itertools
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sweeper import html_report
-from sweeper.html_report import chart_data, details, files
-from sweeper.html_report import page as html_page
+from sweeper.html_report import chart_data, files
 from sweeper.statistics.leaderboard import rank
 from sweeper.trial import State, Sweep
 from tests import browser, sweeps
@@ -33,6 +31,10 @@ def _small(folder: Path, *, count: int = 12) -> Sweep:
     sweep = sweeps.make_sweep(folder, trials, baseline=baseline)
     sweeps.write_files(sweep, trials[:6])
     return sweep
+
+
+def _section(page: str, name: str) -> str:
+    return page.split(f'<section id="{name}">')[1].split("</section>")[0]
 
 
 class _Page(html.parser.HTMLParser):
@@ -62,13 +64,6 @@ def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
     assert len(html_report.render(sweep)) < 5 * MEGABYTE
 
 
-def test_data_cannot_end_its_script_element() -> None:
-    data = {"a": "</script><!--<script>&"}
-    text = html_page.json_text(data)
-    assert "<" not in text
-    assert json.loads(text) == data
-
-
 def test_a_report_is_equal_for_equal_sweeps(tmp_path: Path) -> None:
     sweep = _small(tmp_path)
     assert html_report.render(sweep) == html_report.render(sweep)
@@ -79,13 +74,16 @@ def test_a_sweep_without_trials_has_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "sweeps" / "toy" / "report.html").stat().st_size > MEGABYTE
 
 
+def _axes(figures: dict[str, chart_data.Figure]) -> dict[str, str | None]:
+    return {n: f["layout"]["xaxis"].get("type") for n, f in figures.items()}
+
+
 def test_numbers_that_span_decades_get_a_logarithmic_axis(tmp_path: Path) -> None:
     rates = (1e-5, 1e-4, 1e-2)
     trials = [make_trial(i, {"lr": v, "n": i}, 0.5) for i, v in enumerate(rates)]
-    rows = rank(make_sweep(tmp_path, *trials))
-    assert chart_data.param_data(rows, "lr", "lr")["isLog"]
-    assert not chart_data.param_data(rows, "n", "n")["isLog"]
-    assert chart_data.param_data(rows, "n", "n")["isNumber"]
+    sweep = make_sweep(tmp_path, *trials)
+    slices = chart_data.figures(sweep, rank(sweep))["slices"]
+    assert _axes(slices) == {"lr": "log", "n": None}
 
 
 @pytest.mark.parametrize("values", [(1, "a"), (True, 2), (1, None), ("a", "b")])
@@ -93,32 +91,103 @@ def test_values_that_are_not_all_numbers_are_categories(
     tmp_path: Path, values: tuple[object, ...]
 ) -> None:
     trials = [make_trial(i, {"p": v}, 0.5) for i, v in enumerate(values)]  # type: ignore[dict-item]
-    data = chart_data.param_data(rank(make_sweep(tmp_path, *trials)), "p", "p")
-    assert not data["isNumber"]
-    assert all(isinstance(v, str) for v in data["values"])  # type: ignore[attr-defined]
+    sweep = make_sweep(tmp_path, *trials)
+    slices = chart_data.figures(sweep, rank(sweep))["slices"]
+    assert _axes(slices) == {"p": "category"}
+    (points,) = slices["p"]["data"]
+    assert all(isinstance(value, str) for value in points["x"])
 
 
-def test_a_cut_trial_has_a_bar_for_each_attempt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_best_have_the_same_colours_in_both_modes(
+    tmp_path: Path, mode: str
+) -> None:
+    objective = {"metric": "acc", "mode": mode}
+    trials = [make_trial(i, {"x": i, "y": 9 - i}, 0.1 * i) for i in range(5)]
+    sweep = make_sweep(tmp_path, *trials, objective=objective)
+    rows = rank(sweep)
+    charts = chart_data.figures(sweep, rows)
+    best, worst = chart_data.SCALE[0][1], chart_data.SCALE[-1][1]
+    lines = {line["rows"]: line for line in charts["parallel"][""]["data"]}
+    shown = [str(lines[i]["line"]["color"]).replace(" ", "") for i in (0, 4)]
+    assert shown == [best, worst]
+    (points,) = charts["slices"]["x"]["data"]
+    at = points["rows"].index(0)
+    assert points["marker"]["color"][at] == points["marker"]["cmin"] == 0
+    assert points["x"][at] == rows[0].params["x"]
+    surface = charts["contour"]["x, y"]["data"][0]
+    assert surface["reversescale"] is (mode == "max")  # the first colour is the best
+
+
+def test_every_point_names_its_row(tmp_path: Path) -> None:
+    sweep = sweeps.make_sweep(tmp_path, sweeps.make_trials(12))
+    rows = rank(sweep)
+    for name, figures in chart_data.figures(sweep, rows).items():
+        for trace in (trace for figure in figures.values() for trace in figure["data"]):
+            of_points = trace.get("rows")
+            if isinstance(of_points, list):
+                assert len(of_points) == len(trace["x"]) == len(trace["y"]), name
+            else:
+                assert of_points in range(12) or trace["type"] == "contour", name
+
+
+def test_a_parameter_that_some_trials_lack_has_charts(tmp_path: Path) -> None:
+    points = [{"x": 1}, {"x": 2, "y": "a"}, {"x": 3, "y": "b"}, {"x": 4, "y": "a"}]
+    trials = [make_trial(i, p, 0.1 * i) for i, p in enumerate(points)]  # type: ignore[arg-type]
+    sweep = make_sweep(tmp_path, *trials)
+    charts = chart_data.figures(sweep, rank(sweep))
+    assert set(charts["slices"]) == {"x", "y"}
+    assert len(charts["slices"]["y"]["data"][0]["rows"]) == 3
+    assert len(charts["contour"]["x, y"]["data"][1]["rows"]) == 3
+
+
+def test_an_interrupted_trial_has_a_bar_for_each_attempt(tmp_path: Path) -> None:
     sweep = sweeps.make_sweep(tmp_path, sweeps.make_trials(3))
+    rows = rank(sweep)
+    index = next(i for i, row in enumerate(rows) if row.trials[0] is sweep.trials[2])
     bars = [
-        b for b in chart_data.timeline(rank(sweep)) if b["id"] == sweep.trials[2].id
+        (trace["name"], base[11:19], length, lane)
+        for trace in chart_data.figures(sweep, rows)["timeline"][""]["data"]
+        for base, length, lane, row in zip(
+            *(trace[key] for key in chart_data.KEYS), strict=True
+        )
+        if row == index
     ]
-    assert [bar["end_state"] for bar in bars] == ["cut", "complete"]
-    assert [str(bar["start"])[11:19] for bar in bars] == ["12:00:00", "12:00:15"]
-    assert [str(bar["end"])[11:19] for bar in bars] == ["12:00:09", "12:00:36"]
-    assert [bar["lane"] for bar in bars] == [3, 4]
+    assert sorted(bars, key=lambda bar: bar[1]) == [
+        ("interrupted", "12:00:00", 9000, 3),
+        ("complete", "12:00:15", 21000, 4),
+    ]
+
+
+def test_a_sweep_that_no_driver_runs_shows_no_running_trial(tmp_path: Path) -> None:
+    made = sweeps.make_sweep(tmp_path, sweeps.make_trials(4))
+    running = replace(made.trials[0], state=State.RUNNING)
+    sweep = replace(made, trials=(running, *made.trials[1:]))
+    assert "running" not in _section(html_report.render(sweep), "leaderboard")
+    assert "1 waiting, 2 complete, 1 pruned (interrupted)" in html_report.render(sweep)
+    text = html_report.render(replace(sweep, is_running=True))
+    assert "1 running, 2 complete, 1 pruned (running)" in text
+
+
+def test_the_page_shows_what_was_used(tmp_path: Path) -> None:
+    made = sweeps.make_sweep(
+        tmp_path, sweeps.make_trials(2), price={"T4": 0.5}, budget={"cost": 3}
+    )
+    trials = tuple(replace(t, card_seconds={"T4": 3600.0}) for t in made.trials)
+    text = html_report.render(replace(made, trials=trials))
+    assert "<dt>used</dt><dd>2 GPU hours, 1 of 3 cost</dd>" in text
 
 
 def test_a_curve_keeps_its_ends_and_loses_what_is_not_finite() -> None:
-    points = [(i, float(i)) for i in range(1, 501)]
-    assert len(chart_data.thinned(points)) == chart_data.MAX_POINTS
-    assert chart_data.thinned(points)[0] == (1, 1.0)
-    assert chart_data.thinned(points)[-1] == (500, 500.0)
-    assert chart_data.thinned([(1, math.nan), (2, 0.5)]) == [(2, 0.5)]
+    points = list(chart_data.thinned({i: float(i) for i in range(1, 501)}).items())
+    assert len(points) == chart_data.MAX_POINTS
+    assert points[0] == (1, 1.0)
+    assert points[-1] == (500, 500.0)
+    assert chart_data.thinned({1: math.nan, 2: 0.5}) == {2: 0.5}
 
 
 def test_failures_that_differ_in_numbers_only_are_one_group(tmp_path: Path) -> None:
-    text = details.failures(sweeps.all_failed(tmp_path))
+    text = _section(html_report.render(sweeps.all_failed(tmp_path)), "failures")
     assert text.count("<details>") == 2  # raised in two places
     assert text.count("3 failed attempts of 3 trials") == 2
     assert "<script>" not in text
@@ -126,7 +195,7 @@ def test_failures_that_differ_in_numbers_only_are_one_group(tmp_path: Path) -> N
 
 def test_a_trial_shows_what_its_config_has_otherwise(tmp_path: Path) -> None:
     sweep = _small(tmp_path)
-    text = details.trials(sweep, rank(sweep))
+    text = _section(html_report.render(sweep), "trials")
     block = next(b for b in text.split("</details>") if sweep.trials[1].id in b[:60])
     assert "config against the baseline" in block
     assert "<td>model</td><td>resnet18</td><td>resnet50</td>" in block
@@ -197,7 +266,7 @@ def _check_filter(page: webdriver.Chrome, *, count: int) -> None:
 
 
 def _check_theme(page: webdriver.Chrome) -> None:
-    background = "return getComputedStyle(html_page.body).backgroundColor"
+    background = "return getComputedStyle(document.body).backgroundColor"
     before = page.execute_script(background)
     page.find_element(By.ID, "theme").click()
     assert page.execute_script(background) != before
@@ -206,7 +275,7 @@ def _check_theme(page: webdriver.Chrome) -> None:
 def _check_fits_a_phone(page: webdriver.Chrome) -> None:
     page.set_window_size(390, 800)
     inner, scroll = page.execute_script(
-        "return [innerWidth, html_page.documentElement.scrollWidth]"
+        "return [innerWidth, document.documentElement.scrollWidth]"
     )
     assert scroll <= inner
     page.set_window_size(1200, 800)
@@ -222,14 +291,14 @@ def _check_links(page: webdriver.Chrome) -> None:
 def _check_names(page: webdriver.Chrome) -> None:
     """Every control has a name, every picture a text, every heading its level."""
     nameless = page.execute_script(
-        """return [...html_page.querySelectorAll("button, input, select, [role=img]")]
+        """return [...document.querySelectorAll("button, input, select, [role=img]")]
         .filter(e => !e.textContent.trim() && !e.ariaLabel && !(e.labels || []).length)
         .length"""
     )
     assert nameless == 0
     assert not page.find_elements(By.CSS_SELECTOR, "img:not([alt])")
     levels = page.execute_script(
-        "return [...html_page.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])"
+        "return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])"
     )
     steps = itertools.pairwise(levels)
     assert levels[0] == 1

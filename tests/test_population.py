@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from sweeper import html_report
 from sweeper.errors import ExperimentError
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.html_report import details
 from sweeper.lineage import Lineage
 from sweeper.planning.plan import _num_trials
 from sweeper.protocol import Report
@@ -342,7 +342,7 @@ def test_views_say_who_is_whose_parent(tmp_path: Path) -> None:
         assert "add seeds" not in capture.get()
     assert to_csv(sweep, rows).splitlines()[0].endswith(",parent")
     assert f"| {child.parent} |" in markdown.leaderboard(sweep, rows)
-    assert f'from <a href="#t-{child.parent}">' in details.trials(sweep, rows)
+    assert f'from <a href="#t-{child.parent}">' in html_report.render(sweep)
     before = replace(sweep, trials=())
     lines = [str(event) for event in events(before, sweep)]
     assert f"{child.trials[0].id} running (from {child.parent})" in lines

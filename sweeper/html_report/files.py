@@ -1,4 +1,4 @@
-"""What the report takes from the trials' folders: tracebacks and pictures.
+"""Tracebacks, pictures and confusion matrices from the trials' folders.
 
 A file that is missing or damaged leaves a gap in the report and never an error.
 """
@@ -7,15 +7,13 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from PIL import Image
 
 from sweeper.host.paths import TrialPaths
 from sweeper.statistics.row import Row
-from sweeper.storage import handed_out
-from sweeper.trial import Sweep, TrialRecord
+from sweeper.trial import Sweep
 
 MAX_SIDE = 560  # pixels of a thumbnail
 MAX_PICTURES = 6  # of one trial
@@ -25,7 +23,7 @@ MAX_TRACEBACK = 4000  # characters, from its end
 
 
 def traceback_text(paths: TrialPaths) -> str:
-    """The end of the last traceback; "" without one."""
+    """Return the end of the last traceback; "" without one."""
     try:
         text = paths.error.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -33,25 +31,15 @@ def traceback_text(paths: TrialPaths) -> str:
     return text[-MAX_TRACEBACK:].strip()
 
 
-def checkpoint(sweep: Sweep, trial: TrialRecord) -> str:
-    """Return a trial's checkpoint as HTML, with its own value; "" without one."""
-    found = handed_out.find(sweep, trial)
-    if found is None:
-        return ""
-    path = escape(str(found.path.relative_to(sweep.folder)))
-    shown = escape(found.text(sweep.experiment.objective.metric))
-    return f"<p>checkpoint <code>{path}</code> ({shown})</p>"
-
-
 def pictures(paths: TrialPaths) -> list[tuple[str, str]]:
-    """Name and data URL of a trial's pictures, as thumbnails."""
+    """Return name and data URL of a trial's pictures, as thumbnails."""
     found = sorted(paths.artifacts.glob("*.png"))[:MAX_PICTURES]
     thumbnails = [(path.stem, thumbnail(path)) for path in found]
     return [(name, url) for name, url in thumbnails if url]
 
 
 def thumbnail(path: Path) -> str:
-    """A small copy of a picture as a data URL; "" where it is no picture."""
+    """Return a small copy of a picture as a data URL; "" if it is not a picture."""
     if path.stat().st_size > MAX_FILE_BYTES:
         return ""
     try:
@@ -66,17 +54,25 @@ def thumbnail(path: Path) -> str:
 
 
 def confusion(sweep: Sweep, rows: Sequence[Row]) -> dict[str, object] | None:
-    """Classes and counts [true][predicted] of the best trial that stored them."""
-    for row in rows[:3]:
-        for trial in row.trials:
-            path = sweep.paths.trial(trial.id).artifacts / "confusion_matrix.json"
-            try:
-                data = json.loads(path.read_text(encoding="utf-8"))
-                classes = [str(name) for name in data["classes"]]
-                counts = [[int(cell) for cell in line] for line in data["counts"]]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            is_square = all(len(line) == len(classes) for line in counts)
-            if is_square and len(counts) == len(classes) <= MAX_CLASSES:
-                return {"id": trial.id, "classes": classes, "counts": counts}
+    """Return the confusion matrix of the best trial that stored one, by its lines.
+
+    A line has a true class and the count of each predicted one, with its share.
+    """
+    for trial in (trial for row in rows[:3] for trial in row.trials):
+        path = sweep.paths.trial(trial.id).artifacts / "confusion_matrix.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            classes = [str(name) for name in data["classes"]]
+            counts = [[int(cell) for cell in line] for line in data["counts"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if {len(counts), *map(len, counts)} == {len(classes)} and counts[
+            :MAX_CLASSES
+        ] == counts:
+            shares = [[n / max(1, sum(line)) for n in line] for line in counts]
+            lines = [
+                (name, list(zip(line, of_line, strict=True)))
+                for name, line, of_line in zip(classes, counts, shares, strict=True)
+            ]
+            return {"id": trial.id, "classes": classes, "lines": lines}
     return None

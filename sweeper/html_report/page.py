@@ -1,4 +1,4 @@
-"""The page itself: sections in order, styles, script and data in one file.
+"""The page: what its template shows of a sweep, and the scripts that it holds.
 
 Its security policy admits two scripts by their hashes and no address at all, so that
 nothing which a user wrote could run or load anything, even if it were not escaped.
@@ -8,19 +8,38 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
-from html import escape
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 
+from sweeper.cards import packed
 from sweeper.host.paths import write_text
-from sweeper.html_report import chart_data, details, files, table
+from sweeper.html_report import chart_data, files
+from sweeper.scheduling import spec
 from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import best_row, front_trials, rank
-from sweeper.statistics.row import Row, trial_result
-from sweeper.trial import Sweep
+from sweeper.statistics.insight import importance
+from sweeper.statistics.leaderboard import (
+    best_row,
+    columns,
+    front_trials,
+    labels,
+    rank,
+    varied,
+)
+from sweeper.statistics.row import Row, trial_result, trial_results
+from sweeper.storage import handed_out
+from sweeper.text import duration, plain, short, value_cell
+from sweeper.trial import State, Sweep, TrialRecord
+from sweeper.views import configs, progress
+from sweeper.views.cells import delta_text, score_text, state_text, tie_text
 from sweeper.views.tables import remarks, sweep_state
 
 NUM_PICTURED = 3  # trials whose pictures are shown
+NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
+
+Cell = tuple[str, float | None]  # its text and the number that it is sorted by
 
 
 def write(sweep: Sweep) -> None:
@@ -29,96 +48,94 @@ def write(sweep: Sweep) -> None:
 
 
 def render(sweep: Sweep) -> str:
-    """The report of a sweep as one HTML file."""
+    """Return the report of a sweep as one HTML file."""
+    import jinja2
+    import plotly.offline
+
+    sweep = _settled(sweep)
     rows = rank(sweep)
-    data = chart_data.chart_data(sweep, rows)
-    data["confusion"] = files.confusion(sweep, rows)
-    script, library = asset("report.js"), plotly_source()
-    policy = (
-        "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
-        f"script-src '{script_hash(script)}' '{script_hash(library)}'"
+    charts = chart_data.figures(sweep, rows)
+    data = {
+        "texts": chart_data.texts(sweep, rows),
+        "charts": {name: list(made.values()) for name, made in charts.items()},
+    }
+    script, library = asset("report.js"), plotly.offline.get_plotlyjs()
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    title = escape(sweep.experiment.name)
-    sections = "\n".join(_sections(sweep, rows, data))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{asset("report.css")}</style>
-</head>
-<body>
-<a class="skip" href="#leaderboard">to the leaderboard</a>
-{_header(sweep)}
-<main>
-{sections}
-</main>
-<script type="application/json" id="data">{json_text(data)}</script>
-<script type="text/plain" id="plotly">{compress(library)}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+    base = _base_trial(rows)
+    is_baseline = any(row.is_baseline for row in rows)
+    names = varied(sweep)
+    short_names = dict(zip(names, labels(names), strict=True))
+    shares = importance(rows, sweep.experiment.objective)
+    return environment.from_string(asset("report.html")).render(
+        name=sweep.experiment.name,
+        notes=sweep.experiment.notes,
+        metric=sweep.experiment.objective.metric,
+        facts=_facts(sweep),
+        table=_table(sweep, rows),
+        remarks=[*verdict.said(rows, sweep.experiment.objectives), *remarks(sweep)],
+        charts=charts,
+        importances=[(short_names[name], share) for name, share in shares.items()],
+        failures=failures(sweep),
+        confusion=files.confusion(sweep, rows),
+        pictures=list(_pictures(sweep, rows)),
+        base="the baseline" if is_baseline else "the best trial",
+        trials=list(_trials(sweep, rows, base)),
+        style=asset("report.css"),
+        script=script,
+        hashes=[script_hash(script), script_hash(library)],
+        data=compress(json.dumps(data, allow_nan=False, separators=(",", ":"))),
+        library=compress(library),
+    )
 
 
-def json_text(data: object) -> str:
-    """JSON that cannot end the script element that holds it."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+def _settled(sweep: Sweep) -> Sweep:
+    """Return the sweep without running trials if no driver runs it."""
+    if sweep.is_running:
+        return sweep
+    trials = (
+        replace(trial, state=State.WAITING) if trial.state is State.RUNNING else trial
+        for trial in sweep.trials
+    )
+    return replace(sweep, trials=tuple(trials))
 
 
 def asset(name: str) -> str:
-    """A file of the page."""
+    """Return a file of the page."""
     folder = resources.files("sweeper.html_report") / "assets"
     return (folder / name).read_text(encoding="utf-8")
 
 
-def plotly_source() -> str:
-    """plotly.js of the installed package, 4.8 MB."""
-    import plotly.offline  # only here: nothing else of sweeper needs it
-
-    source: str = plotly.offline.get_plotlyjs()
-    return source
-
-
 def compress(source: str) -> str:
-    """Gzip in base64, which the page's script unpacks: 2 MB for plotly.js."""
+    """Return gzip in base64, which the page's script unpacks: 2 MB for plotly.js."""
     return base64.b64encode(gzip.compress(source.encode(), 6, mtime=0)).decode()
 
 
 def script_hash(source: str) -> str:
-    """The name of a script in a security policy."""
+    """Return the name of a script in a security policy."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _header(sweep: Sweep) -> str:
-    loaded = sweep.experiment
-    counted = ", ".join(f"{n} {state}" for state, n in chart_data.counts(sweep))
-    asked = [
-        ("objective", ", ".join(map(str, loaded.objectives))),
-        ("search", _name(loaded.search)),
-        ("scheduler", _name(loaded.scheduler)),
-        ("seeds", ", ".join(map(str, loaded.seeds))),
-        ("target", loaded.target),
-        ("for every trial", " ".join(loaded.overrides) or "-"),
-        ("trials", f"{counted or 'none'} ({sweep_state(sweep)})"),
-        ("best", _best(sweep)),
+def _facts(sweep: Sweep) -> Mapping[str, str]:
+    experiment = sweep.experiment
+    counts = {s: sum(t.state is s for t in sweep.trials) for s in State}
+    plugins = [
+        plugin if isinstance(plugin, str) else json.dumps(plugin)
+        for plugin in (experiment.search, experiment.scheduler)
     ]
-    items = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in asked)
-    notes = f'<p class="notes">{escape(loaded.notes)}</p>' if loaded.notes else ""
-    return (
-        f"<header><h1>{escape(loaded.name)}</h1>{notes}<dl>{items}</dl>"
-        '<button type="button" id="theme">light or dark</button></header>'
-    )
-
-
-def _name(plugin: object) -> str:
-    return plugin if isinstance(plugin, str) else json.dumps(plugin)
+    return {
+        "objective": ", ".join(map(str, experiment.objectives)),
+        "search": plugins[0],
+        "scheduler": plugins[1],
+        "seeds": ", ".join(map(str, experiment.seeds)),
+        "target": str(experiment.target),
+        "for every trial": " ".join(experiment.overrides),
+        "trials": f"{state_text(counts) or 'none'} ({sweep_state(sweep)})",
+        "best": _best(sweep),
+        "used": ", ".join(progress.used(sweep, progress.progress(sweep))),
+    }
 
 
 def _best(sweep: Sweep) -> str:
@@ -130,129 +147,126 @@ def _best(sweep: Sweep) -> str:
         return f"Pareto front of {len(front)}: {' '.join(t.id for t in front)}"
     result = trial_result(row.trials[0], sweep.experiment.objective)
     epoch = f", epoch {result[0]}" if result else ""
-    return f"{row.mean:.4g} ({row.trials[0].id}{epoch})"
+    return f"{short(row.mean)} ({row.trials[0].id}{epoch})"
 
 
-def _sections(sweep: Sweep, rows: Sequence[Row], data: chart_data.Data) -> list[str]:
-    has_values = any(row.rank for row in rows)
-    failed = details.failures(sweep)
-    shown = [_section("leaderboard", "Leaderboard", _board(sweep, rows))]
-    if has_values:
-        shown += _charts(sweep, data)
-    if data["timeline"]:
-        shown.append(
-            _chart("timeline", "Timeline", "Each bar is one attempt of a trial.")
-        )
-    if failed:
-        shown.append(_section("failures", "Failures", failed))
-    pictures = _pictures(sweep, rows)
-    if data["confusion"]:
-        shown.append(
-            _chart("confusion", "Confusion matrix", "Of the best trial that kept one.")
-        )
-    if pictures:
-        shown.append(_section("pictures", "Pictures of the best trials", pictures))
-    shown.append(_section("trials", "Trials", details.trials(sweep, rows)))
-    return shown
+def _table(sweep: Sweep, rows: Sequence[Row]) -> Mapping[str, object]:
+    objective, *others = sweep.experiment.objectives
+    has_intervals = any(not math.isnan(row.low) for row in rows)
+    before = ["rank", objective.metric, *(["95 % interval"] if has_intervals else [])]
+    before += [other.metric for other in others]
+    before += ["Pareto" if others else "against the best"]
+    before += ["delta"] if sweep.experiment.baseline else []
+    after = ["best epoch", "epochs", "time", "state", "trial"]
+    names = varied(sweep)
+    params = columns(labels(names), others=[*before, *after])
+    lines = []
+    for row in rows:
+        cells: list[Cell] = [(f"{row.rank or '-'}", row.rank or math.inf)]
+        cells.append((short(row.mean), row.mean))
+        cells += [_interval(row)] if has_intervals else []
+        cells += [(score_text(score), score.mean) for score in row.others]
+        cells.append((tie_text(row) or "-", None))
+        if sweep.experiment.baseline:
+            cells.append((delta_text(row), row.delta))
+        cells += [_param(row.params.get(name, "")) for name in names]
+        last = max((epoch for t in row.trials for epoch in t.values), default=0)
+        cells += [(f"{n or '-'}", n) for n in (row.best_epoch, last)]
+        seconds = chart_data.cost_seconds(row)
+        cells += [(duration(seconds), seconds), (state_text(row.states), None)]
+        ids = [trial.id for trial in row.trials]
+        lines.append({"cells": cells, "ids": ids, "is_baseline": row.is_baseline})
+    return {
+        "heads": [plain(head) for head in (*before, *params, *after)],
+        "lines": lines,
+    }
 
 
-def _charts(sweep: Sweep, data: chart_data.Data) -> list[str]:
-    metric = escape(sweep.experiment.objective.metric)
-    charts = [
-        *_pareto(sweep),
-        _chart("curves", "Learning curves", f"{metric} by epoch; the best in colour."),
-        _chart(
-            "parallel",
-            "Parallel coordinates",
-            "One line a suggestion; the filter of the leaderboard applies.",
-        ),
-        _chart(
-            "importance",
-            "Importance",
-            "How much each parameter matters for a result among the best quarter "
-            "(PED-ANOVA; the shares sum to 1); associations, not causes.",
-        ),
-        _chart("slices", "Slices", f"{metric} over each parameter."),
-    ]
-    params = data["params"]
-    if isinstance(params, list) and len(params) > 1:
-        charts.append(
-            _chart(
-                "contour",
-                "Two parameters",
-                "Points are suggestions; between them the surface is interpolated.",
-                controls='<label>across <select id="contour-x"></select></label> '
-                '<label>up <select id="contour-y"></select></label>',
-            )
-        )
-    charts.append(
-        _chart(
-            "front",
-            "Value and cost",
-            f"The line joins the suggestions with the best {metric} for their time.",
-        )
-    )
-    return charts
+def _interval(row: Row) -> Cell:
+    if math.isnan(row.low):
+        return "-", math.nan
+    ends = f"{short(row.low)} to {short(row.high)} (n={len(row.values)})"
+    return ends, row.high - row.low
 
 
-def _pareto(sweep: Sweep) -> list[str]:
-    """The chart of the first two objectives, where there are several."""
+def _param(value: object) -> Cell:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value_cell(value), float(value) if is_number else None  # type: ignore
+
+
+def _base_trial(rows: Sequence[Row]) -> TrialRecord | None:
+    """Return the trial that others are compared with: the baseline's, else the best."""
+    ordered = sorted(rows, key=lambda row: not row.is_baseline)
+    return ordered[0].trials[0] if ordered else None
+
+
+def _trials(
+    sweep: Sweep, rows: Sequence[Row], base: TrialRecord | None
+) -> Iterator[Mapping[str, object]]:
     objectives = sweep.experiment.objectives
-    if len(objectives) == 1:
-        return []
-    first, second = (escape(str(objective)) for objective in objectives[:2])
-    caption = (
-        f"{second} over {first}. Coloured: suggestions that no other one beats in "
-        "every objective; none of the grey ones need be chosen."
-    )
-    return [_chart("pareto", "Pareto front", caption)]
+    base_config = configs.config(sweep.paths.trial(base.id)) if base else {}
+    for row in rows:
+        point = " ".join(f"{name}={value_cell(v)}" for name, v in row.params.items())
+        delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
+        for trial in row.trials:
+            result = trial_results(trial, objectives)
+            value = ", ".join(map(short, result[1])) if result else "no value"
+            paths = sweep.paths.trial(trial.id)
+            config = configs.config(paths) if trial is not base else base_config
+            file = handed_out.find(sweep, trial)
+            yield {
+                "id": trial.id,
+                "value": value + delta,
+                "point": point,
+                "lines": list(filter(None, _lines(trial))),
+                "parent": trial.lineage.parent if trial.lineage else "",
+                "differences": configs.differences(base_config, config),
+                "command": spec.stored_command(paths.spec),
+                "checkpoint": file and file.text(objectives[0].metric),
+                "file": file and file.path.relative_to(sweep.folder),
+            }
 
 
-def _board(sweep: Sweep, rows: Sequence[Row]) -> str:
-    return (
-        '<div class="tools"><label for="filter">filter</label> '
-        '<input id="filter" type="search" autocomplete="off" spellcheck="false" '
-        'placeholder="resnet18 learning_rate&lt;0.01" aria-describedby="filter-help">'
-        '<output id="shown" for="filter"></output></div>'
-        '<p id="filter-help">Words that a row must hold, and conditions such as '
-        "<code>batch_size&gt;=64</code>; charts follow.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="leaderboard">'
-        f"{table.table(sweep, rows)}</div>{_verdict(sweep, rows)}"
-    )
+def _lines(trial: TrialRecord) -> Iterator[str]:
+    starts = f"started {trial.starts} times" if trial.starts else "never started"
+    yield f"seed {trial.seed}, {trial.state}, {starts}"
+    yield packed.measured(trial)
+    if trial.lineage:
+        yield f"generation {trial.lineage.generation}, to epoch {trial.lineage.until}"
+    for failure in trial.failures:
+        yield plain(f"{failure.kind} after epoch {failure.step}: {failure.message}")
 
 
-def _verdict(sweep: Sweep, rows: Sequence[Row]) -> str:
-    said = [*verdict.said(rows, sweep.experiment.objectives), *remarks(sweep)]
-    lines = "".join(f"<li>{escape(line)}</li>" for line in said)
-    return f'<ul class="verdict">{lines}</ul>' if said else ""
+def failures(sweep: Sweep) -> list[Mapping[str, object]]:
+    """Return failed attempts, grouped by what was raised where, most frequent first.
 
-
-def _section(name: str, title: str, content: str) -> str:
-    return f'<section id="{name}"><h2>{title}</h2>\n{content}\n</section>'
-
-
-def _chart(name: str, title: str, caption: str, *, controls: str = "") -> str:
-    return _section(
-        name,
-        title,
-        f'{controls}<figure><div class="chart" data-chart="{name}" role="img" '
-        f'aria-label="{title}: {caption}"></div>'
-        f"<figcaption>{caption}</figcaption></figure>",
-    )
-
-
-def _pictures(sweep: Sweep, rows: Sequence[Row]) -> str:
-    blocks = []
-    for row in [row for row in rows if row.rank][:NUM_PICTURED]:
-        trial = row.trials[0]
-        shown = "".join(
-            f'<figure><img loading="lazy" src="{url}" alt="{escape(name)} of '
-            f'{trial.id}"><figcaption>{escape(name)}</figcaption></figure>'
-            for name, url in files.pictures(sweep.paths.trial(trial.id))
-        )
-        if shown:
-            blocks.append(
-                f'<h3>#{row.rank} <a href="#t-{trial.id}">{trial.id}</a></h3>'
-                f'<div class="pictures">{shown}</div>'
+    Failures that differ only in numbers and addresses are in one group.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    shown: dict[tuple[str, ...], Mapping[str, object]] = {}
+    for trial in sweep.trials:
+        trace = files.traceback_text(sweep.paths.trial(trial.id))
+        places = [line for line in trace.splitlines() if line.startswith("  File ")]
+        for failure in trial.failures:
+            message = NUMBERS.sub("#", failure.message)
+            key = (str(failure.kind), message, *places[-1:])
+            ids = groups.setdefault(key, [])
+            ids.append(trial.id)
+            shown.setdefault(
+                key,
+                {
+                    "kind": str(failure.kind),
+                    "message": plain(failure.message),
+                    "trace": trace,
+                    "attempts": ids,
+                },
             )
-    return "".join(blocks)
+    return [shown[key] for key in sorted(groups, key=lambda key: -len(groups[key]))]
+
+
+def _pictures(sweep: Sweep, rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
+    for row in rows[:NUM_PICTURED]:
+        name = row.trials[0].id
+        shown = files.pictures(sweep.paths.trial(name))
+        if row.rank and shown:
+            yield row.rank, name, shown

@@ -1,5 +1,6 @@
 """How far a sweep and each of its trials are, and how long the rest may take; pure."""
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -53,6 +54,22 @@ def progress(sweep: Sweep, *, total: int = 0) -> Progress:
         gpu_hours=sum(sum(t.card_seconds.values()) for t in sweep.trials) / 3600,
         cost=sum(cost(sweep.experiment.price, t.card_seconds) for t in sweep.trials),
     )
+
+
+def used(sweep: Sweep, now: Progress) -> list[str]:
+    """Return the GPU hours and the cost so far, with their limits."""
+    budget = sweep.experiment.budget
+    parts = []
+    for name, amount, limit in (
+        ("GPU hours", now.gpu_hours, budget.gpu_hours),
+        ("cost", now.cost, budget.cost),
+    ):
+        of = f" of {limit:.4g}" if limit else ""
+        if math.isnan(amount):  # said only if the file asks for it
+            parts += [f"unknown{of} {name}"] if sweep.experiment.price or limit else []
+        else:
+            parts += [f"{amount:.3g}{of} {name}"] if amount or limit else []
+    return parts
 
 
 def last_epoch(sweep: Sweep) -> int:

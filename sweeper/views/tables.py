@@ -207,17 +207,7 @@ def _progress(sweep: Sweep, total: int) -> list[Text]:
         parts += [f"{_bar(now.done / now.total, 20)} {now.done} of {now.total} trials"]
     if now.eta_seconds is not None:
         parts.append(f"about {duration(now.eta_seconds)} left")
-    budget = sweep.experiment.budget
-    used = (
-        ("GPU hours", now.gpu_hours, budget.gpu_hours),
-        ("cost", now.cost, budget.cost),
-    )
-    for name, amount, limit in used:
-        of = f" of {limit:.4g}" if limit else ""
-        if math.isnan(amount):  # said only where the file asks for it
-            parts += [f"unknown{of} {name}"] if sweep.experiment.price or limit else []
-        else:
-            parts += [f"{amount:.3g}{of} {name}"] if amount or limit else []
+    parts += progress.used(sweep, now)
     gpus = sum(t.demand.gpus for t in sweep.trials if t.state is State.RUNNING)
     parts += [f"{gpus:.4g} GPUs in use"] if gpus else []
     return [Text("  ").join(map(Text, parts))] if parts else []
