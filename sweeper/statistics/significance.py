@@ -48,7 +48,7 @@ class Noise:
         A pair that is noisier than the other rows is judged by its own variances
         (Games & Howell, J. Educ. Stat. 1, 1976; degrees of freedom by Satterthwaite,
         Biometrics Bulletin 2, 1946): two rows that are the best and the noisiest would
-        else be told apart too easily.
+        else be separated too easily.
         """
         pair = [first, second]
         common = 2 * self.common / num_seeds

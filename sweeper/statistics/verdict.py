@@ -26,7 +26,7 @@ class Verdict:
         by_chance: how far the best of `num_rows` equal suggestions is better than
             their mean; NaN where no noise is known.
         is_lower_bound: whether `by_chance` holds the noise of examples only.
-        more_seeds: seeds more of each tied row that would tell the best two apart
+        more_seeds: further seeds of each tied row that would separate the best two
             with 80 % power, if the gap is as shown; 0 where that says nothing.
         is_population: whether trials start from others, so that no seed is added.
     """
