@@ -1,6 +1,6 @@
-"""Show the best trial of a sweep, or one thing of it.
+"""Show the best trial of a sweep, or one of its fields.
 
-With several objectives it shows the Pareto front; one thing is of `--trial`.
+With several objectives it shows the Pareto front; name a trial of it by `--trial`.
 """
 
 import argparse
@@ -21,17 +21,19 @@ EXAMPLE = "sweeper best lr_sweep --ckpt"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
-    parser.add_argument("--trial", help="of several objectives: the one to show")
+    parser.add_argument("--trial", help="trial to show instead of the best one")
     one = parser.add_mutually_exclusive_group()
-    one.add_argument("--json", action="store_true", help="for programs")
-    one.add_argument("--config", action="store_true", help="its config only")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument("--config", action="store_true", help="print only its config")
     one.add_argument(
         "--ckpt",
         action="store_true",
-        help="the path of its checkpoint only; epoch and value of the file are written "
-        "to standard error",
+        help="print only the path of its checkpoint; epoch and value go to standard "
+        "error",
     )
-    one.add_argument("--command", action="store_true", help="how to repeat it")
+    one.add_argument(
+        "--command", action="store_true", help="print the command that repeats it"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Write a sweep as a table, or one trial as a folder that stands alone."""
+"""Write a sweep as a table, or one trial as a self-contained folder."""
 
 import argparse
 import sys
@@ -56,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{count} trials; look at them: tensorboard --logdir {folder}")
         return exits.FINISHED
     if args.format == "parquet" and args.output is None:
-        raise SweeperError(
-            "--format parquet: a table in bytes is no text; give --output FILE"
-        )
+        raise SweeperError("--format parquet writes binary data; pass --output FILE")
     text = _table(args)
     if args.output is None:
         sys.stdout.write(text.decode())

@@ -15,8 +15,15 @@ POLL_SECONDS = 0.5
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
-    parser.add_argument("trial", nargs="?", default="", help="id or number")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on printing")
+    parser.add_argument(
+        "trial",
+        nargs="?",
+        default="",
+        help="id or number of a trial (default: the driver's events)",
+    )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="keep printing new lines"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

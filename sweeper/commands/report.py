@@ -1,6 +1,6 @@
-"""Write a sweep's report and open it; of several sweeps: one ranking over all.
+"""Write the report of a sweep and open it, or rank the trials of several sweeps.
 
-With `--md` it prints Markdown for a log of phases instead.
+With `--md` it prints a section for a research log in Markdown instead.
 """
 
 import argparse
@@ -17,7 +17,9 @@ EXAMPLE = "sweeper report lr_sweep --open no"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("names", nargs="+", help="sweeps by name or folder")
-    parser.add_argument("--md", action="store_true", help="print Markdown, no file")
+    parser.add_argument(
+        "--md", action="store_true", help="print Markdown instead of writing a file"
+    )
     parser.add_argument(
         "--open",
         choices=("yes", "no"),

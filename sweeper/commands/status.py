@@ -1,4 +1,4 @@
-"""Show where a sweep stands, once or as long as it runs."""
+"""Show the state of a sweep, once or as long as it runs."""
 
 import argparse
 import json
@@ -14,9 +14,9 @@ POLL_SECONDS = 1.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     sweeps.add_name(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "-w", "--watch", action="store_true", help="go on until the sweep ends"
+        "-w", "--watch", action="store_true", help="keep watching until the sweep ends"
     )
 
 

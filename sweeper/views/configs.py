@@ -17,7 +17,7 @@ Config = Mapping[str, str]
 
 
 def config(paths: TrialPaths) -> Config:
-    """The composed config as dotted keys, without what names the trial's folder."""
+    """Return the composed config by dotted keys, without the trial's folder."""
     try:
         # the safe loader in C: a thousand configs in two seconds
         text = paths.config.read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def _flatten(prefix: str, node: object, flat: dict[str, str]) -> None:
 
 
 def differences(base: Config, other: Config) -> list[tuple[str, str, str]]:
-    """Key, value in `base` and value in `other` of each difference, by key.
+    """Return key, value in `base` and value in `other` of each difference, by key.
 
     >>> differences({"a": "1", "b": "2"}, {"a": "1", "b": "3"})
     [('b', '2', '3')]

@@ -1,4 +1,4 @@
-"""One trial as a folder that stands alone: what is needed to use and to judge it."""
+"""One trial as a self-contained folder: files to use it and a model card."""
 
 import shutil
 from pathlib import Path
@@ -44,7 +44,7 @@ def _files(paths: TrialPaths, checkpoint: Path) -> list[Path]:
 def card(
     sweep: Sweep, trial: TrialRecord, checkpoint: HandedOut, names: list[str]
 ) -> str:
-    """The model card: what it is, what it reached, how it was made."""
+    """Return the model card: its result, its parameters and how to repeat it."""
     objective = sweep.experiment.objective
     result = trial_result(trial, objective)
     reached = f"{result[1]:.6g} at epoch {result[0]}" if result else "no value"

@@ -38,13 +38,13 @@ REFRESH_PER_SECOND = 4
 
 
 class Display(Protocol):
-    """Where a driver shows what happens."""
+    """A place where a driver shows events and the state of the sweep."""
 
     def event(self, line: Event | str) -> None:
         """Show one event, or a notice."""
 
     def update(self, sweep: Sweep) -> None:
-        """Show where the sweep stands."""
+        """Show the state of the sweep."""
 
 
 class Lines:
@@ -95,7 +95,7 @@ class Screen:
     """A table that redraws itself in place, below the events.
 
     Args:
-        total: trials of the whole sweep, 0 where nobody knows.
+        total: trials of the whole sweep, 0 if unknown.
     """
 
     def __init__(self, live: Live, *, total: int = 0) -> None:
@@ -120,7 +120,7 @@ class Screen:
 def display(
     console: Console, *, quiet: bool, is_json: bool = False, total: int = 0
 ) -> Iterator[Display]:
-    """What suits the console: a live table on a terminal, else lines, else nothing."""
+    """Yield a live table on a terminal, else lines; nothing if `quiet`."""
     if is_json:
         yield JsonLines()
     elif quiet:
@@ -136,7 +136,7 @@ def display(
 
 
 def status_json(sweep: Sweep) -> dict[str, object]:
-    """The sweep as plain data, for `status --json`."""
+    """Return the sweep as plain data, for `status --json`."""
     return {
         "name": sweep.experiment.name,
         "state": sweep_state(sweep),
@@ -189,7 +189,7 @@ def _values(
 
 
 def best_summary(sweep: Sweep) -> dict[str, object]:
-    """Id, value and epoch of the best trial; nothing before the first value."""
+    """Return id, value and epoch of the best trial; None before the first value."""
     trial = best(sweep)
     result = trial_results(trial, sweep.experiment.objectives) if trial else None
     if trial is None or result is None:
@@ -198,7 +198,7 @@ def best_summary(sweep: Sweep) -> dict[str, object]:
 
 
 def best_json(sweep: Sweep, trial: TrialRecord, *, command: str) -> dict[str, object]:
-    """The best trial as plain data, for `best --json`."""
+    """Return the best trial as plain data, for `best --json`."""
     paths = sweep.paths.trial(trial.id)
     result = trial_results(trial, sweep.experiment.objectives)
     return {

@@ -1,4 +1,4 @@
-"""How far a sweep and each of its trials are, and how long the rest may take; pure."""
+"""Progress of a sweep and of its trials, and the time that is left; pure."""
 
 import math
 import statistics
@@ -12,12 +12,12 @@ from sweeper.trial import State, Sweep, TrialRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a sweep stands.
+    """Progress of a sweep.
 
     Attributes:
         done: trials that have ended.
-        total: trials of the whole sweep, 0 where nobody knows.
-        eta_seconds: until the last trial ends, None where it cannot be said.
+        total: trials of the whole sweep, 0 if unknown.
+        eta_seconds: until the last trial ends, None if unknown.
         gpu_hours: share of a GPU times hours, over all trials.
         cost: of these hours at the file's prices; NaN where a card has no price.
     """
@@ -30,7 +30,7 @@ class Progress:
 
 
 def progress(sweep: Sweep, *, total: int = 0) -> Progress:
-    """Where the sweep stands.
+    """Return the progress of the sweep.
 
     The rest is taken to last as long a trial as the median of those that have ended,
     on as many slots as run now.
@@ -73,7 +73,7 @@ def used(sweep: Sweep, now: Progress) -> list[str]:
 
 
 def last_epoch(sweep: Sweep) -> int:
-    """The epoch that a trial ends with; 0 where nobody knows.
+    """Return the epoch that a trial ends with; 0 if unknown.
 
     That of the longest complete trial, else what the overrides of all trials say.
     """
@@ -84,5 +84,5 @@ def last_epoch(sweep: Sweep) -> int:
 
 
 def share(trial: TrialRecord, *, of: int) -> float:
-    """How much of its epochs a trial has reported, 0 to 1; 0 of an unknown number."""
+    """Return the reported share of a trial's epochs; 0 if their number is unknown."""
     return min(1.0, max(trial.values, default=0) / of) if of else 0.0

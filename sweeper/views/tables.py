@@ -54,10 +54,10 @@ class _Fitting:
 def status_view(
     sweep: Sweep, *, max_rows: int | None = None, total: int = 0
 ) -> RenderableType:
-    """Counts, the best so far, what is used and left, running trials, leaderboard.
+    """Return counts, the best so far, budget, running trials and leaderboard.
 
     Args:
-        total: trials of the whole sweep, 0 where nobody knows.
+        total: trials of the whole sweep, 0 if unknown.
     """
     parts: list[RenderableType] = [_headline(sweep), *_progress(sweep, total)]
     running = [t for t in sweep.trials if t.state is State.RUNNING]
@@ -71,7 +71,7 @@ def status_view(
 
 
 def remarks(sweep: Sweep) -> list[str]:
-    """What a reader of the leaderboard should know about how it came to be."""
+    """Return notes on where the values of the leaderboard come from."""
     lines = []
     codes = Counter(t.attempts[-1].code for t in sweep.trials if t.attempts)
     if len(codes) > 1:
@@ -88,7 +88,7 @@ def remarks(sweep: Sweep) -> list[str]:
 
 
 def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
-    """The leaderboard, best first, and what to know about it."""
+    """Return the leaderboard, best first, with its verdict and notes."""
     rows = rank(sweep)
     shown = rows[:max_rows]
     tables = [
@@ -176,7 +176,7 @@ def _running_table(
 
 
 def sweep_state(sweep: Sweep) -> str:
-    """State of the sweep as a whole: new, running, interrupted or finished."""
+    """Return the state of the sweep: new, running, interrupted or finished."""
     if sweep.is_running:
         return "running"
     if not sweep.trials:
