@@ -44,25 +44,21 @@ def apply(
         key, equals, text = word.partition("=")
         if key.split(".")[0] in known:
             if not equals:
-                raise ExperimentError(
-                    PLACE, 0, f"{word!r} has no value; write {key}=..."
-                )
+                raise _error(f"{word!r} has no value; write {key}=...")
             _assign(word, key, text, data=data, lines=lines)
         elif equals or word.startswith("~"):
-            _append(word, data=data, lines=lines)
+            overrides = data.setdefault("overrides", [])
+            if isinstance(overrides, list):  # else the file itself is wrong
+                lines[("overrides", len(overrides))] = COMMAND_LINE
+                overrides.append(word)
         else:
-            raise ExperimentError(
-                PLACE,
-                0,
-                f"{word!r} is not key=value; write budget.trials=4, for example",
+            raise _error(
+                f"{word!r} is not key=value; write budget.trials=4, for example"
             )
 
 
-def _append(word: str, *, data: dict[str, object], lines: dict[Location, int]) -> None:
-    overrides = data.setdefault("overrides", [])
-    if isinstance(overrides, list):  # else the file itself is wrong
-        lines[("overrides", len(overrides))] = COMMAND_LINE
-        overrides.append(word)
+def _error(message: str) -> ExperimentError:
+    return ExperimentError(PLACE, 0, message)
 
 
 def _assign(
@@ -73,27 +69,22 @@ def _assign(
     data: dict[str, object],
     lines: dict[Location, int],
 ) -> None:
-    head, _, rest = key.partition(".")
-    inner = [rest] if head in _FREE else rest.split(".")
-    location: Location = (head, *inner) if rest else (head,)
+    head, *rest = key.split(".", 1) if key.split(".")[0] in _FREE else key.split(".")
+    location: Location = (head, *rest)
     parent = data
-    for depth, name in enumerate(location[:-1], start=1):
-        if name not in parent:
-            parent[str(name)] = {}
-            lines[location[:depth]] = COMMAND_LINE
-        child = parent[str(name)]
+    for depth in range(1, len(location)):
+        lines.setdefault(location[:depth], COMMAND_LINE)
+        child = parent.setdefault(str(location[depth - 1]), {})
         if not isinstance(child, dict):
             dotted = ".".join(map(str, location[:depth]))
-            raise ExperimentError(
-                PLACE,
-                0,
+            raise _error(
                 f"{word!r}: {dotted} is {child!r}, which has no keys; "
-                f"set {dotted}=... as a whole",
+                f"set {dotted}=... as a whole"
             )
         parent = child
     parent[str(location[-1])] = _value(word, key, text)
-    for place in [place for place in lines if place[: len(location)] == location]:
-        del lines[place]
+    for inner in [inner for inner in lines if inner[: len(location)] == location]:
+        del lines[inner]
     lines[location] = COMMAND_LINE
 
 
@@ -106,6 +97,4 @@ def _value(word: str, key: str, text: str) -> object:
         if key.startswith("search_space."):  # Hydra's sweep grammar needs no YAML
             return text
         message = error.message.removeprefix("not valid YAML: ")
-        raise ExperimentError(
-            PLACE, 0, f"{word!r}: the value is not valid YAML: {message}"
-        ) from error
+        raise _error(f"{word!r}: the value is not valid YAML: {message}") from error

@@ -46,12 +46,12 @@ def read(
         raise experiment.error(("search_space",), message)
     parameters: list[Parameter] = []
     for index, contents in enumerate(experiment.spaces):
-        place: Location = ("search_space", index) if is_list else ("search_space",)
+        location: Location = ("search_space", index) if is_list else ("search_space",)
         space: list[Parameter] = []
         for key, content in contents.items():
-            made = _parameter(experiment, (*place, key), content, space, groups)
+            made = _parameter(experiment, (*location, key), content, space, groups)
             space.append(replace(made, space=index if num_spaces > 1 else None))
-        _check_names(experiment, [*space, *variants], place)
+        _check_names(experiment, [*space, *variants], location)
         parameters += space
     parameters += variants
     named = [replace(p, study_name=_study_name(p, parameters)) for p in parameters]
@@ -75,12 +75,12 @@ def _study_name(parameter: Parameter, others: Sequence[Parameter]) -> str:
 
 def _parameter(
     experiment: Experiment,
-    place: Location,
+    location: Location,
     content: object,
     above: Sequence[Parameter],
     groups: Mapping[str, Sequence[str]],
 ) -> Parameter:
-    key = str(place[-1])
+    key = str(location[-1])
     when: Condition | None = None
     try:
         if isinstance(content, Mapping):
@@ -91,14 +91,14 @@ def _parameter(
                     "'1e-4, 1e-3' or 'tag(log, interval(1e-5, 1e-2))', or a list; or "
                     "{when: a condition, values: such values}"
                 )
-            place = (*place[:-1], key, "when")
+            location = (*location[:-1], key, "when")
             when = condition(text, above, label="when")
-            place, content = (*place[:-1], "values"), content["values"]
+            location, content = (*location[:-1], "values"), content["values"]
         made = _values(key, content, groups, seed=experiment.seeds[0])
     except ConfigError as error:
         message = f"search_space: {key}: {error}"
-        raise experiment.error(place, message) from error
-    return replace(made, when=when, place=place)
+        raise experiment.error(location, message) from error
+    return replace(made, when=when, location=location)
 
 
 def _values(
@@ -171,7 +171,7 @@ def _variants(experiment: Experiment) -> list[Parameter]:
     if not experiment.variants:
         return []
     made = from_recipes(VARIANT, experiment.variants)
-    return [replace(made, place=("variants",))]
+    return [replace(made, location=("variants",))]
 
 
 def condition(text: str, parameters: Sequence[Parameter], *, label: str) -> Condition:
@@ -186,11 +186,11 @@ def condition(text: str, parameters: Sequence[Parameter], *, label: str) -> Cond
 
 
 def _check_names(
-    experiment: Experiment, parameters: Sequence[Parameter], place: Location
+    experiment: Experiment, parameters: Sequence[Parameter], location: Location
 ) -> None:
     seen: dict[str, str] = {}
     for parameter in parameters:
-        is_variant = parameter.place == ("variants",)
+        is_variant = parameter.location == ("variants",)
         for key in (VARIANT,) if is_variant else parameter.keys:
             bare = key.lstrip("+")
             if bare in seen:
@@ -198,7 +198,7 @@ def _check_names(
                     "names the recipes of variants" if is_variant else "is swept twice"
                 )
                 message = f"search_space: {bare!r} {reason}; rename it"
-                raise experiment.error((*place, seen[bare]), message)
+                raise experiment.error((*location, seen[bare]), message)
             seen[bare] = parameter.name
 
 
@@ -219,7 +219,7 @@ def check_key(key: str) -> None:
         )
 
 
-def check_override(experiment: Experiment, text: str, place: Location) -> str:
+def check_override(experiment: Experiment, text: str, location: Location) -> str:
     """Return the key of an override that sets one value.
 
     Raises:
@@ -238,8 +238,8 @@ def check_override(experiment: Experiment, text: str, place: Location) -> str:
         if key == "seed":
             raise ConfigError(f"{text!r}: each trial's seed is set from seeds: [42]")
     except ConfigError as error:
-        dotted = ".".join(map(str, place[:-1]))
-        raise experiment.error(place, f"{dotted}: {error}") from error
+        dotted = ".".join(map(str, location[:-1]))
+        raise experiment.error(location, f"{dotted}: {error}") from error
     return key
 
 
@@ -250,11 +250,11 @@ def check_overrides(experiment: Experiment, swept: Collection[str]) -> None:
         ExperimentError: it sets a key of `swept`, or is not an override.
     """
     for index, text in enumerate(experiment.overrides):
-        place: Location = ("overrides", index)
-        key = check_override(experiment, text, place)
+        location: Location = ("overrides", index)
+        key = check_override(experiment, text, location)
         if key in swept:
             raise experiment.error(
-                place,
+                location,
                 f"overrides: {text!r} would have no effect, since search_space sweeps "
                 f"{key!r}; remove one of them",
             )

@@ -215,7 +215,9 @@ def _all(
 
     A key that is missing comes last: it may be one that is misspelt.
     """
-    errors = [_error_at(path, lines, place, problems[place]) for place in problems]
+    errors = [
+        _error_at(path, lines, location, problems[location]) for location in problems
+    ]
     errors.sort(key=lambda e: (e.line or math.inf, ": missing; " in e.message))
     first, *rest = errors
     message = "\n".join([first.message, *map(str, rest)])

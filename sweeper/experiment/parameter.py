@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -47,7 +47,7 @@ class Parameter:
         space: index of its space in a list of spaces, None if all have it.
         study_name: its name in the studies of samplers. Parameters of several spaces
             share one, and what samplers learn of it, if their values are the same.
-        place: location of its values in the file.
+        location: of its values in the file.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Parameter:
     when: Condition | None = None
     space: int | None = None
     study_name: str = ""
-    place: Location = field(default=("search_space",), compare=False)
+    location: Location = field(default=("search_space",), compare=False)
 
     def is_in(self, point: Params) -> bool:
         """Return whether a point of the values so far has it; it must be certain.
@@ -101,14 +101,6 @@ class Parameter:
         Raises:
             ConfigError: the parameter does not have this value.
         """
-        canonical = self._choice(value) if self.texts else self._number(value)
-        if canonical is None and not (value is None and None in self.texts):
-            raise ConfigError(
-                f"{value!r} is not a value of {self.name!r}: {self.domain}"
-            )
-        return canonical
-
-    def _choice(self, value: object) -> Value:
         if isinstance(value, list | tuple | dict):
             value = grammar.to_text(value)
         if self.is_group and type(value) is int:
@@ -116,20 +108,20 @@ class Parameter:
         for choice in self.texts:
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return choice
-        return None
-
-    def _number(self, value: object) -> Value:
-        low, high = self._bounds
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if not low <= value <= high:
-            return None
-        if isinstance(self.distribution, IntDistribution):
-            return int(value) if value % 1 == 0 else None
-        return float(value)
+        if (
+            not self.texts
+            and isinstance(value, int | float)
+            and type(value) is not bool
+        ):
+            low, high = self.bounds
+            kind = int if isinstance(self.distribution, IntDistribution) else float
+            if low <= value <= high and kind(value) == value:
+                return kind(value)
+        raise ConfigError(f"{value!r} is not a value of {self.name!r}: {self.domain}")
 
     @property
-    def _bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, float]:
+        """The ends of an interval."""
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)  # noqa: S101
         return self.distribution.low, self.distribution.high
 
@@ -137,14 +129,14 @@ class Parameter:
     def domain(self) -> str:
         """Its values, for a message."""
         if not self.texts:
-            return "{} to {}".format(*self._bounds)
+            return "{} to {}".format(*self.bounds)
         shown = ", ".join(map(str, self.choices[:SHOWN]))
         return shown + (", ..." if len(self.texts) > SHOWN else "")
 
     @property
     def first(self) -> Value:
         """The first choice, or the interval's lower end."""
-        return self.choices[0] if self.texts else self._bounds[0]
+        return self.choices[0] if self.texts else self.bounds[0]
 
     def override(self, value: Value) -> str:
         """Return the override that sets a value, even one that the file has lost."""
@@ -163,7 +155,16 @@ def from_values(name: str, values: Sequence[object], *, is_group: bool) -> Param
             f"{len(values)} values for {name!r}; it has 1 to {MAX_CHOICES}"
         )
     texts: dict[Value, str] = {}
-    for value, text in _spelled(name, values, is_group=is_group):
+    for item in values:
+        value = str(item) if is_group and type(item) is int else item
+        text = grammar.to_text(value)
+        if isinstance(value, list | tuple | dict):
+            value = text
+        elif is_group and not isinstance(value, str):
+            raise ConfigError(
+                f"{text} is not an option of the group {name!r}; put a name in quotes"
+            )
+        assert value is None or isinstance(value, bool | int | float | str)  # noqa: S101
         if value in texts:  # 1, 1.0 and true are one to Python, and so to Optuna
             raise ConfigError(
                 f"{name!r} lists {text}, which equals {texts[value]}; remove one"
@@ -184,23 +185,6 @@ def from_recipes(name: str, recipes: Mapping[str, tuple[str, ...]]) -> Parameter
         texts={label: label for label in recipes},
         recipes=choices,
     )
-
-
-def _spelled(
-    name: str, values: Sequence[object], *, is_group: bool
-) -> Iterator[tuple[Value, str]]:
-    for given in values:
-        value = str(given) if is_group and type(given) is int else given
-        text = grammar.to_text(value)
-        if isinstance(value, list | tuple | dict):
-            yield text, text
-            continue
-        if is_group and not isinstance(value, str):
-            raise ConfigError(
-                f"{text} is not an option of the group {name!r}; put a name in quotes"
-            )
-        assert value is None or isinstance(value, bool | int | float | str)  # noqa: S101
-        yield value, text
 
 
 def expand(

@@ -108,7 +108,7 @@ class Space:
         return self._located(params)[0] if len(self.experiment.spaces) > 1 else 0
 
     @property
-    def given(self) -> tuple[Params, ...]:
+    def listed_points(self) -> tuple[Params, ...]:
         """The points that the file spells out: the baseline first."""
         first = () if self.baseline is None else (self.baseline,)
         return (*first, *self.enqueued)
@@ -131,7 +131,7 @@ class Space:
         for parameter in self.parameters:
             if not parameter.texts:
                 raise self.experiment.error(
-                    parameter.place,
+                    parameter.location,
                     f"search_space: {parameter.name!r} is an interval, which "
                     "'search: grid' cannot enumerate; list its values (1e-4, 1e-3) or "
                     "choose 'search: random'",
@@ -215,7 +215,7 @@ class Space:
         if len(errors) == 1:
             raise errors[0]
         reasons = "; ".join(
-            f"{place}: {error}" for place, error in enumerate(errors, 1)
+            f"{location}: {error}" for location, error in enumerate(errors, 1)
         )
         raise PointError(f"{dict(params)} is in no space of the list: {reasons}")
 
@@ -324,17 +324,17 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
     )
 
 
-def _point(space: Space, place: Location, params: Mapping[str, object]) -> Params:
+def _point(space: Space, location: Location, params: Mapping[str, object]) -> Params:
     """Return a point that the file spells out; one of one value may be left out."""
     experiment = space.experiment
     try:
         point = space.canonical(params, is_filled=True)
     except PointError as error:
-        location = (*place, error.name)
-        raise experiment.error(location, f"{place[0]}: {error}") from error
+        message = f"{location[0]}: {error}"
+        raise experiment.error((*location, error.name), message) from error
     if not space.allows(point):
-        message = f"{place[0]}: {point} does not satisfy where: {experiment.where}"
-        raise experiment.error(place, message)
+        message = f"{location[0]}: {point} does not satisfy where: {experiment.where}"
+        raise experiment.error(location, message)
     return point
 
 
@@ -356,7 +356,7 @@ def _size(space: Space) -> int | None:
     for parameter in unused.values():
         assert parameter.when is not None  # noqa: S101  # of `unused`
         raise experiment.error(
-            parameter.place,
+            parameter.location,
             f"search_space: {parameter.name}: when: {parameter.when.text!r} holds "
             "for no point; loosen it or remove the parameter",
         )

@@ -194,7 +194,10 @@ def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
         rest = list(space.points())
         random = np.random.default_rng(derive(experiment.seeds[0], "plan"))
         order = random.permutation(size) if count < size else range(size)
-        points = [*space.given, *(rest[i] for i in order if rest[i] not in space.given)]
+        points = [
+            *space.listed_points,
+            *(rest[i] for i in order if rest[i] not in space.listed_points),
+        ]
         return points[:count], count >= size
     asked = algorithms.search(experiment)
     search = asked if asked.history == 0 else RANDOM

@@ -84,11 +84,11 @@ def _entries(experiment: Experiment, space: Space, point: Params) -> list[Entry]
             continue
         value = point[parameter.name]
         if parameter.recipes:
-            place = (*parameter.place, str(value))
+            place = (*parameter.location, str(value))
             recipe = enumerate(parameter.recipes[value])
             entries += [Entry((*place, index), text) for index, text in recipe]
         else:
-            entries.append(Entry(parameter.place, parameter.override(value)))
+            entries.append(Entry(parameter.location, parameter.override(value)))
     return entries
 
 
@@ -100,7 +100,7 @@ def _check_options(composer: Composer, experiment: Experiment, space: Space) -> 
             is_plain = parameter.texts[choice] != choice or str(choice)[:1] not in "[{"
             error = _option_error(composer, group, str(choice)) if is_plain else ""
             if error:
-                location = (*parameter.place, index)
+                location = (*parameter.location, index)
                 raise experiment.error(location, f"search_space: {error}")
 
 
@@ -137,7 +137,7 @@ def _check_values(
             if reason:
                 key = parameter.name.lstrip("+")
                 raise experiment.error(
-                    (*parameter.place, index),
+                    (*parameter.location, index),
                     f"search_space: {key}: {choices[index]!r}: {reason}",
                 )
 
@@ -207,7 +207,7 @@ def _words_among_numbers(
         for index, value in enumerate(values if any(map(_is_number, values)) else ()):
             is_word = isinstance(value, str) and "${" not in value
             if isinstance(value, bool) or (is_word and value not in ANY_NUMBER):
-                yield key, (*parameter.place, index), value
+                yield key, (*parameter.location, index), value
 
 
 def _is_number(value: object) -> bool:

@@ -126,7 +126,9 @@ class Backlog:
     def _next_point(self) -> Params | None:
         """The first point of the grid that no row has; what was tried stays tried."""
         if self._grid is None:
-            self._grid = itertools.chain(self._space.given, self._space.points())
+            self._grid = itertools.chain(
+                self._space.listed_points, self._space.points()
+            )
             self._head = next(self._grid, None)
         while self._head is not None and key(self._head) in self._tried:
             self._head = next(self._grid, None)

@@ -157,7 +157,7 @@ def _candidates(
     directions: Sequence[StudyDirection],
     seed: int,
 ) -> Iterator[Suggestion]:
-    for params in space.given:
+    for params in space.listed_points:
         yield _suggestion(params, space)
     if search.is_grid:
         for point in space.points():
