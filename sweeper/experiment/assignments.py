@@ -27,7 +27,7 @@ def apply(
     *,
     data: dict[str, object],
     lines: dict[Location, int],
-    known: Sequence[str],
+    keys: Sequence[str],
 ) -> None:
     """Apply assignments to `data` and `lines`; the last one wins.
 
@@ -35,14 +35,14 @@ def apply(
         assignments: words of the command line.
         data: the experiment file's content before validation.
         lines: locations that are set here get `COMMAND_LINE`.
-        known: keys of an experiment file.
+        keys: those of an experiment file.
 
     Raises:
         ExperimentError: a word is not an assignment.
     """
     for word in assignments:
         key, equals, text = word.partition("=")
-        if key.split(".")[0] in known:
+        if key.split(".")[0] in keys:
             if not equals:
                 raise _error(f"{word!r} has no value; write {key}=...")
             _assign(word, key, text, data=data, lines=lines)

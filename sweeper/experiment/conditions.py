@@ -12,7 +12,7 @@ from sweeper.errors import ConfigError, nearest
 from sweeper.protocol import Params
 
 MAX_LENGTH = 2_000
-UNKNOWN = object()  # what follows from a parameter that the point does not have
+UNKNOWN = object()  # the value of a parameter that the point does not have
 ALLOWED = (
     "only comparisons, and, or, not, in, + - * / // %, constants and names of "
     "parameters are"

@@ -49,7 +49,7 @@ class Experiment(Frozen):
     """An experiment file; only `search_space` and `objective` are always required.
 
     `target`: may be left out with sweeper's own configs only. `seeds`: a plan takes the
-    seed of the composed config where the file has none.
+    seed of the composed config if the file has none.
     """
 
     name: Name = Field(examples=["lr_sweep"])
@@ -114,7 +114,7 @@ class Experiment(Frozen):
 
     @property
     def spaces(self) -> tuple[Mapping[str, object], ...]:
-        """The search space, or each one of a list."""
+        """The spaces of the file, mostly one."""
         spaces = self.search_space
         return spaces if isinstance(spaces, tuple) else (spaces,)
 
@@ -159,8 +159,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         )
     data: dict[str, object] = document.data
     lines = dict(document.lines)
-    known = validation.keys(Experiment)
-    assignments.apply(overrides, data=data, lines=lines, known=known)
+    keys = validation.keys(Experiment)
+    assignments.apply(overrides, data=data, lines=lines, keys=keys)
     for key, message in hydra_sweeper.problems(data).items():
         raise _error_at(path, lines, (key,), message)
     _split_seeds(data, lines)
@@ -170,7 +170,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     project = data.get("project", "")
     data["project"] = root / project if isinstance(project, str) else project
     problems: dict[Location, str] = {
-        (key,): f"unknown key {key!r}; {nearest(key, known)}"
+        (key,): f"unknown key {key!r}; {nearest(key, keys)}"
         for key in ("path", "lines")
         if key in data
     }

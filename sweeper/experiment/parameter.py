@@ -45,8 +45,8 @@ class Parameter:
         recipes: the overrides of each choice of a variant or a zip; else empty.
         when: the condition on a point to have it, None if each point has it.
         space: index of its space in a list of spaces, None if all have it.
-        study_name: its name in the studies of samplers. Parameters of several spaces
-            share one, and what samplers learn of it, if their values are the same.
+        study_name: its name in the studies of samplers. Parameters with equal values
+            in several spaces share one, so that samplers learn of them together.
         location: of its values in the file.
     """
 
@@ -194,9 +194,9 @@ def expand(
 
     Args:
         key: config key or group that is swept.
-        text: what would follow `key=` on Hydra's command line.
+        text: the right side of `key=` on Hydra's command line.
         options: of the config group, for glob; empty for a key.
-        seed: orders what `shuffle` shuffles.
+        seed: of the order after `shuffle`.
 
     Raises:
         ConfigError: it is not of the grammar, or has no value.
@@ -204,7 +204,7 @@ def expand(
     >>> expand("x", "range(1, 4)", options=(), seed=0)
     (1, 2, 3)
     """
-    sweep = grammar.parse_override(f"{key}={text}")._value
+    sweep = grammar.parse_override(f"{key}={text}").value()
     values: Sequence[object]
     if isinstance(sweep, IntervalSweep):
         return _interval(sweep)
@@ -217,10 +217,10 @@ def expand(
             raise ConfigError(f"{text!r} matches names; put them in quotes")
         values = sweep.filter(list(options))
         if not values:
-            known = (
+            reason = (
                 f"options: {', '.join(options)}" if options else "not a config group"
             )
-            raise ConfigError(f"{text!r} matches no option of {key!r} ({known})")
+            raise ConfigError(f"{text!r} matches no option of {key!r} ({reason})")
     else:
         values = [grammar.plain(sweep)]
     if isinstance(sweep, ChoiceSweep | RangeSweep) and sweep.shuffle:

@@ -71,12 +71,10 @@ class Space:
     @property
     def spaces(self) -> tuple[tuple[Parameter, ...], ...]:
         """The parameters of each space of the file, mostly of one."""
-        number = len(self.experiment.spaces)
+        visible = [p for p in self.dimensions if p.name != SPACE]
         return tuple(
-            tuple(
-                p for p in self.dimensions if p.name != SPACE and p.space in (None, i)
-            )
-            for i in range(number)
+            tuple(p for p in visible if p.space in (None, index))
+            for index in range(len(self.experiment.spaces))
         )
 
     @property
@@ -86,8 +84,8 @@ class Space:
 
     def distributions_of(self, params: Params) -> dict[str, BaseDistribution]:
         """Return the distribution of each parameter of a point of this space."""
-        own = self.parameters_of(params)
-        return {p.name: p.distribution for p in own if p.name in params}
+        parameters = self.parameters_of(params)
+        return {p.name: p.distribution for p in parameters if p.name in params}
 
     def parameters_of(self, params: Params) -> tuple[Parameter, ...]:
         """Return the parameters of the first space that has a point."""
@@ -99,10 +97,11 @@ class Space:
         """Return a point of this space as the studies of samplers have it."""
         index = self._space_of(params)
         chosen = {**params, SPACE: index}
-        own = [p for p in self.dimensions if p.name in chosen]
-        own = [p for p in own if p.space in (None, index)]
-        values = {p.study_name: chosen[p.name] for p in own}
-        return values, {p.study_name: p.distribution for p in own}
+        parameters = [p for p in self.dimensions if p.space in (None, index)]
+        names = {p.study_name: p.name for p in parameters if p.name in chosen}
+        distributions = self.distributions
+        values = {key: chosen[name] for key, name in names.items()}
+        return values, {key: distributions[key] for key in names}
 
     def _space_of(self, params: Params) -> int:
         return self._located(params)[0] if len(self.experiment.spaces) > 1 else 0
@@ -159,7 +158,7 @@ class Space:
         The last parameter changes fastest; equal points of two spaces come once.
 
         Raises:
-            ExperimentError: a condition compares or divides what it cannot.
+            ExperimentError: a condition cannot compare or divide its values.
         """
         points: Iterator[dict[str, Value]] = iter([{}])
         for parameter in self.dimensions:
@@ -225,10 +224,10 @@ class Space:
         The point may be of an older file, or a part of one.
         """
         try:
-            own: Sequence[Parameter] = self.parameters_of(params)
+            chosen: Sequence[Parameter] = self.parameters_of(params)
         except PointError:
-            own = ()
-        parameters = {p.name: p for p in (*self.dimensions, *own)}
+            chosen = ()
+        parameters = {p.name: p for p in (*self.dimensions, *chosen)}
         words, recipes = list[str](), list[str]()
         for name, value in params.items():
             parameter = parameters.get(name)

@@ -29,26 +29,26 @@ def problems(
     """Return one message for each location of the file, in the model's order."""
     details: dict[Location, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        location = _known(detail["loc"], lines)
+        location = _longest_prefix(detail["loc"], lines)
         if detail["type"] == "missing":
-            location = (*_known(detail["loc"][:-1], lines), detail["loc"][-1])
+            location = (*_longest_prefix(detail["loc"][:-1], lines), detail["loc"][-1])
         details.setdefault(location, []).append(detail)
     return {loc: _message(loc, details[loc], model) for loc in details}
 
 
-def _known(location: Location, lines: Mapping[Location, int]) -> Location:
+def _longest_prefix(location: Location, lines: Mapping[Location, int]) -> Location:
     """Return the longest part of a location that the file has.
 
     pydantic adds the names of a union's types, and the index 0 for a single value
     where a list is allowed.
     """
-    known: Location = ()
+    prefix: Location = ()
     for part in location:
-        if (*known, part) in lines:
-            known = (*known, part)
+        if (*prefix, part) in lines:
+            prefix = (*prefix, part)
         elif part != 0:
             break
-    return known or location[:1]
+    return prefix or location[:1]
 
 
 def _message(
