@@ -24,10 +24,10 @@ from sweeper.experiment import experiment
 from sweeper.experiment.experiment import dump
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths, builtin_conf, write_text
-from sweeper.planning import plan, preflight
+from sweeper.planning import checks, demands, plan, preflight
 from sweeper.project import importing
 from sweeper.protocol import Report
-from sweeper.running import cluster, driver, options, prewarm
+from sweeper.running import driver, options, prewarm
 from sweeper.scheduling import failures, repair
 from sweeper.storage import store
 from sweeper.trial import Failure, FailureKind
@@ -116,7 +116,7 @@ def _not_empty(folder: Path) -> object:
 def _no_card(folder: Path) -> object:
     resources = {"gpus": 1, "cpus": 4, "accelerator": "A100"}
     machines = [Node(cpus=8.0, gpus=1, accelerator="T4"), Node(cpus=2.0)]
-    return cluster.settle_demand(make_experiment(folder, resources=resources), machines)
+    return demands.check(make_experiment(folder, resources=resources), machines)
 
 
 def _held(folder: Path) -> object:
@@ -188,10 +188,10 @@ def _failing_alike(_: Path) -> object:
 def _refused(folder: Path) -> object:
     made = _plan(SPACE + OBJECTIVE + "name: lr_sweep\n")(folder)
     assert isinstance(made, plan.Plan)
-    found = preflight.Finding(
-        what="data=jersey",
+    found = checks.Finding(
+        topic="data=jersey",
         is_fine=False,
-        message="FileNotFoundError: no images in data/jersey",
+        text="FileNotFoundError: no images in data/jersey",
         is_certain=True,
         traceback="Traceback ...",
     )

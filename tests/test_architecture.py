@@ -43,15 +43,12 @@ LAYERS = [
 ]
 IMPORTS_TORCH = [
     "callbacks",
-    "memory.steps",
-    "memory.guesses",
-    "memory.runs",
-    "memory.child",
+    "memory.step_memory",
+    "memory.trace",
     "processes.worker",
     "processes.training",
     "processes.program",
     "processes.usage",
-    "planning.determinism",
 ]
 IMPORTS_RAY = [
     "compat.ray",

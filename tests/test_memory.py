@@ -1,4 +1,4 @@
-"""Memory is predicted for strangers: by their own target, by parts of it, or not."""
+"""Memory is predicted for strangers by their own target, or not at all."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def _predict(folder: Path, **keys: object) -> dict[str, Prediction]:
     return dict(found)
 
 
-def test_a_stranger_is_followed_measured_guessed_or_given_a_card(
+def test_a_stranger_is_followed_measured_or_given_a_card(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "pyproject.toml").touch()
@@ -98,9 +98,8 @@ def test_a_stranger_is_followed_measured_guessed_or_given_a_card(
     assert "cannot be followed" in asks.note
     # A line through two tiny batches errs on the large side.
     assert 0.9 * plain.peak_bytes <= asks.peak_bytes <= 1.5 * plain.peak_bytes
-    assert missing.how == "from the config"
+    assert (missing.how, missing.peak_bytes) == ("none", 0)
     assert "no folder ./images" in missing.note
-    assert missing.peak_bytes == pytest.approx(plain.peak_bytes, rel=0.1)
     assert quits.how == "none"
     assert "without Trainer.fit" in quits.note
     assert quits.peak_bytes == 0

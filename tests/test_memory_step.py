@@ -14,8 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sweeper.memory import steps
-from sweeper.memory.steps import Step
+from sweeper.memory import step_memory
+from sweeper.memory.step_memory import Step
 
 MIB = 1024**2
 WEIGHTS = {"adamw": 3, "momentum": 2, "sgd": 1}  # with the optimiser's state
@@ -32,7 +32,7 @@ def _follow(
     module: nn.Module, images: Tensor, *, optimizer: str, precision: str
 ) -> Step:
     labels = torch.zeros(len(images), dtype=torch.long)
-    return steps.follow(
+    return step_memory.follow(
         module,
         [_optimizer(optimizer, module)],
         (images, labels),
@@ -189,7 +189,7 @@ def test_flops_are_three_times_those_of_the_forward_pass() -> None:
 def test_a_step_that_is_really_run_takes_the_same_memory() -> None:
     def measure(*, is_fake: bool) -> int:
         module = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
-        return steps.follow(
+        return step_memory.follow(
             module,
             [torch.optim.AdamW(module.parameters())],
             (torch.zeros(128, 64), torch.zeros(128, dtype=torch.long)),
@@ -207,7 +207,7 @@ def test_gradients_that_are_kept_count_beside_the_activations(
 ) -> None:
     module = nn.Sequential(*(nn.Linear(512, 512) for _ in range(4)))
     images = torch.zeros(4096, 512)
-    found = steps.follow(
+    found = step_memory.follow(
         module,
         [torch.optim.SGD(module.parameters(), lr=0.1)],
         images,

@@ -10,13 +10,15 @@ from rich.console import Console
 
 from sweeper import cli
 from sweeper.cards.packing import CARDS, Node
-from sweeper.memory import kinds
+from sweeper.memory import memory_key
 from sweeper.memory.prediction import Prediction
 from sweeper.planning import dry_run, estimate, plan_view
 from sweeper.planning.dry_run import Machines
 from sweeper.planning.estimate import Given
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.text import GIB, MIB
+from sweeper.trial import Demand
+from tests import simulate_packing
 
 CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
 
@@ -89,10 +91,10 @@ def test_trials_that_differ_in_learning_only_share_a_memory_key(
     plan = make_plan_of(
         tmp_path, search_space=space, search="random", budget={"trials": 9}
     )
-    assert len(kinds.examples(plan.space)) == num_keys
+    assert len(memory_key.examples(plan.space)) == num_keys
     points, _ = dry_run.sample(plan)
-    keys = {kinds.memory_key(point, space=plan.space) for point in points}
-    assert keys <= set(kinds.examples(plan.space))
+    keys = {memory_key.memory_key(point, space=plan.space) for point in points}
+    assert keys <= set(memory_key.examples(plan.space))
 
 
 def test_a_forecast_adds_up() -> None:
@@ -109,7 +111,9 @@ def test_a_forecast_adds_up() -> None:
         measured={},
         card=card,
         nodes=[node, node],
-        given=Given(step_seconds=0.1, examples=1000, epochs=1, price=0.5),
+        given=Given(step_seconds=0.1, examples=1000, epochs=1),
+        demand=lambda _: Demand(cpus=0.8, gpus=0.2, accelerator="T4"),
+        price=0.5,
     )
     (line,) = found.lines
     assert line.per_card == 5  # of 14.56 GiB, each 2.3 GiB and a context of 0.5
@@ -130,6 +134,7 @@ def test_a_trial_that_fits_no_card_is_told_and_not_scheduled() -> None:
         card=card,
         nodes=[node],
         given=Given(step_seconds=0.1),
+        demand=lambda _: Demand(cpus=4.0, gpus=1.0, accelerator="T4"),
     )
     assert found.lines[0].per_card == -1
     assert found.slices == ()
@@ -201,42 +206,29 @@ def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
     assert [len(parts) for parts in lanes.values()] == [2, 2]
 
 
-def test_a_simulated_plan_says_what_the_scheduler_saves(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_simulation_says_what_the_scheduler_saves_and_packing_gains(
+    tmp_path: Path,
 ) -> None:
-    make_plan_of(
+    plan = make_plan_of(
         tmp_path,
         search_space={"data.batch_size": [4, 8], "model.lr": [i / 9 for i in range(9)]},
         resources={"gpus": 0.25, "accelerator": "T4"},
         scheduler="asha",
     )
-    arguments = ["plan", str(tmp_path / "toy.yaml"), "--no-memory", "--simulate"]
-    arguments += ["--epochs", "9", "--step-seconds", "0.1", "--sweeps", str(tmp_path)]
-    assert cli.main([*arguments, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["simulated"]
-    assert found["worst"]["epochs"] == 18 * 9
-    assert found["expected"]["epochs"] < 18 * 9
-    assert found["packings"]["quarters"]["most_per_card"] == 4
-    assert found["packings"]["one a card"]["most_per_card"] == 1
-    assert cli.main(arguments) == 0
-    assert "simulated with asha, at worst: 162 epochs" in capsys.readouterr().out
-
-
-def test_packing_gains_what_a_trial_alone_leaves_idle(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_plan_of(tmp_path, resources={"gpus": 0.25, "accelerator": "T4"})
-    seconds = {}
-    for busy in ("0.25", "1"):
-        arguments = ["plan", str(tmp_path / "toy.yaml"), "--no-memory", "--simulate"]
-        arguments += ["--busy", busy, "--step-seconds", "0.1", "--json"]
-        assert cli.main([*arguments, "--sweeps", str(tmp_path)]) == 0
-        found = json.loads(capsys.readouterr().out)["simulated"]["packings"]
-        seconds[busy] = {name: each["wall_seconds"] for name, each in found.items()}
-    assert seconds["0.25"]["quarters"] == pytest.approx(
-        seconds["0.25"]["one a card"] / 4
-    )
-    assert seconds["1"]["quarters"] == pytest.approx(seconds["1"]["one a card"])
+    for busy in (0.25, 1.0):
+        preview = _preview(plan, epochs=9, step_seconds=0.1, busy=busy)
+        worst, saved, one = (
+            simulate_packing.simulate(preview, gpus, learn=learn)
+            for gpus, learn in (
+                (0.25, simulate_packing.rising),
+                (0.25, simulate_packing.bell),
+                (1.0, simulate_packing.rising),
+            )
+        )
+        assert saved.epochs < worst.epochs == 18 * 9
+        assert (worst.most, one.most) == (4, 1)
+        # Packing gains what a trial alone leaves idle.
+        assert worst.bound(1) == pytest.approx(one.seconds / (4 if busy < 1 else 1))
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ import pytest
 
 from sweeper.errors import ExperimentError, SweeperError
 from sweeper.host.paths import SweepPaths
-from sweeper.planning import alone, preflight
+from sweeper.planning import checks, preflight, single_trial
+from sweeper.planning.checks import Finding
 from sweeper.planning.plan import make_plan
-from sweeper.planning.preflight import Finding
 from sweeper.project.points import representatives
 
 ROOT = Path(__file__).parents[1]
@@ -61,17 +61,19 @@ def test_a_missing_login_and_a_silent_server_are_told(
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
-    assert "wandb login" in preflight.login(plan).message
+    assert "wandb login" in checks.login().advice
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    assert "go on offline" in preflight.login(plan).message
-    assert not preflight.login(plan).is_fine
+    found = checks.login()
+    assert not found.is_fine
+    assert "127.0.0.1:9" in found.text
+    assert "written offline" in found.advice
+    assert checks.login("offline").is_fine
 
 
 def test_a_choice_of_groups_has_a_spec_in_a_folder_of_its_own(tmp_path: Path) -> None:
     plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
     points = representatives(plan.space)
-    specs = [alone.spec_of(plan, point, tmp_path) for point in points]
+    specs = [single_trial.spec_of(plan, point, tmp_path) for point in points]
     assert [spec.params["net"] for spec in specs] == ["small", "large"]
     assert len({spec.folder for spec in specs}) == 2
     assert {spec.wandb["mode"] for spec in specs} == {"none"}
@@ -96,9 +98,9 @@ def test_batches_are_tried_where_a_sweep_is_longer_than_they_are(
 
 def _bad(what: str, message: str, *, is_certain: bool) -> Finding:
     return Finding(
-        what=what,
+        topic=what,
         is_fine=False,
-        message=message,
+        text=message,
         is_certain=is_certain,
         traceback="in fit.py",
     )
@@ -138,8 +140,7 @@ def test_an_objective_that_is_not_logged_is_an_error_of_its_line(
 
 
 def test_space_on_disk_is_told(tmp_path: Path) -> None:
-    plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path / "new")
-    assert "GiB free" in preflight.disk(plan).message
+    assert "GiB free" in checks.disk(tmp_path / "new").text
 
 
 def test_a_config_that_demands_its_groups_is_planned(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from sweeper.cards import lessons, throughput
 from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
 from sweeper.experiment import space
-from sweeper.planning.simulator import Model, Result, Simulator
 from sweeper.trial import Demand, TrialSpec
 from tests.helpers import LAUNCH, make_experiment
+from tests.simulator import Model, Result, Simulator
 
 T4 = CARDS["T4"].device_bytes
 SMALL, MIDDLE, LARGE = "batch_size=8", "batch_size=16", "batch_size=32"

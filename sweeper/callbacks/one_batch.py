@@ -1,10 +1,11 @@
-"""Changes of a preflight to each Trainer: one batch of each loader, on the CPU.
+"""Changes to the Trainers of a process that only tries a target: one batch, on the CPU.
 
-It looks for errors of the project and its data, which are the same on every device.
+They serve errors and sizes of the project, which are the same on every device.
 """
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sweeper.callbacks import trainer_setup
@@ -18,23 +19,41 @@ ON_CPU = {
     **{"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"},
     **{"precision": "32-true", "plugins": None, "sync_batchnorm": False},
 }
+Settings = Mapping[str, Any]
 
 
-def use_cpu() -> None:
-    """Have every Trainer of this process train on the CPU, whatever it asks for."""
-    for package in PACKAGES:
-        if package in sys.modules:
-            _patch(importlib.import_module(package).Trainer)
+def refuse_processes(settings: Settings) -> Settings:
+    """Change nothing, but refuse a Trainer that trains in several processes.
+
+    Raises:
+        TargetError: it does.
+    """
+    if refusal := trainer_setup.refusal(settings):
+        raise TargetError(refusal)
+    return {}
 
 
-def _patch(trainer_class: Any) -> None:
+def use_cpu(change: Callable[[Settings], Settings] = refuse_processes) -> list[Any]:
+    """Have every Trainer of this process train on the CPU, whatever it asks for.
+
+    Args:
+        change: returns further settings for those that a Trainer is made with.
+
+    Returns:
+        The classes of Trainers that were patched.
+    """
+    names = [name for name in PACKAGES if name in sys.modules]
+    classes: list[Any] = [importlib.import_module(name).Trainer for name in names]
+    for trainer_class in classes:
+        _patch(trainer_class, change)
+    return classes
+
+
+def _patch(trainer_class: Any, change: Callable[[Settings], Settings]) -> None:
     begin = trainer_class.__init__
 
     def patched(self: Any, *args: Any, **kwargs: Any) -> None:
-        refusal = trainer_setup.refusal(kwargs)
-        if refusal:
-            raise TargetError(refusal)
-        begin(self, *args, **{**kwargs, **ON_CPU})
+        begin(self, *args, **{**kwargs, **ON_CPU, **change(kwargs)})
 
     trainer_class.__init__ = patched
 

@@ -120,6 +120,15 @@ def slots(
     return int(count)
 
 
+def fits(peak_bytes: int, device_bytes: int) -> bool:
+    """Return whether a trial fits a card alone.
+
+    >>> fits(14 * GIB, 15 * GIB), fits(12 * GIB, 15 * GIB)
+    (False, True)
+    """
+    return int(peak_bytes * HEADROOM) + CONTEXT_BYTES <= device_bytes
+
+
 def spread(trials: int, *, cards: float) -> int:
     """The most trials a card that it takes to run all of a sweep's at once.
 

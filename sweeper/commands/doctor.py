@@ -1,39 +1,45 @@
-"""Look at this machine: versions, GPUs, disk, shared memory, W&B and Ray."""
+"""Check this machine: versions, GPUs, disk, shared memory, W&B and Ray."""
 
 import argparse
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper import exits
 from sweeper.errors import SweeperError
+
+if TYPE_CHECKING:
+    from sweeper.planning.checks import Finding
 
 EXAMPLE = "sweeper doctor --determinism experiments/digits.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the arguments of the command."""
     parser.add_argument("--ray", action="store_true", help="start a small Ray, too")
     parser.add_argument(
         "--determinism",
         type=Path,
         metavar="FILE",
-        help="run a trial of the experiment twice and once with a kill: what differs?",
+        help="run a trial of the experiment twice and once with a kill, and compare",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line a finding; exit code 2 where one needs mending."""
-    problems = 0
-    for text, advice in _findings(args):
-        print(text, flush=True)
-        if advice:
-            print(f"  -> {advice}", flush=True)
-            problems += 1
-    return SweeperError.exit_code if problems else exits.FINISHED
+    """Print a line for each finding; return 2 if one needs a fix."""
+    is_fine = True
+    for finding in _findings(args):
+        print(f"{finding.topic}: {finding.text}", flush=True)
+        if not finding.is_fine:
+            print(f"  -> {finding.advice}", flush=True)
+            is_fine = False
+    return exits.FINISHED if is_fine else SweeperError.exit_code
 
 
-def _findings(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Each line with what to do about it, "" where all is well."""
+def _findings(args: argparse.Namespace) -> "Iterator[Finding]":
+    from sweeper.planning import checks
+
     if args.determinism is not None:
         from sweeper.planning import determinism
         from sweeper.planning.plan import make_plan
@@ -42,9 +48,27 @@ def _findings(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
         plan = make_plan(args.determinism, (), sweeps=args.sweeps, has_sweep=False)
         loaded = plan.experiment
         with launch.running(project=loaded.project, target=loaded.target) as address:
-            yield from determinism.lines(determinism.examine(plan, address))
+            yield from determinism.examine(plan, address)
         return
-    from sweeper.running import health
+    yield from checks.examine(args.sweeps)
+    if args.ray:
+        yield _ray()
 
-    for finding in health.examine(args.sweeps, has_ray_started=args.ray):
-        yield f"{finding.topic}: {finding.text}", finding.advice
+
+def _ray() -> "Finding":
+    """Check that a small Ray starts and stops on this machine."""
+    from sweeper.compat import ray as compat
+    from sweeper.planning.checks import Finding
+    from sweeper.running import ray_node
+    from sweeper.running.options import ClusterOptions
+
+    with tempfile.TemporaryDirectory(prefix="sweeper.") as scratch:
+        try:
+            ray_node.start(ClusterOptions(cpus=1, gpus=0), scratch=Path(scratch))
+        except (SweeperError, RuntimeError, OSError) as error:
+            advice = str(error).splitlines()[0]
+            return Finding(
+                topic="ray", text="does not start", is_fine=False, advice=advice
+            )
+        compat.shutdown()
+    return Finding(topic="ray", text="starts and stops")

@@ -1,4 +1,4 @@
-"""A sweep looked at before it runs: its points, duplicates, memory, hours and cost.
+"""The preview of a sweep before it runs: points, duplicates, memory, hours and cost.
 
 It starts no trial and writes one file, the cache of predictions.
 """
@@ -8,25 +8,26 @@ import itertools
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.cards import packing
+from sweeper.cards import packed, packing
 from sweeper.cards.packing import Card, Node
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.sections import cost
 from sweeper.experiment.space import MAX_POINTS, Space
 from sweeper.host.paths import SweepPaths
-from sweeper.memory import kinds, prediction
+from sweeper.memory import memory_key, prediction
 from sweeper.memory.prediction import Prediction
-from sweeper.planning import estimate
+from sweeper.planning import demands, estimate
 from sweeper.planning.estimate import Forecast, Given
 from sweeper.planning.plan import Plan
 from sweeper.project.points import composer, configs
+from sweeper.scheduling.assignment import Assignment
 from sweeper.search import algorithms, policy
 from sweeper.search.past import Past
 from sweeper.search.samplers import directions
@@ -41,7 +42,7 @@ MAX_DRAWN = 10_000  # points; those of a longer search stand for all of them
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
-    """The machines that a plan is made for; 0 and "" for what is not said.
+    """The machines that a plan is made for; 0 and "" for what is not given.
 
     Attributes:
         cards: how many GPUs.
@@ -57,7 +58,7 @@ class Machines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What `sweeper plan` shows.
+    """The content of `sweeper plan`.
 
     Attributes:
         points: a point for each trial; of a search that draws, points like its own, at
@@ -73,9 +74,8 @@ class Preview:
     duplicates: int
     card: Card | None
     nodes: tuple[Node, ...]
-    predictions: Mapping[str, Prediction]
     forecast: Forecast
-    busy: float = estimate.BUSY
+    busy: float
 
     @property
     def num_trials(self) -> int:
@@ -89,24 +89,40 @@ def preview(
     """Look at a checked experiment.
 
     Args:
-        given: what the command line says; the file's `estimate` where that is silent.
+        given: what the command line says, before the file's `estimate`.
         has_memory: whether to predict memory, some seconds for each key.
 
     Raises:
         DemandError: the card's type is not known.
     """
+    plan, card = _planned(plan, machines)
     experiment = plan.experiment
+    node = Node(cpus=float(os.cpu_count() or 1))
+    if card is not None:
+        node = Node(
+            cpus=machines.cpus_per_card,
+            gpus=1,
+            accelerator=card.name,
+            device_bytes=card.device_bytes,
+        )
+    nodes = (node,) * (max(1, machines.cards) if card else 1)
     points, is_exact = sample(plan)
-    card = packing.find_card(machines.card or experiment.resources.accelerator)
-    if experiment.resources.gpus == 0:
-        card = None
-    nodes = _nodes(card, machines)
-    cache = SweepPaths(plan.folder).memory
-    is_asked = has_memory and card is not None
-    predictions = (
-        prediction.predict(experiment, plan.space, cache=cache) if is_asked else {}
-    )
-    keys = [kinds.memory_key(point, space=plan.space) for point in points]
+    predictions: dict[str, Prediction] = {}
+    if has_memory and card is not None:
+        cache = SweepPaths(plan.folder).memory
+        predictions |= prediction.predict(experiment, plan.space, cache=cache)
+    trials = _earlier_trials(plan)
+    lessons = packed.learned(trials, cards=(card.name,)) if card else {}
+    for key, lesson in lessons.items():
+        if lesson.peak_bytes:
+            before = predictions.get(key, Prediction(how="none"))
+            predictions[key] = replace(
+                before, peak_bytes=lesson.peak_bytes, how="measured", note=""
+            )
+    peaks = {key: found.peak_bytes for key, found in predictions.items()}
+    launch = demands.make_launch(plan, nodes, predict=lambda: peaks)
+    assignment = Assignment(experiment, plan.space, launch)
+    said = experiment.estimate
     return Preview(
         plan=plan,
         points=tuple(points),
@@ -114,48 +130,38 @@ def preview(
         duplicates=count_duplicates(plan, points) if is_exact else 0,
         card=card,
         nodes=nodes,
-        predictions=predictions,
         busy=given.busy,
         forecast=estimate.forecast(
-            keys,
+            [memory_key.memory_key(point, space=plan.space) for point in points],
+            demand=lambda key: assignment.demand(key, lessons),
             predictions=predictions,
-            measured=_measured(plan, busy=given.busy),
+            measured=_epoch_seconds(plan, trials, busy=given.busy),
             card=card,
             nodes=nodes,
-            given=_given(plan, given, card, most=_spread(points, nodes)),
+            given=replace(
+                given,
+                step_seconds=given.step_seconds or said.step_seconds or 0.0,
+                examples=given.examples or said.examples or 0,
+                epochs=given.epochs or said.epochs or plan.epochs,
+                batch_size=plan.batch.batch_size,
+            ),
+            price=cost(experiment.price, {card.name: 3600.0}) if card else 0.0,
             scale=(plan.num_trials or 0) / len(points) if points else 1.0,
         ),
     )
 
 
-def _nodes(card: Card | None, machines: Machines) -> tuple[Node, ...]:
-    if card is None:
-        return (Node(cpus=float(os.cpu_count() or 1)),)
-    node = Node(
-        cpus=machines.cpus_per_card,
-        gpus=1,
-        accelerator=card.name,
-        device_bytes=card.device_bytes,
-    )
-    return (node,) * max(1, machines.cards)
-
-
-def _spread(points: Sequence[Params], nodes: Sequence[Node]) -> int:
-    return packing.spread(len(points), cards=sum(node.gpus for node in nodes))
-
-
-def _given(plan: Plan, given: Given, card: Card | None, *, most: int) -> Given:
-    resources, said = plan.experiment.resources, plan.experiment.estimate
-    return Given(
-        step_seconds=given.step_seconds or said.step_seconds or 0.0,
-        examples=given.examples or said.examples or 0,
-        epochs=given.epochs or said.epochs or plan.epochs,
-        gpus=-1.0 if resources.gpus == "auto" else resources.gpus,
-        cpus=0.0 if resources.cpus == "auto" else resources.cpus,
-        max_per_gpu=min(resources.max_per_gpu, most),
-        price=cost(plan.experiment.price, {card.name: 3600.0}) if card else 0.0,
-        busy=given.busy,
-    )
+def _planned(plan: Plan, machines: Machines) -> tuple[Plan, Card | None]:
+    """Return the plan with the resources of the planned machines, and their card."""
+    experiment = plan.experiment
+    resources = experiment.resources
+    card = packing.find_card(machines.card or resources.accelerator)
+    if resources.gpus == 0:
+        card = None
+    update = {"accelerator": card.name} if card else {"gpus": 0, "accelerator": ""}
+    resources = resources.model_copy(update=update)
+    experiment = experiment.model_copy(update={"resources": resources})
+    return replace(plan, experiment=experiment), card
 
 
 def sample(plan: Plan) -> tuple[list[Params], bool]:
@@ -257,27 +263,27 @@ def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
     return len(unique) - len(seen)
 
 
-def _measured(plan: Plan, *, busy: float) -> dict[str, float]:
+def _earlier_trials(plan: Plan) -> tuple[TrialRecord, ...]:
+    if not SweepPaths(plan.folder).journal.exists():
+        return ()
+    return store.Reader(plan.experiment, plan.folder).sweep().trials
+
+
+def _epoch_seconds(
+    plan: Plan, trials: Iterable[TrialRecord], *, busy: float
+) -> dict[str, float]:
     """Return seconds of an epoch by memory key, as if each trial had had a whole card.
+
+    Validation and start-up are included.
 
     Args:
         busy: share of a card's time that one trial alone keeps it busy; a trial that
             had neighbours was slower by as much as they were busy.
     """
-    if not SweepPaths(plan.folder).journal.exists():
-        return {}
-    sweep = store.Reader(plan.experiment, plan.folder).sweep()
-    found: dict[str, list[float]] = defaultdict(list)
-    for trial in sweep.trials:
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for trial in trials:
         if trial.values and trial.busy_seconds:
-            key = kinds.memory_key(trial.params, space=plan.space)
-            gpus = trial.demand.gpus
-            neighbours = packing.per_card(gpus) if 0 < gpus < 1 else 1
-            slower = max(1.0, neighbours * busy)
-            found[key].append(seconds_per_epoch(trial) / slower)
-    return {key: sum(times) / len(times) for key, times in found.items()}
-
-
-def seconds_per_epoch(trial: TrialRecord) -> float:
-    """Of a trial that has reported; validation and start-up included."""
-    return trial.busy_seconds / max(trial.values)
+            key = memory_key.memory_key(trial.params, space=plan.space)
+            slower = max(1.0, packing.per_card(trial.demand.gpus) * busy)
+            seconds[key].append(trial.busy_seconds / max(trial.values) / slower)
+    return {key: sum(times) / len(times) for key, times in seconds.items()}

@@ -14,7 +14,7 @@ from sweeper.experiment.key_names import EPOCHS
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
 from sweeper.host.paths import SweepPaths, is_packaged
-from sweeper.memory import kinds
+from sweeper.memory import memory_key
 from sweeper.project import check, entry_points, points
 from sweeper.project.compose import Composer
 from sweeper.project.config_keys import leaves, seed_key
@@ -166,7 +166,7 @@ def _without_conditions(given: object) -> object:
 
 def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
     found = dict(_integers(config))
-    batch = next((key for key in found if kinds.is_batch(key)), "")
+    batch = next((key for key in found if memory_key.is_batch(key)), "")
     steps = next((key for key in found if key.endswith(ACCUMULATION)), "")
     return BatchKeys(
         batch=batch,

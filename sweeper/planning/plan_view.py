@@ -10,7 +10,7 @@ from rich.text import Text
 from sweeper.experiment.sections import unpriced
 from sweeper.experiment.space import Space
 from sweeper.planning.dry_run import Preview
-from sweeper.planning.estimate import EPOCHS, Line
+from sweeper.planning.estimate import EPOCHS, STEPS, Line
 from sweeper.planning.schedule import Slice, makespan
 from sweeper.text import GIB, MIB, duration, plain
 
@@ -19,41 +19,34 @@ MAX_LANES = 16
 MAX_LINES = 40
 
 
-def view(preview: Preview, work: Sequence[str] = ()) -> RenderableType:
-    """Everything that is known, in the order that one asks.
-
-    Args:
-        work: lines on what the scheduler saves, from the simulator.
-    """
+def view(preview: Preview) -> RenderableType:
+    """Return a plan as text and tables for a terminal."""
     parts: list[RenderableType] = [_head(preview), _memory_table(preview)]
     if preview.forecast.slices and preview.forecast.wall_seconds:
         parts.append(_chart(preview))
-    parts += [Text(plain(line)) for line in (*_totals(preview), *work)]
+    parts += [Text(plain(line)) for line in _totals(preview)]
     parts += [Text(plain(note), style="yellow") for note in _notes(preview)]
     return Group(*parts)
 
 
 def _head(preview: Preview) -> Text:
-    plan = preview.plan
-    lines = [f"{plan.experiment.name}: {preview.num_trials} trials"]
-    lines += [f"  {line}" for line in _space_lines(plan.space)]
-    if preview.is_exact:
-        lines.append(f"duplicates: {preview.duplicates}")
-    else:
-        lines.append("duplicates: none (no point is suggested twice)")
-    machine = preview.nodes[0]
-    if preview.card is None:
-        lines.append(f"machines: this one, {machine.cpus:g} cores, no GPU")
-    else:
-        lines.append(
-            f"machines: {len(preview.nodes)} x {preview.card.name} "
-            f"({preview.card.device_bytes / GIB:.2f} GiB), {machine.cpus:g} cores each"
-        )
-    return _lines(lines)
+    lines = [f"{preview.plan.experiment.name}: {preview.num_trials} trials"]
+    lines += [f"  {line}" for line in _space_lines(preview.plan.space)]
+    lines.append(
+        f"duplicates: {preview.duplicates}"
+        if preview.is_exact
+        else "duplicates: none (no point is suggested twice)"
+    )
+    cores, card = preview.nodes[0].cpus, preview.card
+    machines = f"this one, {cores:g} cores, no GPU"
+    if card is not None:
+        size = f"{card.device_bytes / GIB:.2f} GiB"
+        machines = f"{len(preview.nodes)} x {card.name} ({size}), {cores:g} cores each"
+    return _lines([*lines, f"machines: {machines}"])
 
 
 def _space_lines(space: Space) -> Iterator[str]:
-    """Each parameter with its values, under the number of its space in a list."""
+    """Yield each parameter with its values, below the number of its space in a list."""
     for number, parameters in enumerate(space.spaces, start=1):
         if len(space.spaces) > 1:
             yield f"space {number}:"
@@ -92,7 +85,7 @@ def _step(line: Line) -> str:
 
 
 def _chart(preview: Preview) -> Text:
-    """One line a card and slot: when it runs trials of which key."""
+    """Return a line for each card and slot that shows when it runs trials of a key."""
     total = makespan(preview.forecast.slices)
     names = {
         line.key: chr(ord("A") + i % 26)
@@ -120,16 +113,16 @@ def _lines(lines: Sequence[str]) -> Text:
 
 
 def lanes(slices: Sequence[Slice]) -> Mapping[tuple[str, int], list[Slice]]:
-    """Slices by card, or CPU, and the first free line of it."""
-    found: dict[tuple[str, int], list[Slice]] = {}
+    """Return the slices by card, or node, and the first free line of it."""
+    rows: dict[tuple[str, int], list[Slice]] = {}
     for part in sorted(slices, key=lambda s: (s.place.node, s.place.cards, s.start)):
         place = part.place
         card = f"{place.node}:{place.cards[0]}" if place.cards else f"{place.node}"
         slot = 0
-        while (card, slot) in found and found[card, slot][-1].end > part.start + 1e-9:
+        while (card, slot) in rows and rows[card, slot][-1].end > part.start + 1e-9:
             slot += 1
-        found.setdefault((card, slot), []).append(part)
-    return found
+        rows.setdefault((card, slot), []).append(part)
+    return rows
 
 
 def _totals(preview: Preview) -> list[str]:
@@ -158,54 +151,47 @@ def _totals(preview: Preview) -> list[str]:
 
 
 def _notes(preview: Preview) -> list[str]:
-    """What was assumed or could not be found out."""
+    """Return a note for each thing that was assumed or could not be found out."""
     lines = preview.forecast.lines
+    said = preview.plan.experiment.estimate
     notes = []
     if len(preview.points) < preview.num_trials:
         notes.append(
-            f"note: {len(preview.points)} trials were looked at; hours, cost and disk "
+            f"{len(preview.points)} trials were looked at; hours, cost and disk "
             f"are those of all {preview.num_trials} in proportion"
         )
-    for how in dict.fromkeys(line.prediction.how for line in lines):
-        reasons = dict.fromkeys(
-            p.prediction.note for p in lines if p.prediction.how == how
-        )
-        reason = next(iter(reasons), "")
-        if preview.card is not None and (how != "followed" or reason):
-            what = (
-                "memory not predicted, a whole card each"
-                if how == "none"
-                else f"memory {how}"
-            )
-            notes.append(f"note: {what}" + (f": {reason}" if reason else ""))
+    reasons = {line.prediction.how: line.prediction.note for line in reversed(lines)}
+    for how, reason in reasons.items() if preview.card else ():
+        if how != "followed" or reason:
+            is_unknown = how == "none"
+            what = "not predicted, a whole card each" if is_unknown else how
+            notes.append(f"memory {what}" + (f": {reason}" if reason else ""))
     sources = {line.source for line in lines}
     if "from FLOPs" in sources:
         notes.append(
-            "note: step times are from FLOPs at a quarter of the card's peak; "
+            "step times are from FLOPs at a quarter of the card's peak; "
             "give --step-seconds, or run some trials first"
         )
     if "unknown" in sources:
         notes.append(
-            "note: no step time is known; give --step-seconds, or run some trials first"
+            "no step time is known; give --step-seconds, or run some trials first"
         )
-    if not preview.plan.experiment.estimate.examples and any(
-        line.prediction.how not in ("followed", "measured on the CPU")
-        and line.source != "measured"
-        for line in lines
+    if not said.examples and any(
+        not line.prediction.steps and line.source != "measured" for line in lines
     ):
         notes.append(
-            "note: 100 steps an epoch assumed; give --examples or estimate.examples"
+            f"{STEPS} steps an epoch assumed; give --examples or estimate.examples"
         )
-    is_said = preview.plan.epochs or preview.plan.experiment.estimate.epochs
-    if not is_said and any(line.epochs == EPOCHS for line in lines):
+    is_known = preview.plan.epochs or said.epochs
+    if not is_known and any(line.epochs == EPOCHS for line in lines):
         notes.append(
-            f"note: {EPOCHS} epochs a trial assumed; give --epochs or estimate.epochs"
+            f"{EPOCHS} epochs a trial assumed; give --epochs or estimate.epochs"
         )
-    return notes
+    return [f"note: {note}" for note in notes]
 
 
 def to_json(preview: Preview) -> dict[str, object]:
-    """The plan as plain data, for `plan --json`."""
+    """Return a plan as plain data, for `plan --json`."""
     forecast = preview.forecast
     return {
         "name": preview.plan.experiment.name,

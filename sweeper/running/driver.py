@@ -17,6 +17,7 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.host import disk, locks, wandb
 from sweeper.host.paths import SweepPaths, remove_stale_temporaries, write_text
 from sweeper.planning import lengths, preflight
+from sweeper.planning.checks import Finding
 from sweeper.planning.plan import Plan
 from sweeper.running.event_log import EventLog
 from sweeper.running.node_watch import NodeWatch
@@ -261,7 +262,7 @@ class _Driver:
         return store.load_sweep(self.plan.folder), stop
 
     def _await_preflight(
-        self, findings: "Future[list[preflight.Finding]]", journal: "RemoteJournal"
+        self, findings: "Future[list[Finding]]", journal: "RemoteJournal"
     ) -> None:
         """Let the slots start their trials once the preflight has passed.
 
@@ -334,9 +335,6 @@ def _cluster_check(experiment: Experiment, display: Display) -> Callable[[], Non
     return NodeWatch(experiment, ray_node.nodes, say=display.event).look
 
 
-def _findings(plan: Plan, prewarm: Prewarm) -> list[preflight.Finding]:
+def _findings(plan: Plan, prewarm: Prewarm) -> list[Finding]:
     """Return the findings of the target's import and of the preflight."""
-    imported = preflight.imported(plan, prewarm.await_import())
-    if any(finding.is_certain for finding in imported):
-        return imported
-    return [*imported, *preflight.before_run(plan, prewarm.zygote)]
+    return preflight.before_run(plan, prewarm.await_import(), prewarm.zygote)

@@ -13,8 +13,8 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
+from sweeper.planning.demands import settle
 from sweeper.planning.plan import Plan
-from sweeper.running.cluster import settle
 from sweeper.running.ray_node import nodes
 from sweeper.running.remote import DIED, RemoteJournal
 from sweeper.scheduling.journal import Journal

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from sweeper.cards.packing import Node
 from sweeper.errors import ClusterLostError, ExperimentError
 from sweeper.experiment.experiment import Experiment
-from sweeper.running import cluster
+from sweeper.planning import demands
 from sweeper.running.signals import submit
 
 LOOK_SECONDS = 5.0
@@ -83,7 +83,7 @@ class NodeWatch:
 
     def _has_room(self, nodes: Sequence[Node]) -> bool:
         try:
-            cluster.settle_demand(self._experiment, nodes)
+            demands.check(self._experiment, nodes)
         except ExperimentError:
             return False
         wanted = self._experiment.resources

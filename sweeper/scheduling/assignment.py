@@ -14,7 +14,7 @@ from sweeper.cards.lessons import NOTHING, Lesson, is_hopeless
 from sweeper.errors import DemandError
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
-from sweeper.memory import kinds
+from sweeper.memory import memory_key
 from sweeper.scheduling.launch import Launch
 from sweeper.trial import Demand, Params
 
@@ -47,7 +47,7 @@ class Assignment:
 
     def key_of(self, params: Params) -> str:
         """The memory key of a point."""
-        return kinds.memory_key(params, space=self._space)
+        return memory_key.memory_key(params, space=self._space)
 
     def demand(self, key: str, lessons: Mapping[str, Lesson]) -> Demand:
         """What a trial of a memory key asks for, by all that is known now."""

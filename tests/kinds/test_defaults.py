@@ -18,7 +18,6 @@ from sweeper.experiment import experiment
 from sweeper.experiment.experiment import schema
 from sweeper.experiment.space import parse
 from sweeper.host import paths
-from sweeper.memory import guesses
 from sweeper.planning.plan import Plan, headline, make_plan
 from tests.cases.harness import copy_case, run_case
 from tests.e2e.harness import ROOT, driver
@@ -211,14 +210,6 @@ def test_the_experiment_on_real_crops_starts_from_trained_weights() -> None:
     assert "model.pretrained=true" in experiment.load(file).overrides
     comments = [line for line in file.read_text().splitlines() if line[:1] == "#"]
     assert "Without a network" in "".join(comments)
-
-
-def test_memory_is_predicted_without_a_download() -> None:
-    node = {"_target_": "a.B", "pretrained": True, "net": {"pretrained": True, "n": 1}}
-    assert guesses._untrained(node) == {
-        **{"_target_": "a.B", "pretrained": False},
-        "net": {"pretrained": False, "n": 1},
-    }
 
 
 # ---- hints

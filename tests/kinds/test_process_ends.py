@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.planning import alone
+from sweeper.planning import single_trial
 from sweeper.processes import launch, slot
 from sweeper.protocol import Client, Report
 from sweeper.scheduling.journal import Journal
@@ -132,7 +132,7 @@ def test_a_fault_of_the_journal_is_no_failure_of_the_trial(tmp_path: Path) -> No
         launch.running(project=project, target="train:main") as address,
         pytest.raises(OSError, match="Input/output error"),
     ):
-        alone.run(spec, address, decide=refuse, env={})
+        single_trial.run(spec, address, decide=refuse, env={})
 
 
 @pytest.mark.slow

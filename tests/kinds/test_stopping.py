@@ -76,7 +76,7 @@ import sys, time
 
 
 def train(cfg):
-    if "sweeper.memory.child" in sys.orig_argv:
+    if "sweeper.memory.trace" in sys.orig_argv:
         time.sleep(3600)
 """
 

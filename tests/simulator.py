@@ -1,7 +1,7 @@
 """A whole sweep in virtual time: the real journal against a cluster that is made up.
 
-What trials learn, how fast they are and what breaks is told to it; which trial runs
-where, goes on or is tried again is decided by the same code as in a real sweep.
+What trials learn, how fast they are and what breaks is given; the code of a real sweep
+decides which trial runs where, is resumed or is tried again.
 """
 
 import heapq
@@ -19,7 +19,7 @@ from sweeper import lineage
 from sweeper.cards.packing import Node, Place, Room, memory_fraction
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
-from sweeper.memory.kinds import memory_key
+from sweeper.memory.memory_key import memory_key
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cards.packing import CARDS, Node
-from sweeper.running import cluster
+from sweeper.planning import demands
 from sweeper.scheduling.launch import Launch
 from sweeper.trial import Demand
 from tests.helpers import make_experiment
@@ -42,12 +42,12 @@ def test_auto_becomes_a_number(
     demand: Demand,
 ) -> None:
     experiment = make_experiment(tmp_path, resources=resources)
-    assert cluster.settle_demand(experiment, machines) == demand
+    assert demands.check(experiment, machines) == demand
 
 
 def _settle(folder: Path, machines: list[Node], **resources: object) -> Launch:
     plan = make_plan_of(folder, resources={"gpus": 0.5, **resources})
-    return cluster.settle(plan, machines, wandb_mode="none", say=print)
+    return demands.settle(plan, machines, wandb_mode="none", say=print)
 
 
 def test_only_cards_of_the_type_that_is_asked_for_count(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""One trial outside of any sweep, in a process forked from a zygote.
+"""A single trial outside of any sweep, in a process forked from a zygote.
 
-It runs as any trial does, without a journal: what is wanted of it is decided here.
+It runs as any trial does, without a journal: the caller decides on its reports.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,14 +25,16 @@ from sweeper.trial import (
     trial_id,
 )
 
+DEMAND = Demand(cpus=1.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a trial alone ended.
+    """The end of a single trial.
 
     Attributes:
-        message: why it failed; "" where it did not.
-        kind: of the failure; None for none, and for what is no trial's own.
+        message: of its failure; "" if it did not fail.
+        kind: of the failure; None without one, and for one that is not the trial's.
         is_fatal: whether every trial would meet it.
     """
 
@@ -73,19 +75,20 @@ def run(
 
 
 def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
-    """The spec of a point in a folder that goes, outside of any sweep and W&B."""
-    demand, seed = Demand(cpus=1.0), plan.experiment.seeds[0]
+    """Return the spec of a point in a temporary folder, without a W&B run."""
+    seed = plan.experiment.seeds[0]
     row = create_trial(
         state=TrialState.WAITING,
         params=dict(params),
         distributions=plan.space.distributions_of(params),
         user_attrs=attributes.named(trial_id(params, seed=seed), params, seed=seed),
     )
+    launch = Launch(demand=DEMAND, slots=1, seed_key=plan.seed_key, wandb_mode="none")
     return make_spec(
         plan.experiment,
         plan.space,
-        Launch(demand=demand, slots=1, seed_key=plan.seed_key, wandb_mode="none"),
+        launch,
         row,
-        demand=demand,
+        demand=DEMAND,
         paths=SweepPaths(folder),
     )

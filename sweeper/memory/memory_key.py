@@ -1,6 +1,6 @@
-"""Which trials take the same memory: a key made of the parameters that matter to it.
+"""The memory key of a trial: the parameters that can change its memory.
 
-It looks at names and values of parameters only, never at a config or a model.
+Trials of one key take the same memory. Only names and values of parameters count.
 """
 
 import itertools
@@ -31,7 +31,7 @@ MAX_KEYS = 64  # predicted for one sweep
 
 
 def memory_key(params: Params, *, space: "Space") -> str:
-    """The name of all trials that take the memory of this one.
+    """Return the key of a point.
 
     A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
 
@@ -40,16 +40,16 @@ def memory_key(params: Params, *, space: "Space") -> str:
     'all'
     """
     words = []
-    known = {p.name: p for p in reversed(space.parameters)}  # of a list: its first
+    first = {p.name: p for p in reversed(space.parameters)}  # of a list of spaces
     for parameter in space.parameters:
-        if parameter.name in params and parameter is known[parameter.name]:
+        if parameter.name in params and parameter is first[parameter.name]:
             value = _relevant(parameter, params[parameter.name])
             words += [] if value == "" else [f"{label(parameter.name)}={value}"]
     return " ".join(words) or "all"
 
 
 def label(name: str) -> str:
-    """The part of a parameter's name that a table shows.
+    """Return the last part of a parameter's name, which a table shows.
 
     >>> label("data.batch_size"), label("model"), label("+trainer.x")
     ('batch_size', 'model', 'x')
@@ -74,12 +74,12 @@ def _relevant(parameter: "Parameter", value: Value) -> str:
 
 
 def is_batch(name: str) -> bool:
-    """Whether a parameter or a key of a config is the batch size."""
+    """Return whether a parameter or a key of a config is the batch size."""
     return label(name) in BATCH_SIZES
 
 
 def family(key: str) -> tuple[str, int]:
-    """A key without its batch size, and that batch size; 0 where it has none.
+    """Return a key without its batch size, and that batch size, 0 if it has none.
 
     >>> family("model=resnet18 batch_size=64")
     ('model=resnet18', 64)
@@ -92,20 +92,17 @@ def family(key: str) -> tuple[str, int]:
 
 
 def examples(space: "Space") -> Mapping[str, Params]:
-    """A point for each key, the one that takes the most; at most `MAX_KEYS`.
-
-    Integers of an interval stand at its upper end.
-    """
+    """Return for each key the point that takes the most; at most `MAX_KEYS`."""
     points = list(itertools.islice(space.walk(_values), 4 * MAX_KEYS))
     allowed = [p for p in points if space.allows(p)] or points
-    found: dict[str, Params] = {}
+    by_key: dict[str, Params] = {}
     for point in allowed:
-        found.setdefault(memory_key(point, space=space), point)
-    return dict(list(found.items())[:MAX_KEYS])
+        by_key.setdefault(memory_key(point, space=space), point)
+    return dict(list(by_key.items())[:MAX_KEYS])
 
 
 def _values(parameter: "Parameter") -> list[Value]:
-    """A value of the parameter for each way that it can matter."""
+    """Return a value for each way that a parameter can matter to memory."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     distribution = parameter.distribution
