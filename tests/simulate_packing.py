@@ -19,7 +19,7 @@ from sweeper.planning import demands, dry_run
 from sweeper.planning.dry_run import Machines, Preview
 from sweeper.planning.estimate import BUSY, Given
 from sweeper.planning.plan import make_plan
-from sweeper.planning.plan_view import duration
+from sweeper.text import duration
 from sweeper.trial import TrialSpec, derive
 from tests.simulator import Model, Result, Simulator
 
