@@ -114,6 +114,17 @@ def test_torch_and_ray_are_imported_by_the_named_modules_only(module: str) -> No
     assert _is_in(module, IMPORTS_RAY) or "ray" not in roots
 
 
+def test_no_name_of_a_package_is_replaced_by_its_own_submodule() -> None:
+    """An import of `package.name` sets `name` in the package, whatever it was."""
+    for init in PACKAGE.rglob("__init__.py"):
+        package = ".".join(init.parent.relative_to(ROOT).parts)
+        submodules = {path.stem for path in init.parent.iterdir()}
+        for node in ast.walk(ast.parse(init.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module != package:
+                names = {alias.asname or alias.name for alias in node.names}
+                assert not names & submodules, f"{init}: {names & submodules}"
+
+
 def test_vision_imports_nothing_of_sweeper() -> None:
     for path in (PACKAGE / "vision").rglob("*.py"):
         for name in _imports(path):

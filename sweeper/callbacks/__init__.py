@@ -17,7 +17,9 @@ from sweeper import lineage
 from sweeper.callbacks.progress import Progress
 from sweeper.callbacks.wandb_rows import GLOBAL_STEP as STEP
 from sweeper.errors import MetricError, SweeperError, TargetError, nearest
-from sweeper.host import correctness, metrics_file
+from sweeper.host import metrics_file
+from sweeper.host.correctness import Correctness
+from sweeper.host.correctness import record as record_correctness
 from sweeper.host.paths import TrialPaths
 from sweeper.project import importing
 from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
@@ -125,13 +127,13 @@ class ActiveTrial:
         if row:
             metrics_file.append(self.paths.metrics, report.epoch, row)
         if names and report.correct:
-            measurement = correctness.Correctness(
+            measurement = Correctness(
                 epoch=report.epoch,
                 value=metrics[self.spec.metric],
                 correct=report.correct,
                 order=report.order,
             )
-            correctness.record(self.paths.correctness, measurement, mode=self.spec.mode)
+            record_correctness(self.paths.correctness, measurement, mode=self.spec.mode)
         self.log(report)
         message = Report(
             epoch=report.epoch,
