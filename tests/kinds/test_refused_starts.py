@@ -176,7 +176,7 @@ def test_a_function_that_may_be_there_is_not_refused(
 def test_a_target_in_a_file_that_is_no_python_names_the_line(tmp_path: Path) -> None:
     make_project(tmp_path)
     (tmp_path / "work.py").write_text("x = 1\ndef main(cfg:\n")
-    with pytest.raises(ExperimentError, match=r"work\.py:2: no Python"):
+    with pytest.raises(ExperimentError, match=r"work\.py:2: not valid"):
         plan_of(tmp_path)
 
 

@@ -19,7 +19,7 @@ from sweeper.project.points import representatives
 from sweeper.scheduling.spec import command
 from sweeper.statistics.leaderboard import rank
 from sweeper.text import value_cell
-from sweeper.trial import TrialSpec
+from sweeper.trial import Demand, TrialSpec
 from sweeper.views import cells, dataframes
 from tests.cases.harness import run_case
 from tests.test_leaderboard import make_sweep, make_trial
@@ -159,11 +159,12 @@ def test_measured_epochs_are_those_of_a_trial_alone_on_its_card() -> None:
     def seconds(gpus: float) -> float:
         made = estimate.forecast(
             ["k"],
+            demand=lambda _: Demand(cpus=1.0, gpus=gpus, accelerator="T4"),
             predictions={},
             measured={"k": 10.0},
             card=packing.find_card("T4"),
             nodes=[node],
-            given=estimate.Given(gpus=gpus, epochs=3),
+            given=estimate.Given(epochs=3),
         )
         return made.lines[0].seconds
 
@@ -174,6 +175,7 @@ def test_measured_epochs_are_those_of_a_trial_alone_on_its_card() -> None:
 def test_unknown_disk_is_not_shown_as_none_at_all() -> None:
     made = estimate.forecast(
         ["k"],
+        demand=lambda _: Demand(cpus=1.0),
         predictions={},
         measured={},
         card=None,
