@@ -53,17 +53,17 @@ browser:
 	fi
 
 # Two runs side by side, of about the same length: whole sweeps in processes of their
-# own, then the tests of vision; and everything else.
+# own, then the tests of vision and of kinds of faults; and everything else.
 LOG := .tests.log
-VISION := tests/vision tests/vision_callbacks
+SECOND := tests/vision tests/vision_callbacks tests/kinds
 QUIET_PYTEST := $(BIN)/python -m pytest -q --durations=20
 test: $(STAMP) browser
-	@$(QUIET_PYTEST) -m "not e2e and not long" $(VISION:%=--ignore=%) > $(LOG) 2>&1 & \
+	@$(QUIET_PYTEST) -m "not e2e and not long" $(SECOND:%=--ignore=%) > $(LOG) 2>&1 & \
 	rest=$$!; trap 'kill $$rest 2>/dev/null' INT TERM; \
 	$(QUIET_PYTEST) -m "e2e and not long"; e2e=$$?; \
-	$(QUIET_PYTEST) -m "not e2e and not long" $(VISION); vision=$$?; \
+	$(QUIET_PYTEST) -m "not e2e and not long" $(SECOND); second=$$?; \
 	wait $$rest; rest=$$?; cat $(LOG); \
-	exit $$((rest | e2e | vision))
+	exit $$((rest | e2e | second))
 
 # What takes too long for every change: run before a release.
 long: $(STAMP)

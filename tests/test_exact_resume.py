@@ -51,8 +51,31 @@ def test_a_fit_that_was_cut_ends_as_one_that_was_not(name: str, tmp_path: Path) 
     _check(tmp_path, name, counts=(1,))
 
 
+# One of several that rest on the same mechanism; `make long` runs all.
+ALIKE = {
+    *("thaw by hand", "batch norm in eval mode", "max_epochs moved"),
+    *("GradientAccumulationScheduler", "one net, two Trainers", "folds"),
+    *("one Trainer, two fits", "a fit that fails and another one"),
+    *("LearningRateFinder at milestones", "Tuner", "two workers", "own generator"),
+    *("own generator, persistent workers", "weighted sampler", "StatefulDataLoader"),
+    *("two loaders", "StepLR", "ReduceLROnPlateau per step"),
+    *("validation every other epoch", "EarlyStopping", "EMA that resets itself"),
+    *("work in on_train_epoch_start", "own ModelCheckpoint with names"),
+    "ckpt_path=last",
+}
+SURVIVING = [
+    pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name
+    for name in CASES
+    if name not in QUICK
+]
+
+
+def test_every_name_of_a_similar_fit_is_one() -> None:
+    assert set(CASES) - set(QUICK) >= ALIKE
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CASES if name not in QUICK])
+@pytest.mark.parametrize("name", SURVIVING)
 def test_every_kind_of_fit_survives_two_cuts(name: str, tmp_path: Path) -> None:
     _check(tmp_path, name, counts=(2,))
 

@@ -108,7 +108,7 @@ def _built(name: str) -> nn.Module:
     ("name", "batch"),
     [
         ("resnet18", 64),
-        ("resnet50", 32),
+        pytest.param("resnet50", 32, marks=pytest.mark.long),
         pytest.param("vit_b_16", 32, marks=pytest.mark.long),
     ],
 )

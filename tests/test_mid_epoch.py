@@ -39,8 +39,17 @@ def test_a_fit_goes_on_within_its_epoch_and_ends_the_same(
     assert resumed.count(STEP) == 2 + 6  # of the third and the fourth epoch
 
 
+SHORT = {"own generator, persistent workers", "manual optimisation", "WeightAveraging"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MIDDLE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in SHORT else pytest.param(name, marks=pytest.mark.long)
+        for name in MIDDLE
+    ],
+)
 def test_every_kind_of_fit_goes_on_within_its_epoch(name: str, tmp_path: Path) -> None:
     resumed = _cut_in_epoch(tmp_path, (*CASES[name], "patience=5"), checkpoint_steps=1)
     assert resumed.count(STEP) % 6 == MIDDLE[name]  # and whole epochs
