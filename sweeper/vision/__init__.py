@@ -1,6 +1,7 @@
 """The reference training project: Hydra, Lightning and torchvision, one command.
 
-It knows nothing of sweeper, which reaches it only as `sweeper.vision.train:train`.
+It does not import the rest of sweeper, which uses it only through the target
+`sweeper.vision.train:train`.
 """
 
 from sweeper.vision.registry import register

@@ -1,6 +1,6 @@
-"""Rows of `annotations.jsonl`: which image has which class, and where that stands.
+"""Rows of `annotations.jsonl`: an image, its class, and the line that names them.
 
-It opens no image; a row names its file and line so that others can blame it.
+No image is opened here. A row keeps its file and line, for error messages.
 """
 
 import difflib
@@ -21,9 +21,9 @@ class Row:
 
     Attributes:
         label: name of the class.
-        place: "file:line" of the row, or what else names its origin.
+        place: "file:line" of the row, or another name of its origin.
         image: absolute or relative path of the file; empty for data without files.
-        metadata: what the row tells beside image and class, kept as it is.
+        metadata: the value of the row's `metadata` key, unchanged.
     """
 
     label: str
@@ -33,10 +33,10 @@ class Row:
 
 
 def read_split(folder: Path) -> tuple[Row, ...]:
-    """Every row of every `annotations.jsonl` below `folder`, in order of path.
+    """Return the rows of every `annotations.jsonl` below `folder`, in order of path.
 
     Raises:
-        DataError: no such folder, no row, or a row that is none.
+        DataError: the folder is missing, there is no row, or a row is invalid.
     """
     if not folder.is_dir():
         raise DataError(
@@ -54,10 +54,10 @@ def read_split(folder: Path) -> tuple[Row, ...]:
 
 
 def read_rows(file: Path) -> tuple[Row, ...]:
-    """The rows of one file; blank lines are skipped.
+    """Return the rows of one file; blank lines are skipped.
 
     Raises:
-        DataError: a line that is no row, by file and line.
+        DataError: a line is not a valid row; the message names file and line.
     """
     lines = file.read_bytes().split(b"\n")
     return tuple(
@@ -69,7 +69,7 @@ def read_rows(file: Path) -> tuple[Row, ...]:
 
 def _row(line: bytes, *, place: str, folder: Path) -> Row:
     def broken(what: str) -> DataError:
-        return DataError(f"{place}: {what}; a row is {SHAPE}; mend or remove the line")
+        return DataError(f"{place}: {what}; a row is {SHAPE}; fix or remove the line")
 
     try:
         data = json.loads(line)
@@ -93,7 +93,7 @@ def _row(line: bytes, *, place: str, folder: Path) -> Row:
 
 
 def class_names(rows: Iterable[Row]) -> tuple[str, ...]:
-    """The classes of a train split, numbers in order of value, then other names.
+    """Return the classes of a train split: numbers by value, then other names.
 
     >>> class_names(Row(label=name, place="") for name in ["10", "9", "00", "0", "x"])
     ('0', '00', '9', '10', 'x')
@@ -107,10 +107,10 @@ def class_names(rows: Iterable[Row]) -> tuple[str, ...]:
 
 
 def encode(rows: Sequence[Row], names: Sequence[str]) -> tuple[int, ...]:
-    """The index of each row's class.
+    """Return the index of each row's class.
 
     Raises:
-        DataError: a row of a class that the train split does not have.
+        DataError: the train split does not have the class of a row.
     """
     index = {name: position for position, name in enumerate(names)}
     for row in rows:
@@ -119,6 +119,6 @@ def encode(rows: Sequence[Row], names: Sequence[str]) -> tuple[int, ...]:
             raise DataError(
                 f"{row.place}: class {row.label!r} is not in the train split "
                 f"({len(names)} classes, such as {', '.join(map(repr, close))}); "
-                "add images of it to train, or mend or remove the line"
+                "add images of it to train, or fix or remove the line"
             )
     return tuple(index[row.label] for row in rows)

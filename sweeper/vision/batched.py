@@ -1,9 +1,9 @@
 """Augmentations of whole uint8 batches, many times faster than image by image.
 
-Each draws what torchvision's transform of that name draws, for each image on its own
-and from torch's global generator: an epoch is a function of the seed that it begins
-with. They run where the batch is, on a CPU or on a GPU, by the same operations and
-with the same random numbers.
+Each one draws the same distribution as the torchvision transform of that name,
+independently for each image and from torch's global generator. An epoch is therefore a
+function of the seed that it begins with. The augmentations run on the batch's device,
+CPU or GPU, with the same operations and the same random numbers.
 """
 
 # B batch, C channels, H W pixels
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from sweeper.vision.images import normalise_
 
 GREY = torch.tensor([0.2989, 0.587, 0.114])  # torchvision's weights of the channels
-# Of a block that goes through all steps before the next one: as floats it stays in a
-# core's second cache, or each step would wait for memory.
+# Values of a block. A block goes through all steps before the next block starts. As
+# floats it fits a core's second-level cache; otherwise each step waits for memory.
 BLOCK_VALUES = 400_000
 
 
@@ -33,7 +33,7 @@ class Batched(nn.Module, ABC):
     needs_floats: ClassVar[bool] = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """The uint8 images, each augmented on its own; the given ones stay."""
+        """Return the uint8 images, each augmented independently; the input is kept."""
         batch = images[None] if images.ndim == 3 else images
         given = batch.float() if self.needs_floats else batch
         out = self.augment(given, self.draw(len(batch)))
@@ -41,22 +41,22 @@ class Batched(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, count: int) -> Tensor:
-        """All that is random about `count` images, a row each, on the CPU."""
+        """Return the random numbers of `count` images, one row each, on the CPU."""
 
     @abstractmethod
     def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
-        """The images by what was drawn for each of them.
+        """Return the images, each augmented with its own row of `drawn`.
 
-        Both are whole numbers 0 to 255, as uint8 or as float32. Floats may be
-        overwritten, uint8 images stay as they are.
+        Input and output are whole numbers 0 to 255, as uint8 or as float32. A float
+        input may be overwritten; a uint8 input is kept.
         """
 
 
 class BatchedCrop(Batched):
-    """RandomCrop of the image's own size after padding.
+    """A RandomCrop to the image's own size after padding.
 
     Args:
-        padding: pixels on each side; an image moves by up to as many.
+        padding: pixels on each side; an image moves by at most this many.
         fill: colour of the padding.
     """
 
@@ -68,16 +68,15 @@ class BatchedCrop(Batched):
         self.fill = torch.tensor(list(fill), dtype=torch.uint8)
 
     def draw(self, count: int) -> Tensor:
-        """First line and column of each crop in the padded image: (B, 2)."""
+        """Return the first line and column of each crop in the padded image: (B, 2)."""
         return torch.randint(2 * self.padding + 1, (count, 2))
 
     def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
-        """The images, each moved on its own."""
         pad, device = self.padding, images_BCHW.device
         count, channels, height, width = images_BCHW.shape
         lines, line = height + 2 * pad + 1, width + 2 * pad
-        # All pixels lie in one line, so a crop of a channel, with the ends of its
-        # lines, is one piece of it. The last line is there for the last piece's end.
+        # All pixels of a channel are contiguous, so a crop, with the ends of its lines,
+        # is one slice. The extra last line gives the last slice room.
         padded = images_BCHW.new_empty(count, channels, lines, line)
         padded.copy_(self.fill.view(-1, 1, 1))
         padded[:, :, pad : pad + height, pad : pad + width] = images_BCHW
@@ -90,7 +89,7 @@ class BatchedCrop(Batched):
 
 
 class BatchedFlip(Batched):
-    """RandomHorizontalFlip.
+    """A RandomHorizontalFlip.
 
     Args:
         p: probability that an image is mirrored.
@@ -101,11 +100,10 @@ class BatchedFlip(Batched):
         self.p = p
 
     def draw(self, count: int) -> Tensor:
-        """Whether each image is mirrored: (B,)."""
+        """Draw for each image if it is mirrored: booleans (B,)."""
         return torch.rand(count) < self.p
 
     def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
-        """The images, some of them mirrored."""
         chosen = drawn.nonzero().view(-1).to(images_BCHW.device)
         out = images_BCHW.clone(memory_format=torch.contiguous_format)
         _words(out)[chosen] = _words(images_BCHW.index_select(0, chosen).flip(-1))
@@ -113,14 +111,14 @@ class BatchedFlip(Batched):
 
 
 def _words(images_BCHW: Tensor) -> Tensor:
-    """The pixels eight at a time where that is possible: they are put together."""
+    """View eight pixels as one int64 if the size allows: copying them is faster."""
     flat = images_BCHW.flatten(1)
     is_even = flat.shape[1] * flat.element_size() % 8 == 0
     return flat.view(torch.int64) if is_even else flat
 
 
 class BatchedLight(Batched):
-    """ColorJitter of brightness and contrast, in random order.
+    """A ColorJitter of brightness and contrast, in random order.
 
     Args:
         brightness: factors are drawn from 1 - brightness to 1 + brightness.
@@ -136,17 +134,18 @@ class BatchedLight(Batched):
         self.high = torch.tensor([1.0 + brightness, 1.0 + contrast, 1.0])
 
     def draw(self, count: int) -> Tensor:
-        """Brightness, contrast, and what puts contrast first below 0.5: (B, 3).
+        """Return brightness, contrast and order of each image: (B, 3).
 
-        Contrast comes first for the first images, as many as if each were asked on
-        its own. Training images come in random order, so for them it is the same.
+        Contrast comes before brightness where the order is below 0.5. The orders are
+        sorted, so these are the first images of the batch. Their number is the same
+        as without sorting; the images of a training batch are in random order.
         """
         drawn = torch.lerp(self.low, self.high, torch.rand(count, 3))
         drawn[:, 2] = drawn[:, 2].sort().values
         return drawn
 
     def augment(self, images_BCHW: Tensor, drawn: Tensor) -> Tensor:
-        """As torchvision adjusts whole numbers: cut off, rounded down at each step."""
+        """Adjust as torchvision does for integers: clamp, round down at each step."""
         first = int((drawn[:, 2] < 0.5).sum())
         factors = drawn[:, :2, None].to(images_BCHW.device)
         brightness_B1, contrast_B1 = factors.unbind(1)
@@ -158,7 +157,7 @@ class BatchedLight(Batched):
 
 
 def _contrast_(light: Tensor, factor_B1: Tensor) -> None:
-    """Move images (B, 3, H * W) away from the mean of their grey images."""
+    """Scale the distance of images (B, 3, H * W) from their mean grey, in place."""
     if not len(light):
         return
     weights_B1C = GREY.to(light.device).expand(len(light), 1, -1)
@@ -168,13 +167,15 @@ def _contrast_(light: Tensor, factor_B1: Tensor) -> None:
 
 
 def prepared(images_BCHW: Tensor, augmentations: Sequence[Batched]) -> Tensor:
-    """The uint8 images augmented and normalised: what a model takes, float32."""
+    """Augment and normalise uint8 images; return float32 images for a model."""
     device = images_BCHW.device
     out = torch.empty(images_BCHW.shape, dtype=torch.float32, device=device)
     size = len(out)
     if device.type == "cpu":
         size = BLOCK_VALUES // max(1, out[:1].numel()) or 1
-    with torch.inference_mode():  # a tenth less; `out` is an ordinary tensor
+    with (
+        torch.inference_mode()
+    ):  # saves a tenth of the time; `out` is an ordinary tensor
         drawn = [a.draw(len(out)) for a in augmentations]
         for start in range(0, len(out), size):
             part = slice(start, start + size)
@@ -189,7 +190,7 @@ def _prepare(
     augmentations: Sequence[Batched],
     drawn: Sequence[Tensor],
 ) -> None:
-    """Fill `out`, which steps on floats use as they go."""
+    """Fill `out`; steps that need floats work in it."""
     for augmentation, rows in zip(augmentations, drawn, strict=True):
         if augmentation.needs_floats and not images_BCHW.is_floating_point():
             images_BCHW = out.copy_(images_BCHW)

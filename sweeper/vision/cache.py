@@ -1,7 +1,7 @@
-"""Images decoded once a node: a file of uint8 pixels that all its trainings map.
+"""A file of decoded images (uint8 pixels) that all trainings of a node map.
 
-It never trusts a file that it cannot prove to be of these images: names, contents and
-geometry are checked, and what a killed builder left behind counts for nothing.
+A file is used only if the names, contents and geometry of its images are those that
+are asked for. A file that a killed builder left unfinished is not used.
 """
 
 # N images, C channels, H W pixels
@@ -28,10 +28,12 @@ from sweeper.vision.images import PAD_COLOUR
 
 log = logging.getLogger(__name__)
 
-GEOMETRY = f"fit_square bilinear {PAD_COLOUR} 1"  # raise the number to build anew
+GEOMETRY = (
+    f"fit_square bilinear {PAD_COLOUR} 1"  # raise the number to build all files again
+)
 FOLDER = ".decoded"
-DISK_SHARE = 0.25  # of the disk that the data lies on, for one split
-CHUNK = 256  # images that are decoded at a time
+DISK_SHARE = 0.25  # of the disk that holds the data, for one split
+CHUNK = 256  # images decoded at a time
 THREADS = 4
 
 
@@ -42,14 +44,15 @@ def decoded(
     folder: Path,
     disk_share: float = DISK_SHARE,
 ) -> Tensor | None:
-    """The images of `rows`, mapped: uint8 (N, 3, H, W); None where there is no room.
+    """Map the images of `rows`: uint8 (N, 3, H, W); None if they cannot be stored.
 
-    The first process builds the file under a lock while others wait for it. Pages are
-    shared by all processes of the node, and are private once one writes to them.
+    The first process builds the file under a lock while others wait for it. All
+    processes of the node share its pages; a process that writes to a page gets a
+    private copy.
 
     Args:
-        folder: of the data; the file lies in its `.decoded`.
-        disk_share: of the whole disk, above which nothing is built.
+        folder: folder of the data; the file is in its subfolder `.decoded`.
+        disk_share: largest share of the whole disk that the file may take.
     """
     shape = (len(rows), 3, image_size, image_size)
     size = len(rows) * 3 * image_size**2
@@ -75,7 +78,7 @@ def decoded(
 
 
 def _ensure(base: Path, rows: Sequence[Row], *, image_size: int, size: int) -> None:
-    """Build the file of `base`, unless it is of these images as they are now."""
+    """Build the file of `base`, unless it holds the current content of these images."""
     pixels, about = base.with_suffix(".u8"), base.with_suffix(".json")
     known = json.loads(about.read_text()) if about.exists() else {}
     is_whole = pixels.exists() and pixels.stat().st_size == size
@@ -84,7 +87,7 @@ def _ensure(base: Path, rows: Sequence[Row], *, image_size: int, size: int) -> N
         return
     contents = _contents(rows)
     if not (is_whole and known.get("contents") == contents):
-        about.unlink(missing_ok=True)  # it speaks of other pixels from here on
+        about.unlink(missing_ok=True)  # it does not describe the pixels that come now
         _build(pixels, rows, image_size=image_size)
     _replace(about, [json.dumps({"stats": stats, "contents": contents}).encode()])
 
@@ -105,7 +108,7 @@ def _build(pixels: Path, rows: Sequence[Row], *, image_size: int) -> None:
 
 
 def _replace(path: Path, parts: Iterator[bytes] | Sequence[bytes]) -> None:
-    """Replace a file, whole or not at all; its lock is held, so its name is free."""
+    """Replace a file atomically; the lock makes the temporary name safe."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -114,11 +117,11 @@ def _replace(path: Path, parts: Iterator[bytes] | Sequence[bytes]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)  # of a full disk or a broken image
+        temporary.unlink(missing_ok=True)  # left by a full disk or a broken image
 
 
 def _stat(row: Row) -> str:
-    """What changes when an image does, without reading it."""
+    """Return size, time and inode, which change with the image, without reading it."""
     found = row.image.stat()
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
 
@@ -136,7 +139,7 @@ def _digest(*texts: str) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel drops when its holder dies."""
+    """Hold a lock that the kernel releases when its holder dies."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

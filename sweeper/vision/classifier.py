@@ -1,6 +1,6 @@
-"""The one LightningModule: a network, its loss, metrics, optimiser and schedule.
+"""The LightningModule: a network, its loss, metrics, optimiser and schedule.
 
-Its hyperparameters are plain values and say how to build it again; it reads no data.
+Its hyperparameters are plain values that suffice to build it again.
 """
 
 # B batch, C channels or classes, H W pixels
@@ -24,9 +24,9 @@ from sweeper.vision.optim import make_schedule, may_fuse, parameter_groups
 
 
 class Outputs(TypedDict):
-    """What a step returns: enough for callbacks to need no second forward.
+    """The result of a step, so that callbacks need no second forward pass.
 
-    The loss is a scalar, logits (B, C) without gradient, labels and indices (B,).
+    The loss is a scalar. Logits (B, C) have no gradient. Labels and indices are (B,).
     """
 
     loss: Tensor
@@ -36,30 +36,30 @@ class Outputs(TypedDict):
 
 
 class Classifier(LightningModule):
-    """An image classifier; logs loss, top-1 and top-5 accuracy of each split.
+    """An image classifier that logs loss, top-1 and top-5 accuracy of each split.
 
     `val/loss` and `test/loss` are plain cross-entropy whatever the training loss is,
-    so that trials with other losses compare.
+    so that trials with different losses can be compared.
 
     Args:
         name: see `network.build_network`.
         num_classes: usually read from the data.
         class_names: names of the classes in order; kept for `predict`.
-        class_counts: training images of each class; for balanced class weights.
+        class_counts: training images of each class, for balanced class weights.
         image_size: side of the images in pixels; kept for `predict`.
-        learning_rate: of AdamW at the end of the warm-up.
-        weight_decay: of kernels and matrices; biases and norms have none.
-        warmup_fraction: share of all steps with a rising learning rate.
+        learning_rate: learning rate of AdamW at the end of the warm-up.
+        weight_decay: weight decay of kernels and matrices; biases and norms have none.
+        warmup_fraction: share of all steps in which the learning rate rises.
         loss: "cross_entropy" or "focal".
         focal_gamma: exponent of the focal loss; 0 is cross-entropy.
         class_weights: "none" or "balanced".
         channels_last: memory layout that convolutions prefer, on GPUs with tensor
             cores and on CPUs.
-        fused: AdamW's step in one kernel.
+        fused: run AdamW's step in one kernel.
 
     Raises:
-        NetworkError: a network that cannot be built so.
-        ValueError: a setting out of its range.
+        NetworkError: the network cannot be built with these settings.
+        ValueError: a setting is out of its range.
     """
 
     def __init__(
@@ -120,25 +120,25 @@ class Classifier(LightningModule):
         )
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits (B, C) of normalised images."""
+        """Return the logits (B, C) of normalised images."""
         logits_BC: Tensor = self.network(
             images_BCHW.contiguous(memory_format=self.layout)
         )
         return logits_BC
 
     def training_step(self, batch: Batch, batch_idx: int) -> Outputs:
-        """The training loss; also logged each step, as train/loss_step."""
+        """Return the training loss and log it each step, as train/loss_step."""
         logits_BC = self(batch["images"])
         loss = self.loss(logits_BC, batch["labels"])
         self.log("train/loss_step", loss, on_step=True, on_epoch=False)
         return self._log("train", loss, logits_BC, batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:
-        """Cross-entropy and accuracies of the valid split."""
+        """Return cross-entropy and logits of a batch of the valid split."""
         return self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Outputs:
-        """Cross-entropy and accuracies of the test split."""
+        """Return cross-entropy and logits of a batch of the test split."""
         return self._evaluate("test", batch)
 
     def _evaluate(self, split: str, batch: Batch) -> Outputs:
@@ -164,10 +164,10 @@ class Classifier(LightningModule):
         }
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with a warm-up and half a cosine over all steps of the training.
+        """Return AdamW with a warm-up and half a cosine over all steps of the training.
 
         Raises:
-            ValueError: a training without an end, so without a schedule.
+            ValueError: the number of steps is infinite, so there is no schedule.
         """
         settings: Mapping[str, float] = self.hparams
         total_steps = self.trainer.estimated_stepping_batches
@@ -201,7 +201,7 @@ SPLITS = ("train", "val", "test")
 
 
 def _accuracies(split: str, num_classes: int) -> MetricCollection:
-    """Top-1 and top-5 over all images; with fewer than five classes top-all is 1."""
+    """Return top-1 and top-5 accuracy; with up to five classes top-5 is 1."""
     return MetricCollection(
         {
             f"acc_top{k}": MulticlassAccuracy(

@@ -1,7 +1,7 @@
-"""What data modules share: splits, labels, sampling and loaders.
+"""The base class of the data modules: splits, labels, sampling and loaders.
 
-They fix no order and no seed: shuffling and sampling draw from torch's global
-generator, so an epoch is a function of the seed that its caller sets.
+Shuffling and sampling draw from torch's global generator, so an epoch is a function of
+the seed that the caller sets.
 """
 
 from abc import ABC, abstractmethod
@@ -25,17 +25,17 @@ Split: TypeAlias = Literal["train", "valid", "test"]
 
 
 class ImageData(LightningDataModule, ABC):
-    """Three splits of one set of classes; a subclass says where rows come from.
+    """Three splits with the same classes; a subclass provides rows and images.
 
     Args:
-        config: a config of the class's own type or a mapping; all fields have
-            defaults but those of where the data is.
-        settings: fields of the config, which win over `config`. Other keys that a
-            composed config brings along are accepted and named in the log, unless
-            they look like a misspelt field.
+        config: a config of the class's own type or a mapping. All fields except the
+            path of the data have defaults.
+        settings: fields of the config, which override `config`. Other keys of a
+            composed config are accepted and named in the log, unless they look
+            like a misspelt field.
 
     Raises:
-        DataError: a setting of a wrong type or a misspelt one.
+        DataError: a setting has a wrong type or a misspelt name.
     """
 
     config_class: ClassVar[type[DataConfig]] = DataConfig
@@ -53,14 +53,14 @@ class ImageData(LightningDataModule, ABC):
 
     @abstractmethod
     def rows(self, split: Split) -> tuple[Row, ...]:
-        """The rows of a split."""
+        """Return the rows of a split."""
 
     @abstractmethod
     def images(self, split: Split, rows: tuple[Row, ...]) -> Images | Tensor:
-        """The images of `rows`."""
+        """Return the images of `rows`."""
 
     def setup(self, stage: str = "fit") -> None:
-        """Read the rows of the splits that a stage needs, each once."""
+        """Read the splits that a stage needs, unless they are read already."""
         train_rows = () if self._splits else self.rows("train")
         if train_rows:
             self.class_names = annotations.class_names(train_rows)
@@ -88,14 +88,14 @@ class ImageData(LightningDataModule, ABC):
         )
 
     def dataset(self, split: Split) -> CropDataset:
-        """A split, read on the first call."""
+        """Return a split; the first call reads it."""
         if split not in self._splits:
             self.setup("test" if split == "test" else "fit")
         return self._splits[split]
 
     @property
     def num_classes(self) -> int:
-        """Classes of the train split."""
+        """Number of classes of the train split."""
         self.dataset("train")
         return len(self.class_names)
 
@@ -111,18 +111,18 @@ class ImageData(LightningDataModule, ABC):
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """Training images of each class."""
+        """Number of training images of each class."""
         labels = torch.tensor(self.train_labels)
         return tuple(torch.bincount(labels, minlength=self.num_classes).tolist())
 
     @property
     def sample_weights(self) -> tuple[float, ...]:
-        """How often the weighted sampler draws each training image, relatively."""
+        """Relative frequency of each training image under the weighted sampler."""
         weights = losses.balanced_weights(self.class_counts)
         return tuple(weights[label] for label in self.train_labels)
 
     def train_dataloader(self) -> DataLoader[object]:
-        """Shuffled, or drawn by class where `weighted_sampler` is on."""
+        """Return the train split, shuffled or drawn by `weighted_sampler`."""
         dataset = self.dataset("train")
         if self._augments_on_device(dataset):
             dataset = dataset.unprepared()
@@ -150,18 +150,18 @@ class ImageData(LightningDataModule, ABC):
         return place == "device"
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Prepare the training images that the loader left as they are."""
+        """Augment and normalise training images if the loader has not."""
         if batch["images"].dtype != torch.uint8:
             return batch
         steps = self.dataset("train").batched or ()
         return {**batch, "images": prepared(batch["images"], steps)}
 
     def val_dataloader(self) -> DataLoader[object]:
-        """The valid split in order."""
+        """Return the valid split in order."""
         return self._loader(self.dataset("valid"))
 
     def test_dataloader(self) -> DataLoader[object]:
-        """The test split in order."""
+        """Return the test split in order."""
         return self._loader(self.dataset("test"))
 
     def _loader(

@@ -1,7 +1,7 @@
 """A split in memory or on disk as batches of normalised float images.
 
-It augments by what it is given, with torch's global generator only, so an item is
-a function of its index and the generator's state.
+Augmentations draw from torch's global generator only, so an item is a function of its
+index and the generator's state.
 """
 
 # B batch, N images, C channels, H W pixels
@@ -36,8 +36,8 @@ class Item(TypedDict):
 class Batch(TypedDict):
     """Images (B, C, H, W), labels and indices (B,).
 
-    A model takes float images with ImageNet's statistics; uint8 ones are yet to be
-    prepared.
+    A model takes float images normalised with ImageNet's statistics. Images in uint8
+    are not prepared yet.
     """
 
     images: Tensor
@@ -49,17 +49,17 @@ class Images(Protocol):
     """A sequence of square uint8 images (C, H, W)."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, the same at each call."""
+        """Return one image, the same at each call."""
 
 
 class ImageFiles:
-    """Reads, scales and pads an image each time it is asked for.
+    """Images that are read, scaled and padded at each access.
 
     Raises:
-        DataError: by file and line of the row, on reading an image that is none.
+        DataError: an image cannot be read; the message names the row's file and line.
     """
 
     def __init__(self, rows: Sequence[Row], *, image_size: int) -> None:
@@ -78,19 +78,19 @@ class ImageFiles:
 
 
 def cached(images: Images) -> Tensor:
-    """All images read now: (N, C, H, W) uint8, N * C * H * W bytes."""
+    """Read all images: uint8 (N, C, H, W), N * C * H * W bytes."""
     return torch.stack([images[index] for index in range(len(images))])
 
 
 class CropDataset(Dataset[Item]):
-    """Rows, their labels and images; what a data module calls a split.
+    """Rows with their labels and images: one split of a data module.
 
     Attributes:
-        rows: where each image comes from, with its metadata.
+        rows: origin and metadata of each image.
         labels: index of the class of each row.
-        images: what `raw` takes images from.
+        images: the images that `raw` returns.
         augmentations: modules on uint8 images.
-        is_prepared: false: batches hold uint8 images as `raw` gives them, for
+        is_prepared: if false, batches hold the uint8 images that `raw` returns, for
             `batched.prepared` on another device.
     """
 
@@ -122,7 +122,7 @@ class CropDataset(Dataset[Item]):
         }
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """A whole batch: torch's fetcher calls this where it is there."""
+        """Return a whole batch; torch's fetcher calls this method if it exists."""
         indices_B = torch.tensor(indices, dtype=torch.long)
         return {
             "images": self._images(indices_B),
@@ -142,12 +142,12 @@ class CropDataset(Dataset[Item]):
 
     @property
     def batched(self) -> tuple[Batched, ...] | None:
-        """The augmentations, where all of them take whole batches."""
+        """The augmentations if all of them take whole batches, else None."""
         found = tuple(a for a in self.augmentations if isinstance(a, Batched))
         return found if len(found) == len(self.augmentations) else None
 
     def unprepared(self) -> "CropDataset":
-        """The same split, in batches of uint8 images as they are."""
+        """Return the same split with batches of raw uint8 images."""
         return CropDataset(
             self.rows,
             self.labels,
@@ -157,11 +157,11 @@ class CropDataset(Dataset[Item]):
         )
 
     def raw(self, index: int) -> Tensor:
-        """The image without augmentation and normalisation: uint8 (C, H, W)."""
+        """Return the image without augmentation and normalisation: uint8 (C, H, W)."""
         return self.images[index]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Width and height before scaling, from the file's header.
+        """Return width and height before scaling, from the file's header.
 
         Raises:
             DataError: the file cannot be opened.
@@ -187,5 +187,5 @@ class CropDataset(Dataset[Item]):
 
 
 def as_is(batch: object) -> object:
-    """The collate function of batches that a dataset has made whole."""
+    """Return the batch unchanged: the dataset has collated it already."""
     return batch

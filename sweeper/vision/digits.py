@@ -1,6 +1,6 @@
-"""scikit-learn's 1,797 handwritten digits in the batches that a model takes.
+"""A data module of scikit-learn's 1,797 handwritten digits.
 
-Nothing is downloaded: the images come with the library.
+Nothing is downloaded: the images are part of the library.
 """
 
 from functools import cached_property
@@ -32,14 +32,14 @@ class DigitsData(ImageData):
         seen = dict.fromkeys(range(10), 0)
         indices: dict[Split, list[int]] = {"train": [], "valid": [], "test": []}
         for index, label in enumerate(labels):
-            # The k-th digit of its class: stratified, and writers (who follow one
-            # another in the file) are in every split.
+            # By the position in its class. Splits are stratified, and each has digits
+            # of every writer: the file lists one writer after another.
             indices[SPLIT_OF_TEN[seen[label] % 10]].append(index)
             seen[label] += 1
         return torch.from_numpy(bunch.images), labels, indices
 
     def rows(self, split: Split) -> tuple[Row, ...]:
-        """A row for each digit of the split."""
+        """Return a row for each digit of the split."""
         _, labels, indices = self._bunch
         return tuple(
             Row(
@@ -49,7 +49,7 @@ class DigitsData(ImageData):
         )
 
     def images(self, split: Split, rows: tuple[Row, ...]) -> Images | Tensor:
-        """The digits white on black: uint8 (N, 3, image_size, image_size)."""
+        """Return the digits white on black: uint8 (N, 3, image_size, image_size)."""
         grey_NHW, _, indices = self._bunch
         grey_N1HW = (
             (grey_NHW[indices[split]] * (255 / 16)).round().to(torch.uint8)[:, None]

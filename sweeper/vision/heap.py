@@ -1,6 +1,6 @@
-"""What becomes of memory that a training frees: it is kept for the next batch.
+"""A setting of glibc's allocator that keeps freed memory for the next batch.
 
-It changes the process that calls it and does nothing where the C library is not glibc.
+It affects the calling process only and has no effect if the C library is not glibc.
 """
 
 import ctypes
@@ -11,10 +11,10 @@ ALL, MOST = 2**31 - 1, 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Give no memory back to the kernel before the process ends; whether that holds.
+    """Keep freed memory until the process ends; return True if glibc accepts that.
 
-    Otherwise the pages of every batch of some MB are taken from the kernel anew, and
-    zeroed: a tenth of the time of an image of 64 px.
+    Otherwise the kernel provides and zeroes new pages for every batch of some MB, which
+    takes a tenth of the time of an image of 64 px.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,6 +1,6 @@
-"""From an image file of any mode to a square RGB tensor, and the data's error.
+"""Conversion of an image file of any mode to a square RGB tensor.
 
-It draws no random number; augmentations come after it.
+The conversion is deterministic; augmentations follow later.
 """
 
 # B batch, C channels, H W pixels
@@ -20,7 +20,7 @@ SCALE = tuple(1 / (255 * std) for std in STD)
 SHIFT = tuple(torch.tensor(-mean / std) for mean, std in zip(MEAN, STD, strict=True))
 PAD_COLOUR = (124, 116, 104)  # MEAN in 8 bits: padding is about 0 once normalised
 
-# What Pillow's decoders raise on a broken file; most of them are OSError.
+# Errors that Pillow's decoders raise on a broken file; most of them are OSError.
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -33,16 +33,16 @@ UNREADABLE = (
 
 
 class DataError(ValueError):
-    """Data that cannot be trained on; the message says where and what to do."""
+    """Data that cannot be trained on; the message gives the place and the next step."""
 
 
 def load_rgb(path: Path) -> Image.Image:
-    """The whole image as RGB, upright by its EXIF orientation.
+    """Return the whole image as RGB, turned upright by its EXIF orientation.
 
-    Transparent pixels become `PAD_COLOUR`, whatever colour hides below them.
+    Transparent pixels become `PAD_COLOUR`; their hidden colour is ignored.
 
     Raises:
-        DataError: the file is missing, no image, or cut short.
+        DataError: the file is missing, truncated or not an image.
     """
     try:
         with Image.open(path) as image:
@@ -57,7 +57,7 @@ def load_rgb(path: Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The image in mode RGB, 8 bits a channel.
+    """Return the image in mode RGB, 8 bits per channel.
 
     >>> to_rgb(Image.new("LA", (1, 1), (255, 0))).getpixel((0, 0)) == PAD_COLOUR
     True
@@ -75,7 +75,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def fit_square(image: Image.Image, size: int) -> Tensor:
-    """The image scaled to fit a square, centred and padded with `PAD_COLOUR`.
+    """Scale the image to fit a square, centre it and pad it with `PAD_COLOUR`.
 
     Returns:
         uint8 of shape (3, size, size).
@@ -92,12 +92,12 @@ def fit_square(image: Image.Image, size: int) -> Tensor:
 
 
 def normalise(images_BCHW: Tensor) -> Tensor:
-    """Float images with ImageNet's mean 0 and deviation 1 from those of 0 to 255."""
+    """Scale values of 0 to 255 to mean 0 and deviation 1 by ImageNet's statistics."""
     return normalise_(images_BCHW.to(torch.float32, copy=True))
 
 
 def normalise_(images_BCHW: Tensor) -> Tensor:
-    """The same on float32 images of 0 to 255, which are overwritten in one pass."""
+    """Normalise float32 images of 0 to 255 in place, in one pass."""
     for channel_BHW, scale, shift in zip(
         images_BCHW.unbind(-3), SCALE, SHIFT, strict=True
     ):
@@ -106,7 +106,7 @@ def normalise_(images_BCHW: Tensor) -> Tensor:
 
 
 def denormalise(images_BCHW: Tensor) -> Tensor:
-    """The inverse of `normalise`, clamped to uint8: what a person looks at."""
+    """Invert `normalise` and clamp to uint8, for pictures that people look at."""
     mean = torch.tensor(MEAN).view(3, 1, 1)
     std = torch.tensor(STD).view(3, 1, 1)
     scaled = images_BCHW.detach().float().cpu().mul(std).add(mean).mul(255)

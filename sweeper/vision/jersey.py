@@ -1,6 +1,6 @@
 """Data modules of jersey numbers: the user's own crops and rendered ones.
 
-Both read the same format by the same code.
+Both read the same format with the same code.
 """
 
 from pathlib import Path
@@ -25,15 +25,15 @@ class JerseyData(ImageData):
 
     @property
     def root(self) -> Path:
-        """The folder of the split folders."""
+        """Folder that holds the folders train, valid and test."""
         return self.config.root
 
     def rows(self, split: Split) -> tuple[Row, ...]:
-        """The rows below the split's folder."""
+        """Return the rows below the split's folder."""
         return annotations.read_split(self.root / split)
 
     def images(self, split: Split, rows: tuple[Row, ...]) -> Images | Tensor:
-        """Files that are read each time, or were decoded once for all trainings."""
+        """Return files that are read at each access, or the file of decoded images."""
         size = self.config.image_size
         if self.config.cache_images == "map" and self._is_mapped:
             share = self.config.map_disk_share
@@ -42,7 +42,7 @@ class JerseyData(ImageData):
             )
             if mapped is not None:
                 return mapped
-            self._is_mapped = False  # the other splits neither, without a message each
+            self._is_mapped = False  # nor the other splits; one warning is enough
         return ImageFiles(rows, image_size=size)
 
 
@@ -54,7 +54,7 @@ class SyntheticJerseyData(JerseyData):
 
     @property
     def render_settings(self) -> RenderSettings:
-        """What is rendered."""
+        """Settings of the rendered images."""
         return RenderSettings(
             num_classes=self.config.num_classes,
             num_images=self.config.num_images,
@@ -64,7 +64,7 @@ class SyntheticJerseyData(JerseyData):
 
     @property
     def root(self) -> Path:
-        """The folder of what these settings render."""
+        """Folder of the images of these settings."""
         return self.config.root / self.render_settings.folder_name
 
     def prepare_data(self) -> None:

@@ -1,6 +1,6 @@
 """Losses by name: cross-entropy and focal, with class weights and label smoothing.
 
-They hold no trainable parameter and nothing that a checkpoint would keep.
+They have no trainable parameters and add nothing to a checkpoint.
 """
 
 # B batch, C classes
@@ -17,9 +17,9 @@ ClassWeights: TypeAlias = Literal["none", "balanced"]
 
 
 def balanced_weights(class_counts: Sequence[int]) -> tuple[float, ...]:
-    """Weights n / (C * n_c): each class weighs the same in sum (as scikit-learn's).
+    """Return the weights n / (C * n_c), as scikit-learn does.
 
-    A class without an image weighs 0.
+    All classes have the same total weight. A class without an image has weight 0.
 
     >>> balanced_weights([1, 3])
     (2.0, 0.6666666666666666)
@@ -31,11 +31,12 @@ def balanced_weights(class_counts: Sequence[int]) -> tuple[float, ...]:
 
 
 class ClassificationLoss(nn.Module):
-    """Mean loss of logits: cross-entropy, or focal where `gamma` is above 0.
+    """Mean loss of logits: cross-entropy, or focal loss if `gamma` is above 0.
 
-    The focal loss of Lin et al. (2017), equation 4, weighs the cross-entropy of an
-    example by (1 - p)^gamma, p the probability of its true class; gamma 0 is plain
-    cross-entropy. With weights the mean is over their sum, as torch's is.
+    The focal loss of Lin et al. (2017), equation 4, multiplies the
+    cross-entropy of an example by (1 - p)^gamma, where p is the probability of its true
+    class; gamma 0 is plain cross-entropy. With class weights the sum of the losses is
+    divided by the sum of the weights, as in torch.
     """
 
     weights_C: Tensor | None  # noqa: N815  # carries its shape
@@ -54,7 +55,7 @@ class ClassificationLoss(nn.Module):
         self.register_buffer("weights_C", values, persistent=False)
 
     def forward(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-        """The batch's mean loss, a scalar."""
+        """Return the batch's mean loss, a scalar."""
         if self.gamma == 0:
             return F.cross_entropy(
                 logits_BC,
@@ -84,10 +85,10 @@ def make_loss(
     class_weights: ClassWeights,
     class_counts: Sequence[int],
 ) -> ClassificationLoss:
-    """The loss that a model's settings name.
+    """Return the loss of a model's settings.
 
     Raises:
-        ValueError: a name that is none, or weights without counts to balance.
+        ValueError: an unknown name, or balanced weights without class counts.
     """
     if name not in ("cross_entropy", "focal"):
         raise ValueError(f"model.loss: {name!r}; must be cross_entropy or focal")

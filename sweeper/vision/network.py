@@ -1,6 +1,6 @@
 """Networks by name: any torchvision classifier, and two small ones for small images.
 
-A network maps images (B, 3, H, W) to logits (B, C); it knows no loss and no data.
+A network maps images (B, 3, H, W) to logits (B, C).
 """
 
 import difflib
@@ -11,7 +11,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock
 
-# Auxiliary heads would return tuples in training.
+# Without auxiliary heads, which would return tuples in training.
 EXTRA_ARGUMENTS: Mapping[str, Mapping[str, object]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
@@ -20,7 +20,7 @@ IMAGENET_CLASSES = 1000
 
 
 class NetworkError(ValueError):
-    """A network that cannot be built as the settings ask."""
+    """A network that cannot be built with the given settings."""
 
 
 def build_network(
@@ -31,17 +31,18 @@ def build_network(
     pretrained: bool = False,
     small_input: bool = False,
 ) -> nn.Module:
-    """The network that `name` stands for, its head made for `num_classes`.
+    """Build the network called `name` with a head for `num_classes`.
 
     Args:
         name: "small_cnn", "small_resnet" or one of torchvision's classifiers.
         num_classes: length of the logits.
-        image_size: side in pixels; vision transformers are built for it.
-        pretrained: start from torchvision's ImageNet weights, the head anew.
-        small_input: for images below about 64 px: a stem that keeps the resolution.
+        image_size: side in pixels; vision transformers are built for one size.
+        pretrained: start from torchvision's ImageNet weights, with a new head.
+        small_input: use a stem that keeps the resolution, for images below about
+            64 px.
 
     Raises:
-        NetworkError: no such network, or one without these options.
+        NetworkError: the network does not exist or does not have these options.
     """
     if name in SMALL_NETWORKS:
         if pretrained or small_input:
@@ -73,7 +74,7 @@ def build_network(
 
 
 def _pretrained(name: str, arguments: Mapping[str, object]) -> nn.Module:
-    """The network with its ImageNet weights, from torch's cache or the network."""
+    """Return the network with ImageNet weights from torch's cache or the internet."""
     try:
         network: nn.Module = models.get_model(
             name, weights="DEFAULT", progress=False, **arguments
@@ -90,7 +91,7 @@ def _pretrained(name: str, arguments: Mapping[str, object]) -> nn.Module:
 
 
 def replace_head(network: nn.Module, *, num_classes: int) -> None:
-    """Put a new last layer in place of the one for ImageNet's 1000 classes.
+    """Replace the last layer, which is for ImageNet's 1000 classes, by a new one.
 
     Raises:
         NetworkError: no layer has 1000 outputs.
@@ -115,10 +116,10 @@ def replace_head(network: nn.Module, *, num_classes: int) -> None:
 
 
 def shrink_stem(network: nn.Module, *, name: str) -> None:
-    """Make a ResNet's first layers keep the resolution, as He et al. did for CIFAR.
+    """Make a ResNet's first layers keep the resolution, as He et al. do for CIFAR.
 
     Raises:
-        NetworkError: the network has not the stem of a ResNet.
+        NetworkError: the network does not have the stem of a ResNet.
     """
     stem = getattr(network, "conv1", None)
     if not isinstance(stem, nn.Conv2d) or not hasattr(network, "maxpool"):
@@ -139,9 +140,9 @@ def _convolution(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
 
 
 def _pooled_head(width: int, *, side: int, num_classes: int) -> list[nn.Module]:
-    """Layers from a feature map to logits by way of about 4 x 4 means.
+    """Return layers from a feature map to logits through about 4 x 4 means.
 
-    Not one mean: the digits of a number have an order. AvgPool2d in place of
+    One mean would lose the order of a number's digits. AvgPool2d replaces
     AdaptiveAvgPool2d, whose gradient is not deterministic on a GPU.
     """
     kernel = max(1, side // 4)
@@ -150,7 +151,7 @@ def _pooled_head(width: int, *, side: int, num_classes: int) -> list[nn.Module]:
 
 
 def small_cnn(num_classes: int, image_size: int) -> nn.Module:
-    """Four convolutions, of which two halve the side; 0.07 M parameters."""
+    """Build four convolutions, two of which halve the side; 0.07 M parameters."""
     quarter = -(-image_size // 4)
     return nn.Sequential(
         nn.InstanceNorm2d(3),  # light and shirt differ, digits do not
@@ -163,7 +164,7 @@ def small_cnn(num_classes: int, image_size: int) -> nn.Module:
 
 
 def small_resnet(num_classes: int, image_size: int) -> nn.Module:
-    """Seven convolutions, six of them in residual blocks; 0.13 M parameters."""
+    """Build seven convolutions, six of them in residual blocks; 0.13 M parameters."""
     quarter = -(-image_size // 4)
     return nn.Sequential(
         nn.InstanceNorm2d(3),

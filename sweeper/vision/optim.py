@@ -1,6 +1,6 @@
-"""Which parameters decay, and the learning rate as a function of the step.
+"""Weight decay by parameter, and the learning rate as a function of the step.
 
-Both are pure, so a resumed training or one with more epochs computes them anew.
+Both are pure functions, so a resumed or a longer training computes them again.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import nn
 def parameter_groups(
     parameters: Iterable[nn.Parameter], *, weight_decay: float
 ) -> list[dict[str, object]]:
-    """AdamW's groups: matrices and kernels decay; biases and norms never do."""
+    """Return AdamW's groups: matrices and kernels decay, biases and norms do not."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return [
         {
@@ -30,9 +30,10 @@ def parameter_groups(
 
 
 def may_fuse(precision: str) -> bool:
-    """Whether a step in one kernel fits: Lightning clips no gradients it unscales.
+    """Return True if a fused optimiser step is possible with this precision.
 
-    Lightning asks that of every mixed precision, whether it scales or not.
+    Under mixed precision Lightning refuses to clip gradients for a fused optimiser,
+    even if it does not scale the loss.
 
     >>> may_fuse("32-true"), may_fuse("bf16-mixed"), may_fuse("16-mixed")
     (True, False, False)
@@ -41,7 +42,7 @@ def may_fuse(precision: str) -> bool:
 
 
 def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int) -> float:
-    """Factor of the learning rate at a step: linear from 0 to 1, then half a cosine.
+    """Return a step's learning rate factor: linear from 0 to 1, then half a cosine.
 
     >>> [warmup_cosine(s, warmup_steps=2, total_steps=6) for s in (0, 1, 2, 4, 6, 7)]
     [0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
@@ -55,9 +56,9 @@ def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int) -> float:
 def make_schedule(
     optimizer: torch.optim.Optimizer, *, warmup_fraction: float, total_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """`warmup_cosine` as a scheduler to step after each step of the optimiser.
+    """Return `warmup_cosine` as a scheduler that steps after each optimiser step.
 
-    Its state is the step alone, so a checkpoint can go on with another total.
+    Its state is the step only, so a checkpoint can resume with another total.
     """
     warmup_steps = round(warmup_fraction * total_steps)
     factor: Callable[[int], float] = lambda step: warmup_cosine(  # noqa: E731

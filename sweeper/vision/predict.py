@@ -1,12 +1,12 @@
-"""The class of an image by a checkpoint alone: no config and no data are needed.
+"""Prediction of an image's class from a checkpoint, without config or data.
 
-It prints nothing; `sweeper predict CHECKPOINT IMAGE...` does.
+The command `sweeper predict CHECKPOINT IMAGE...` prints the result.
 """
 
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError  # what torch raises; nothing is unpickled here
+from pickle import UnpicklingError  # torch raises it; nothing is unpickled here
 
 import torch
 
@@ -15,19 +15,19 @@ from sweeper.vision.images import DataError, fit_square, load_rgb, normalise
 
 BATCH_SIZE = 64
 
-# What a checkpoint of another model leads to.
+# Errors that a checkpoint of another model causes.
 NO_CLASSIFIER = (KeyError, TypeError, ValueError, RuntimeError, UnpicklingError)
 
 
 def load_classifier(checkpoint: Path) -> Classifier:
-    """The classifier of a checkpoint, on the CPU and ready to predict.
+    """Load the classifier of a checkpoint, on the CPU and in evaluation mode.
 
     Raises:
-        DataError: no checkpoint, or one of another model.
+        DataError: the file is not a checkpoint, or it is one of another model.
     """
     if not checkpoint.is_file():
         raise DataError(f"{checkpoint}: no such checkpoint")
-    if not zipfile.is_zipfile(checkpoint):  # what torch.load makes of it is anything
+    if not zipfile.is_zipfile(checkpoint):  # torch.load could raise any error
         raise DataError(f"{checkpoint}: no checkpoint, or a torn one; take another")
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -44,7 +44,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
 
 
 def predict(checkpoint: Path, images: Sequence[Path]) -> list[tuple[str, float]]:
-    """The most probable class of each image, and its probability.
+    """Return the most probable class of each image, and its probability.
 
     Raises:
         DataError: the checkpoint or an image cannot be read.

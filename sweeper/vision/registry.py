@@ -1,7 +1,7 @@
-"""Classes that are options of a config group without a YAML file of their own.
+"""A registry of classes that are options of a config group without a YAML file.
 
-They go into Hydra's own ConfigStore, so that composing, overriding and sweeping treat
-them as files.
+The classes are stored in Hydra's ConfigStore, so composing, overriding and sweeping
+treat them like files.
 """
 
 import inspect
@@ -21,7 +21,7 @@ _registered: dict[tuple[str, str], str] = {}
 
 
 class RegisterError(ValueError):
-    """A name that a class cannot have in a group."""
+    """A name that a class must not have in a config group."""
 
 
 def register(*, name: str, group: str) -> Callable[[T], T]:
@@ -29,14 +29,14 @@ def register(*, name: str, group: str) -> Callable[[T], T]:
 
     The option's config is the class's path and the defaults of its signature; an
     argument without a default is `???`, which an override must set. The module must be
-    imported before Hydra composes: import it where the target or `main` is.
+    imported before Hydra composes: import it in the module of the target or `main`.
 
     Args:
-        name: of the option.
-        group: of the config, subgroups as `outer/inner`.
+        name: name of the option.
+        group: config group; a subgroup is `outer/inner`.
 
     Raises:
-        RegisterError: another class has that name, or the class is inside a function.
+        RegisterError: another class has the name, or the class is inside a function.
     """
 
     def add(cls: T) -> T:
@@ -61,12 +61,12 @@ def register(*, name: str, group: str) -> Callable[[T], T]:
 
 
 def check_names() -> None:
-    """Refuse to run where a file has the name of a registered class.
+    """Check that no file has the name of a registered class.
 
-    Hydra would take the file without a word.
+    Hydra would silently use the file.
 
     Raises:
-        RegisterError: with the names of both.
+        RegisterError: a file and a class have the same name.
     """
     if not HydraConfig.initialized():
         return
@@ -98,7 +98,7 @@ def _node(cls: Callable[..., object], path: str) -> dict[str, object]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a config can hold a value; another default stays the class's own."""
+    """Return True if a config can hold the value; other defaults are left out."""
     if isinstance(value, Mapping):
         return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
     if isinstance(value, list | tuple):

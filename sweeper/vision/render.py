@@ -1,7 +1,7 @@
 """Synthetic crops of jersey numbers, written in the format of the user's own data.
 
-An image is a function of the settings and its number in its split; nothing here
-touches a global generator.
+An image is a function of the settings and its index in its split. Global random
+generators are not used.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ NUMBERS = (*map(str, range(41)), "00", *map(str, range(41, 100)))
 SPLITS = {"train": 1.0, "valid": 0.2, "test": 0.2}
 FONTS = ("DejaVuSans-Bold", "DejaVuSansMono-Bold", "DejaVuSerif-Bold")
 OVERSAMPLING = 2
-MARGIN = 0.1  # cloth around what the crop shows, so that no corner is empty
+MARGIN = 0.1  # cloth around the visible part, so that no corner is empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderSettings:
-    """What is rendered.
+    """Settings of a set of rendered images.
 
     Attributes:
-        num_classes: the first so many of `NUMBERS`, at most 101.
+        num_classes: number of classes, the first ones of `NUMBERS`; at most 101.
         num_images: training images, spread evenly over the classes.
         image_size: side in pixels.
     """
@@ -46,19 +46,19 @@ class RenderSettings:
 
     @property
     def folder_name(self) -> str:
-        """A name that other settings do not have."""
+        """Name of the folder; other settings have another name."""
         text = json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
         return f"jersey_synthetic_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def render_once(folder: Path, settings: RenderSettings) -> None:
-    """Make `folder` unless it is there, whole or not at all.
+    """Render into `folder` unless it exists; it appears complete or not at all.
 
-    Of two processes that render at once the later one discards its copy: rename(2)
-    does not replace a folder that has content.
+    If two processes render at once, the later one discards its copy: rename(2) does not
+    replace a folder that has content.
 
     Raises:
-        DataError: settings that cannot be rendered.
+        DataError: the settings cannot be rendered.
     """
     if folder.is_dir():
         return
@@ -99,7 +99,7 @@ def _write_split(folder: Path, split: str, settings: RenderSettings) -> None:
 def crops(
     split: str, settings: RenderSettings
 ) -> Iterator[tuple[str, Image.Image, dict[str, object]]]:
-    """Label, image and metadata of each crop of a split."""
+    """Yield label, image and metadata of each crop of a split."""
     stream = list(SPLITS).index(split)
     for index in range(round(settings.num_images * SPLITS[split])):
         label = NUMBERS[index % settings.num_classes]
@@ -111,10 +111,10 @@ def crops(
 def render(
     label: str, rng: np.random.Generator, *, size: int
 ) -> tuple[Image.Image, dict[str, object]]:
-    """One crop: a number on cloth, seen askew, blurred and noisy.
+    """Render one crop: a number on cloth, tilted, blurred and noisy.
 
     Returns:
-        The image, `size` pixels square, and what was drawn from `rng`.
+        The image, `size` pixels square, and its metadata: colours, font and blur.
     """
     cloth, ink = _colours(rng)
     large = size * OVERSAMPLING
@@ -137,7 +137,7 @@ def render(
 
 
 def _colours(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Colours of cloth and ink that a referee would allow: far apart in brightness."""
+    """Draw the colours of cloth and ink, which differ clearly in brightness."""
     while True:
         cloth, ink = rng.integers(0, 256, (2, 3))
         if abs(float((cloth - ink) @ (0.299, 0.587, 0.114))) > 70:
@@ -147,7 +147,7 @@ def _colours(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]
 def _cloth(
     colour: tuple[int, ...], rng: np.random.Generator, *, size: int
 ) -> NDArray[np.uint8]:
-    """Cloth with soft folds, at times striped: uint8 (size, size, 3)."""
+    """Draw cloth with soft folds, sometimes striped: uint8 (size, size, 3)."""
     y, x = np.mgrid[0:size, 0:size] / size
     angle, waves, phase = rng.uniform(0, np.pi), rng.uniform(0.5, 2), rng.uniform(0, 6)
     folds = np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle)) + phase)
@@ -166,7 +166,7 @@ def _write(
     font_name: str,
     rng: np.random.Generator,
 ) -> None:
-    """Draw the number around the middle, at times with an outline."""
+    """Draw the number near the middle, sometimes with an outline."""
     size = canvas.width
     height = round(size * rng.uniform(0.42, 0.6) * (1 if len(label) < 2 else 0.88))
     middle = size * (0.5 + rng.uniform(-0.05, 0.05, 2))
@@ -189,7 +189,7 @@ def _font(name: str, height: int) -> ImageFont.FreeTypeFont:
 
 
 def _askew(canvas: Image.Image, rng: np.random.Generator, *, size: int) -> Image.Image:
-    """The middle of the cloth, turned by up to 12 degrees and its corners moved."""
+    """Cut out the middle, turned by up to 12 degrees, with its corners moved."""
     angle = np.deg2rad(rng.uniform(-12, 12))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) @ turn * (0.5 - MARGIN)

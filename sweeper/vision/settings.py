@@ -1,7 +1,4 @@
-"""Settings of the data modules, validated: types, ranges and misspelt names.
-
-They hold values only; nothing is read or rendered here.
-"""
+"""Settings of the data modules, with checks of types, ranges and misspelt names."""
 
 import difflib
 import logging
@@ -26,15 +23,18 @@ class DataConfig(BaseModel):
 
     Attributes:
         image_size: side of the square that each image is fitted into, in pixels.
-        pin_memory: "auto" where there is a GPU.
+        pin_memory: copy batches to pinned memory; "auto" does if there is a GPU.
         weighted_sampler: draw every class equally often, with replacement.
-        cache_images: true: decode every image once and keep it, 3 * image_size^2 bytes
-            each; "map": in a file beside the data that all trainings of a node share.
-        map_disk_share: of the data's whole disk; a split whose file would be larger is
-            read image by image, and so are those after it.
+        cache_images: true decodes every image once and keeps it in memory,
+            3 * image_size^2 bytes each; "map" keeps all in a file beside the data,
+            which all trainings of a node share.
+        map_disk_share: largest share of the data's disk that the file of a split may
+            take; if it would take more, this split and later ones are read image by
+            image.
         augmentations: modules on uint8 images (3, H, W), for the train split only.
-        augment_on: where recipes of `batched` modules alone are computed: "loader", or
-            "device", on batches that are there; "auto": on the device if it is a GPU.
+        augment_on: place of the augmentations if all of them are `batched` modules:
+            "loader", or "device" after the batch's transfer; "auto" is the device if
+            it is a GPU, else the loader.
     """
 
     model_config = ConfigDict(
@@ -60,12 +60,12 @@ class JerseyConfig(DataConfig):
 
 
 class SyntheticConfig(DataConfig):
-    """Settings of `SyntheticJerseyData`; what is rendered is a function of them.
+    """Settings of `SyntheticJerseyData`; they determine the images.
 
     Attributes:
-        root: folder that the rendered folders lie in.
+        root: folder that holds the rendered folders.
         num_images: training images; valid and test have a fifth as many each.
-        render_seed: names the images, whatever the seed of the training is.
+        render_seed: seed of the images, independent of the training's seed.
     """
 
     root: Path
@@ -86,10 +86,10 @@ class DigitsConfig(DataConfig):
 def make_config(
     config_class: type[DataConfig], settings: Mapping[str, object]
 ) -> DataConfig:
-    """The validated config; keys that it does not have are named in the log.
+    """Return the validated config; unknown keys are named in the log.
 
     Raises:
-        DataError: every wrong setting, in one message.
+        DataError: a setting is wrong; the message lists all wrong settings.
     """
     fields = config_class.model_fields
     extra = sorted(settings.keys() - fields.keys())
@@ -106,7 +106,7 @@ def make_config(
 
 
 def _problem(found: ErrorDetails) -> str:
-    """One wrong setting, its value and what must hold."""
+    """Return a message with the setting, its value and the requirement."""
     place = "data." + ".".join(map(str, found["loc"]))
     if found["type"] == "missing":
         return f"{place}: missing; set it"

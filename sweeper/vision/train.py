@@ -1,7 +1,7 @@
 """One training from one config: data, model, callbacks, loggers and trainer.
 
-It chooses nothing itself; the groups under conf/ do. Its output folder is the
-config's `paths.output_dir`, where a second call goes on from the last checkpoint.
+The config groups under conf/ choose all parts. The output folder is the config's
+`paths.output_dir`; a second call with the same folder resumes from the last checkpoint.
 """
 
 import warnings
@@ -28,22 +28,22 @@ from sweeper.vision.registry import check_names
 PACKAGE = Path(__file__).resolve().parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
-# Keys of the model's config that, where they are null, are read from the data.
+# Keys of the model's config that are read from the data if they are null.
 FROM_DATA = ("num_classes", "class_names", "class_counts", "image_size")
 
-# Regular expressions of warnings that hold for no training of this project.
+# Regular expressions of warnings that are irrelevant for this project's trainings.
 IRRELEVANT = (
     # Lightning's own use of torch's tree utilities.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     # Small data sets are decoded once and need no loader workers.
     r".*does not have many workers which may be a bottleneck.*",
-    # Less than one batch of training is less than one line in the log.
+    # A training of few batches logs few lines; that is expected.
     r"The number of training batches \(\d+\) is smaller than the logging interval.*",
-    # A run that was opened before is meant to be joined.
+    # The training is meant to join a run that is open already.
     r"There is a wandb run already in progress.*",
-    # 16-mixed: the first steps are skipped while the scale of the loss is found.
+    # 16-mixed: the scaler skips the first steps until it has a scale for the loss.
     r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",
-    # An exact resume is the reason for a fixed folder.
+    # The folder is the same at each start, so that a training can resume.
     r"Checkpoint directory .* exists and is not empty.*",
 )
 
@@ -70,10 +70,10 @@ def train(cfg: DictConfig) -> None:
 
 
 def make(node: DictConfig, **arguments: object) -> object:
-    """The object of a config node; a wrong value in it is that value's own error.
+    """Instantiate a config node; unwrap a ValueError that its class raises.
 
     Raises:
-        ValueError: what the object says of its arguments, without Hydra's wrapping.
+        ValueError: the object's own error about an argument, without Hydra's wrapper.
     """
     try:
         return instantiate(node, **arguments)
@@ -81,24 +81,24 @@ def make(node: DictConfig, **arguments: object) -> object:
         cause = error.__cause__
         if not isinstance(cause, ValueError):
             raise
-    raise cause  # outside, or each of the two would be the other's context
+    raise cause  # outside of except, so that Hydra's error is not its context
 
 
 def make_model(node: DictConfig, data: LightningDataModule) -> LightningModule:
-    """The model of a config, its nulls among `FROM_DATA` filled in from the data."""
+    """Make the model; keys of `FROM_DATA` that are null are read from the data."""
     unset = [key for key in FROM_DATA if key in node and node[key] is None]
     known = {key: getattr(data, key) for key in unset if hasattr(data, key)}
     return cast(LightningModule, make(node, _convert_="all", **known))
 
 
 def parts(group: DictConfig | None) -> list[object]:
-    """The objects of a group that maps names to nodes; a null node is left out."""
+    """Instantiate the nodes of a group; null nodes are left out."""
     nodes = (group or {}).values()
     return [make(node) for node in nodes if node is not None]
 
 
 def best_checkpoint(trainer: Trainer) -> str | None:
-    """Path of the best epoch's checkpoint; None stands for the weights at the end."""
+    """Return the path of the best epoch's checkpoint; None if there is none."""
     paths = [
         callback.best_model_path
         for callback in trainer.checkpoint_callbacks
@@ -109,7 +109,7 @@ def best_checkpoint(trainer: Trainer) -> str | None:
 
 @contextmanager
 def without_irrelevant_warnings() -> Iterator[None]:
-    """Warnings as they are set outside, but for those of `IRRELEVANT`."""
+    """Ignore the warnings of `IRRELEVANT`."""
     with warnings.catch_warnings():
         for message in IRRELEVANT:
             warnings.filterwarnings("ignore", message=message)
@@ -118,7 +118,7 @@ def without_irrelevant_warnings() -> Iterator[None]:
 
 @hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """`python -m sweeper.vision.train model=resnet50 ...`."""
+    """Train with Hydra: `python -m sweeper.vision.train model=resnet50 ...`."""
     train(cfg)
 
 

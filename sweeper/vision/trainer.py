@@ -1,6 +1,6 @@
-"""A Lightning Trainer that fits the machine, and says so where it differs.
+"""A Lightning Trainer whose settings are adapted to the machine.
 
-It adds no callback and no logger; those are the caller's.
+Each change is logged. Callbacks and loggers come from the caller only.
 """
 
 import logging
@@ -30,16 +30,18 @@ def make_trainer(
     enable_progress_bar: bool | None = None,
     **settings: object,
 ) -> Trainer:
-    """The trainer of these settings, on the CPU where there is no GPU.
+    """Make a trainer with these settings, on the CPU if there is no GPU.
 
-    "auto" means a T4's settings on a GPU (16-mixed, benchmark) and repeatable ones on
-    a CPU (deterministic; bf16-mixed where its units compute so, else 32-true). What
-    was asked for and cannot be had without a GPU is changed with one line in the log.
+    On a GPU "auto" is 16-mixed and benchmark, as suits a T4. On a CPU "auto" is
+    deterministic, and bf16-mixed if the CPU computes bfloat16, else 32-true. Settings
+    that need a GPU are changed on a machine without one, with one line in the log.
 
     Args:
-        enable_checkpointing: None for whether a callback saves; False drops those.
-        enable_progress_bar: None for whether a callback draws one; False drops it.
-        settings: of `lightning.pytorch.Trainer`, as they are.
+        enable_checkpointing: None enables it if a callback saves checkpoints; False
+            drops these callbacks.
+        enable_progress_bar: None enables it if a callback draws a progress bar; False
+            drops these callbacks.
+        settings: other arguments of `lightning.pytorch.Trainer`.
     """
     has_gpu = torch.cuda.is_available()
     wanted: dict[str, object] = {
@@ -89,16 +91,16 @@ def _automatic(name: str, *, on_gpu: bool) -> object:
 
 
 def has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself: about twice as fast as float32.
+    """Return True if this CPU multiplies bfloat16 in hardware.
 
-    Others emulate it, which is slower.
+    That is about twice as fast as float32. Other CPUs emulate it, which is slower.
     """
     found = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return bool(found)
 
 
 def without_gpu(settings: dict[str, object], *, devices: object) -> dict[str, object]:
-    """What of a GPU's settings changes on a machine without one.
+    """Return the settings that must change on a machine without a GPU.
 
     >>> asked = {"accelerator": "gpu", "precision": "16-mixed", "benchmark": True}
     >>> without_gpu(asked, devices=1)

@@ -1,4 +1,4 @@
-"""Augmentations that torchvision lacks; recipes of them stand in conf/transforms.
+"""Augmentations that torchvision does not have; conf/transforms has recipes.
 
 Each takes a uint8 image (C, H, W) and draws from torch's global generator only.
 """
@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as tv
 
 
 class LowResolution(nn.Module):
-    """Shrinks an image and scales it back, as a crop from far away looks.
+    """A low-resolution image: it is shrunk and scaled back, like a distant crop.
 
     Args:
         min_scale: smallest share of the side that is kept, in (0, 1].
@@ -26,7 +26,7 @@ class LowResolution(nn.Module):
         self.p = p
 
     def forward(self, image_CHW: Tensor) -> Tensor:
-        """The image at the same size with less detail, or unchanged."""
+        """Return the image at the same size with less detail, or unchanged."""
         chance, scale = torch.rand(2).tolist()
         if chance >= self.p:
             return image_CHW

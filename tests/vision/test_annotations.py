@@ -53,7 +53,7 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path, line, message):
     with pytest.raises(DataError) as caught:
         annotations.read_split(tmp_path)
     assert str(caught.value).startswith(f"{file}:3: {message}")
-    assert "mend or remove the line" in str(caught.value)
+    assert "fix or remove the line" in str(caught.value)
 
 
 def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):

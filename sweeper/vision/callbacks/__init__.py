@@ -1,5 +1,5 @@
-"""Callbacks of a training of the vision project, named by conf/callbacks.
+"""Callbacks of the vision project, named by conf/callbacks.
 
-They watch batches and outputs as they pass: none draws from the global generator,
-asks a loader for more, or changes what is learnt.
+They observe batches and outputs. None of them draws from the global generator, loads
+extra data or changes the trained weights.
 """

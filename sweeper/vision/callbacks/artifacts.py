@@ -1,4 +1,4 @@
-"""Where callbacks leave files and pictures: a folder, and W&B where it is logged to.
+"""Files and figures of callbacks, written to a folder and logged to W&B.
 
 Figures are drawn without pyplot: no global state, no window, no backend to choose.
 """
@@ -27,22 +27,22 @@ MAX_NAME_LENGTH = 24
 
 
 def may_write(trainer: Trainer) -> bool:
-    """Whether this process leaves files: rank zero, and not in a fast_dev_run."""
+    """Return True if this process writes files: rank zero, not in a fast_dev_run."""
     return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]  # set in Trainer.__init__
 
 
 def is_observed(trainer: Trainer) -> bool:
-    """Whether a validation counts: the one before training is only a check."""
+    """Return True if a validation counts; the sanity check before training does not."""
     return not trainer.sanity_checking
 
 
 def step_outputs(outputs: STEP_OUTPUT) -> Outputs:
-    """What the Classifier's step returned, which Lightning types as any mapping."""
+    """Cast the result of the Classifier's step, which Lightning types as a mapping."""
     return cast(Outputs, outputs)
 
 
 def make_figure(*, width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, with its own canvas."""
+    """Make an empty figure, its size in inches, with its own canvas."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def make_figure(*, width: float, height: float) -> "Figure":
 def name_classes(
     axes: "Axes", names: Sequence[str], *, axis: Literal["x", "y"] = "x"
 ) -> None:
-    """Write class names along an axis; smaller if many, only some if too many."""
+    """Write class names along an axis: in small type if many, only some if too many."""
     chosen = axes.xaxis if axis == "x" else axes.yaxis
     step = -(-len(names) // MAX_NAMED_CLASSES)
     shown = [shorten(name, length=MAX_NAME_LENGTH) for name in names[::step]]
@@ -64,7 +64,7 @@ def name_classes(
 
 
 def shorten(name: str, *, length: int) -> str:
-    """The name, its middle left out where it is longer than `length`.
+    """Return the name without its middle part if it is longer than `length`.
 
     >>> shorten("unreadable number", length=12)
     'unrea..umber'
@@ -80,7 +80,7 @@ def class_bars(
     names: Sequence[str],
     series: Sequence[tuple[str, Sequence[float], str]],
 ) -> None:
-    """Bars of two series side by side for each class: (label, heights, colour)."""
+    """Draw bars of two series for each class; a series is (label, heights, colour)."""
     for number, (label, heights, colour) in enumerate(series):
         places = [place + 0.4 * number - 0.2 for place in range(len(names))]
         axes.bar(places, heights, width=0.4, color=colour, label=label)
@@ -91,7 +91,7 @@ def class_bars(
 
 
 def bars_beside(names: Sequence[str]) -> "tuple[Figure, Axes, Axes]":
-    """A figure with a panel for bars of each class, wide enough, and one beside it."""
+    """Make a figure with a panel for bars of each class, and a panel to its right."""
     width = min(24.0, max(5.5, 0.15 * len(names)))
     figure = make_figure(width=width + 5.5, height=4.2)
     left, right = figure.subplots(1, 2, width_ratios=[width, 5.5])
@@ -99,7 +99,7 @@ def bars_beside(names: Sequence[str]) -> "tuple[Figure, Axes, Axes]":
 
 
 def publish(trainer: Trainer, figure: "Figure", path: Path) -> None:
-    """Save a figure as PNG, and as an image of each W&B run that is logged to."""
+    """Save a figure as PNG and log it to each W&B logger."""
     replace(path, lambda temporary: figure.savefig(temporary, format="png"))
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
@@ -107,13 +107,13 @@ def publish(trainer: Trainer, figure: "Figure", path: Path) -> None:
 
 
 def write_json(path: Path, content: Json) -> None:
-    """Write `content`, indented."""
+    """Write `content` as indented JSON."""
     text = json.dumps(content, indent=1) + "\n"
     replace(path, lambda temporary: temporary.write_text(text))
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Replace `path` by what `write` makes, whole or not at all."""
+    """Replace `path` atomically by the file that `write` makes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     write(temporary)

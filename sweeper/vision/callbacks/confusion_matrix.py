@@ -1,6 +1,6 @@
-"""Which classes the last validation took for which.
+"""A confusion matrix of the last validation.
 
-The counts are torchmetrics'; here they are kept, drawn and written.
+torchmetrics counts; this module keeps, draws and writes the counts.
 """
 
 # C classes, rows true, columns predicted
@@ -29,15 +29,17 @@ MAX_NUMBERED_CLASSES = 15
 
 
 class ConfusionMatrix(Callback):
-    """Writes `confusion_matrix.png` and `.json` after each validation, and logs it.
+    """A callback that writes and logs `confusion_matrix.png` and `.json`.
+
+    It does so after each validation.
 
     Attributes:
         counts_CC: images by true class (rows) and predicted class (columns); None
             before the first validation.
-        epoch: which epoch, from 1, was validated.
+        epoch: number of the validated epoch, from 1.
 
     Args:
-        folder: where the files go.
+        folder: folder of the files.
     """
 
     def __init__(self, folder: str) -> None:
@@ -49,7 +51,7 @@ class ConfusionMatrix(Callback):
     def on_validation_epoch_start(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Count anew."""
+        """Start with empty counts."""
         classifier = cast(Classifier, pl_module)
         self._metric = MulticlassConfusionMatrix(
             classifier.num_classes, validate_args=False
@@ -64,7 +66,7 @@ class ConfusionMatrix(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count a batch by the logits that its step returned."""
+        """Count a batch with the logits that its step returned."""
         if self._metric is not None:
             step = step_outputs(outputs)
             self._metric.update(step["logits"], step["labels"])
@@ -72,7 +74,7 @@ class ConfusionMatrix(Callback):
     def on_validation_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Draw and write the counts, of all ranks."""
+        """Draw and write the counts of all ranks."""
         metric, self._metric = self._metric, None
         if metric is None or not is_observed(trainer):
             return

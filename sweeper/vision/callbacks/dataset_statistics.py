@@ -1,6 +1,6 @@
-"""What the data is: images of each class, and their sizes before scaling.
+"""Statistics of the data: images of each class, and their sizes before scaling.
 
-It reads headers of files only, and of some files where there are many.
+Only the headers of files are read, and at most 1,000 of a split.
 """
 
 from collections.abc import Sequence
@@ -31,17 +31,17 @@ MAX_OPENED = 1000  # headers for each split: about a tenth of a second
 
 
 class DatasetStatistics(Callback):
-    """Leaves `dataset_statistics.json` and `.png` before the training.
+    """A callback that writes `dataset_statistics.json` and `.png` before training.
 
     Args:
-        folder: where the files go.
+        folder: folder of the files.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count, measure, draw and write; only an `ImageData` can be asked."""
+        """Count, measure, draw and write; skip data that is not an `ImageData`."""
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by fit
         if not may_write(trainer) or not isinstance(data, ImageData):
             return
@@ -66,20 +66,20 @@ class DatasetStatistics(Callback):
         left.set(ylabel="images", title="classes")
         right.set(xlabel="width (px)", ylabel="height (px)")
         right.set_title("sizes; a larger point is more images")
-        right.margins(0.1)  # a large point is not cut
+        right.margins(0.1)  # or large points are clipped at the edge
         right.set(xlim=(0, None), ylim=(0, None))
         write_json(self.folder / "dataset_statistics.json", content)
         publish(trainer, figure, self.folder / "dataset_statistics.png")
 
 
 def some_sizes(dataset: CropDataset) -> list[tuple[int, int]]:
-    """Width and height of up to `MAX_OPENED` images, evenly spaced."""
+    """Return width and height of up to `MAX_OPENED` images, evenly spaced."""
     count = min(len(dataset), MAX_OPENED)
     return [dataset.size(index * len(dataset) // count) for index in range(count)]
 
 
 def summary(sizes: Sequence[tuple[int, int]]) -> dict[str, Json]:
-    """Least, median and greatest width and height in pixels.
+    """Return least, median and greatest width and height in pixels.
 
     >>> summary([(10, 20), (12, 40), (30, 21)])["width"]
     {'least': 10, 'median': 12.0, 'greatest': 30}
@@ -97,7 +97,7 @@ def summary(sizes: Sequence[tuple[int, int]]) -> dict[str, Json]:
 
 
 def _scatter(axes: "Axes", sizes: Sequence[tuple[int, int]], *, colour: str) -> None:
-    """A point for each size, larger where more images have it."""
+    """Draw a point for each size, larger if more images have it."""
     unique, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
     areas = 12 + 300 * counts / counts.sum()
     widths, heights = unique.T

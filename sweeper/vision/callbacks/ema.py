@@ -1,7 +1,7 @@
-"""An exponential moving average of the weights: evaluated with, saved and resumed.
+"""An exponential moving average of the weights that is evaluated, saved and resumed.
 
-Lightning's callback does the work; what is ours is the warm-up of the decay, the
-device, and that the last checkpoint can still be trained on.
+It extends Lightning's callback: the decay has a warm-up, the average starts on the
+training device, and training can resume from the last checkpoint.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMA(WeightAveraging):
-    """Averages parameters and buffers after each optimiser step.
+    """A callback that averages parameters and buffers after each optimiser step.
 
-    A validation sees the average, a checkpoint's `state_dict` is the average, and so
-    are the module's weights after the fit. Training goes on as if there were none.
+    Validation uses the average. A checkpoint's `state_dict` and the module's weights
+    after the fit are the average. The training itself does not change.
 
     Args:
-        decay: the most that an old average weighs; see `decay_after`.
+        decay: largest weight of the old average; see `decay_after`.
 
     Raises:
-        ValueError: a decay out of [0, 1).
+        ValueError: the decay is outside [0, 1).
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -44,38 +44,38 @@ class EMA(WeightAveraging):
             average.copy_(current)  # a count has no average
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start the average on the device that will be trained on."""
-        # The module itself is moved there only after this hook.
+        """Start the average on the device of the training."""
+        # Lightning moves the module there only after this hook.
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the weights alone: a checkpoint of the end must be resumable."""
+        """Keep the trained weights, so that training can resume from them."""
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the module."""
+        """Copy the average into the module."""
         if self._average_model is not None:
             self._copy_average_to_current(pl_module)
 
     def teardown(
         self, trainer: Trainer, pl_module: LightningModule, stage: str
     ) -> None:
-        """Forget the average: what a later test loads is not to be swapped."""
+        """Drop the average, so that a later test keeps the weights that it loads."""
         self._average_model = None
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Resume a fit; a test keeps the average, which is the checkpoint's model."""
+        """Restore the average for a fit only; a test loads the averaged weights."""
         if trainer.state.fn is TrainerFn.FITTING:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 def decay_after(num_averaged: int, *, decay: float) -> float:
-    """The decay of the update that follows `num_averaged` earlier ones.
+    """Return the decay of the update that follows `num_averaged` earlier ones.
 
-    It grows with the training, so a short one is averaged over its last tenth and not
-    over its start; the formula is that of TensorFlow's ExponentialMovingAverage.
+    It grows during training, so a short training is averaged over its last tenth and
+    not over its start. The formula is that of TensorFlow's ExponentialMovingAverage.
 
     >>> [round(decay_after(n, decay=0.999), 3) for n in (1, 10, 100, 100_000)]
     [0.182, 0.55, 0.918, 0.999]

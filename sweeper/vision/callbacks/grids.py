@@ -1,7 +1,4 @@
-"""A grid of small pictures with titles.
-
-It takes what batches hold: normalised images.
-"""
+"""A grid of small pictures with titles, from the normalised images of batches."""
 
 # K kept images, C channels, H W pixels
 
@@ -24,9 +21,9 @@ COLUMNS = 8
 
 
 def draw_grid(images_KCHW: Tensor, titles: Sequence[tuple[str, str]]) -> "Figure":
-    """The images in lines of eight, each below its title in a colour.
+    """Draw the images in lines of eight; a title is (text, colour).
 
-    A row of a title has room for about 16 characters.
+    Each title is above its image. A row of it has room for about 16 characters.
     """
     height, width = images_KCHW.shape[-2:]
     lines, gap = -(-len(titles) // COLUMNS), width // 12
@@ -49,7 +46,7 @@ def draw_grid(images_KCHW: Tensor, titles: Sequence[tuple[str, str]]) -> "Figure
 
 
 def thumbnails(images_KCHW: Tensor) -> Tensor:
-    """Normalised images as uint8 on the CPU, no side above `MAX_SIDE` pixels."""
+    """Convert normalised images to uint8 on the CPU, at most `MAX_SIDE` px a side."""
     scale = MAX_SIDE / max(images_KCHW.shape[-2:])
     if scale < 1:
         images_KCHW = F.interpolate(

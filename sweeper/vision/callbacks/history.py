@@ -1,6 +1,6 @@
-"""Curves of what was logged in each epoch, over every start of one training.
+"""Curves of the metrics of each epoch, over all starts of one training.
 
-It keeps epoch values only; the steps are in the loggers.
+Only values of epochs are kept; the loggers have the values of steps.
 """
 
 import math
@@ -28,13 +28,15 @@ LEARNING_RATE = "learning_rate"
 
 
 class History(Callback):
-    """Draws `history.png` at the end: a panel for each metric, a line for each split.
+    """A callback that draws `history.png` at the end of the training.
+
+    It has a panel for each metric, with a line for each split.
 
     Attributes:
         rows: metrics by name, for each epoch from 1.
 
     Args:
-        folder: where the picture goes.
+        folder: folder of the picture.
     """
 
     def __init__(self, folder: str) -> None:
@@ -42,12 +44,12 @@ class History(Callback):
         self.rows: dict[int, dict[str, float]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the valid split's metrics."""
+        """Record the valid split's metrics."""
         if is_observed(trainer):
             self._note(trainer, "val/")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the train split's metrics and the learning rate."""
+        """Record the train split's metrics and the learning rate."""
         row = self._note(trainer, "train/")
         for optimizer in trainer.optimizers[:1]:
             row[LEARNING_RATE] = float(optimizer.param_groups[0]["lr"])
@@ -61,17 +63,17 @@ class History(Callback):
         return row
 
     def state_dict(self) -> dict[str, object]:
-        """The rows, for a checkpoint."""
+        """Return the rows, for a checkpoint."""
         return {"rows": {epoch: dict(row) for epoch, row in self.rows.items()}}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Go on from the rows of a checkpoint."""
+        """Restore the rows of a checkpoint."""
         rows = state_dict["rows"]
         assert isinstance(rows, Mapping)  # noqa: S101  # written by state_dict
         self.rows = {int(epoch): dict(row) for epoch, row in rows.items()}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the curves, if there is an epoch."""
+        """Draw the curves if there is at least one epoch."""
         if not (may_write(trainer) and self.rows):
             return
         names = panels(name for row in self.rows.values() for name in row)
@@ -92,7 +94,7 @@ class History(Callback):
 
 
 def panels(names: Iterable[str]) -> dict[str, list[str]]:
-    """Metrics by the panel that they share: the name without its split.
+    """Group metrics by panel; a panel's name is the metric's name without its split.
 
     >>> panels(["val/loss", "train/loss", "learning_rate"])
     {'loss': ['train/loss', 'val/loss'], 'learning_rate': ['learning_rate']}
@@ -104,7 +106,7 @@ def panels(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _line(axes: "Axes", name: str, rows: Mapping[int, Mapping[str, float]]) -> None:
-    """One curve, its best value marked where it is the valid split's."""
+    """Draw one curve; the best value of the valid split is marked."""
     points = [(epoch, row[name]) for epoch, row in sorted(rows.items()) if name in row]
     finite = [point for point in points if math.isfinite(point[1])]
     split = name.partition("/")[0]

@@ -1,6 +1,6 @@
-"""How large a network is: parameters, bytes, and operations for one image.
+"""The size of a network: parameters, bytes, and operations for one image.
 
-The operations are counted on torch's meta device, so nothing is computed.
+Operations are counted on torch's meta device, which computes nothing.
 """
 
 import copy
@@ -18,17 +18,16 @@ from sweeper.vision.classifier import Classifier
 
 
 class ModelInfo(Callback):
-    """Leaves `model_info.json`, which each logger also has among its settings.
+    """A callback that writes `model_info.json` and logs it as hyperparameters.
 
     Args:
-        folder: where the file goes.
+        folder: folder of the file.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count and write."""
         if not may_write(trainer):
             return
         classifier = cast(Classifier, pl_module)
@@ -42,11 +41,11 @@ class ModelInfo(Callback):
 
 
 def model_info(network: nn.Module, *, image_size: int) -> dict[str, Json]:
-    """Sizes of a network that takes images (B, 3, image_size, image_size).
+    """Return sizes of a network that takes images (B, 3, image_size, image_size).
 
     Returns:
         parameters, trainable_parameters, size_bytes (parameters and buffers), flops
-        (of one image; a multiplication and an addition are two) and input_shape.
+        (of one image; a multiplication and an addition count as two) and input_shape.
 
     >>> model_info(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), image_size=2)["flops"]
     120

@@ -1,4 +1,4 @@
-"""Logs how large the network is, so that a sweep may have it as an objective."""
+"""The size of the network as a metric, so that it can be an objective of a sweep."""
 
 from typing import cast
 
@@ -9,16 +9,17 @@ from sweeper.vision.classifier import Classifier
 
 
 class ModelSize(Callback):
-    """Logs `model/parameters` and `model/megaflops` (of one image) each validation.
+    """A callback that logs `model/parameters` and `model/megaflops` each validation.
 
-    They are what `ModelInfo` writes to a file; an objective is read from the metrics.
+    Megaflops are of one image. `ModelInfo` writes both to a file, but an objective must
+    be a logged metric.
     """
 
     def __init__(self) -> None:
         self._sizes: dict[str, float] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count once."""
+        """Count parameters and operations once."""
         classifier = cast(Classifier, pl_module)
         info = model_info(
             classifier.network, image_size=int(classifier.hparams["image_size"])
@@ -31,6 +32,6 @@ class ModelSize(Callback):
     def on_validation_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Log with the metrics of the epoch; a sanity check logs nothing."""
+        """Log the sizes with the epoch's metrics, but not in the sanity check."""
         if self._sizes and not trainer.sanity_checking:
             pl_module.log_dict(self._sizes)

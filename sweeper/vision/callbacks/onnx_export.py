@@ -1,6 +1,6 @@
-"""The best checkpoint as an ONNX file, checked against torch before it is kept.
+"""Export of the best checkpoint to ONNX, compared with torch before it is kept.
 
-It takes images as `normalise` makes them, in batches of any size.
+The ONNX model takes normalised images in batches of any size.
 """
 
 # B batch, C classes, H W pixels
@@ -29,16 +29,17 @@ EXPORTER = ("onnx_ir", "onnxscript")
 
 
 class OnnxError(RuntimeError):
-    """An ONNX file that does not compute what the network does."""
+    """An ONNX file whose results differ from the network's."""
 
 
 class OnnxExport(Callback):
-    """Leaves `model.onnx` at the end: input `images`, output `logits`.
+    """A callback that writes `model.onnx` at the end of the training.
 
-    The names of the classes stand in its metadata, as JSON under `class_names`.
+    Its input is `images`, its output `logits`. The metadata hold the names of the
+    classes as JSON under `class_names`.
 
     Args:
-        folder: where the file goes.
+        folder: folder of the file.
 
     Raises:
         OnnxError: onnxruntime's logits differ from torch's by more than 1e-4.
@@ -48,7 +49,7 @@ class OnnxExport(Callback):
         self.path = Path(folder) / "model.onnx"
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Export the best epoch's network, or the last one without a checkpoint."""
+        """Export the best epoch's network, or the current one without a checkpoint."""
         if not may_write(trainer):
             return
         classifier = cast(Classifier, pl_module)
@@ -62,7 +63,7 @@ class OnnxExport(Callback):
 
 
 def best_network(classifier: Classifier, *, checkpoint: str | None) -> nn.Module:
-    """A copy of the network on the CPU, in evaluation, with a checkpoint's weights."""
+    """Copy the network to the CPU, in evaluation mode, with a checkpoint's weights."""
     network = copy.deepcopy(classifier.network).cpu().float().eval()
     if checkpoint is not None:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -79,7 +80,7 @@ def best_network(classifier: Classifier, *, checkpoint: str | None) -> nn.Module
 def export(
     network: nn.Module, path: Path, *, image_size: int, names: tuple[str, ...]
 ) -> None:
-    """Write the network and compare it with torch on batches of one and of three.
+    """Write the network and compare it with torch on batches of one and three.
 
     Raises:
         OnnxError: the logits differ.
@@ -106,7 +107,7 @@ def export(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch's exporter says of its own parts."""
+    """Suppress the messages of torch's exporter."""
     loggers = [logging.getLogger(name) for name in EXPORTER]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -119,10 +120,10 @@ def quiet() -> Iterator[None]:
 
 
 def check(network: nn.Module, path: Path, images_BCHW: Tensor) -> None:
-    """Whether a file computes the network's logits.
+    """Check that a file computes the network's logits.
 
     Raises:
-        OnnxError: it does not.
+        OnnxError: the logits differ.
     """
     import onnxruntime
 

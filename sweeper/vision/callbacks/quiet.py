@@ -1,7 +1,6 @@
-"""Lightning's own callbacks where they would fail or write for nobody.
+"""Lightning's callbacks that do nothing where they would fail or be useless.
 
-The progress bar is for a terminal, the learning rate for a logger; without one of
-these they are silent.
+The progress bar needs a terminal, the learning rate monitor a logger.
 """
 
 import sys
@@ -12,19 +11,19 @@ from rich.console import Console
 
 
 class QuietLearningRateMonitor(LearningRateMonitor):
-    """Logs the learning rate; without a logger there is nothing to do."""
+    """A learning rate monitor that does nothing if there is no logger."""
 
     def on_train_start(self, trainer: Trainer, *args: object, **kwargs: object) -> None:
-        """Find the names of the schedulers, if they are to be logged."""
+        """Find the names of the schedulers if there is a logger."""
         if trainer.loggers:
             super().on_train_start(trainer, *args, **kwargs)
 
 
 class TerminalProgressBar(RichProgressBar):
-    """A bar where stdout is a terminal or a notebook; nothing in a pipe or a file.
+    """A progress bar that is disabled if stdout is not a terminal or notebook.
 
     Args:
-        refresh_rate: batches between two refreshes; 0 switches the bar off.
+        refresh_rate: batches between two refreshes; 0 disables the bar.
         leave: keep the bar of each epoch on the screen.
     """
 
@@ -32,7 +31,7 @@ class TerminalProgressBar(RichProgressBar):
         super().__init__(refresh_rate=refresh_rate, leave=leave)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Switch the bar off where nobody sees it move."""
+        """Disable the bar outside a terminal and a notebook."""
         if not (sys.stdout.isatty() or Console().is_jupyter):
             self.disable()
         super().setup(trainer, pl_module, stage)

@@ -1,6 +1,6 @@
-"""What the training loader really drew: of each class, and each image how often.
+"""The number of times that each class and each training image was drawn.
 
-It counts the batches that were trained on; it asks the sampler nothing.
+The batches of the training are counted; the sampler's weights are not used.
 """
 
 # N training images, C classes
@@ -29,14 +29,14 @@ from sweeper.vision.dataset import Batch
 
 
 class SamplerDistribution(Callback):
-    """Draws `sampler_distribution.png` at the end, over all epochs.
+    """A callback that draws `sampler_distribution.png` at the end, over all epochs.
 
     Attributes:
-        draws_N: how often each training image was drawn, by its index.
-        labels_N: its class; -1 where it never was drawn.
+        draws_N: number of times that each training image was drawn, by its index.
+        labels_N: class of each image; -1 if it was never drawn.
 
     Args:
-        folder: where the picture goes.
+        folder: folder of the picture.
     """
 
     def __init__(self, folder: str) -> None:
@@ -53,11 +53,11 @@ class SamplerDistribution(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Keep the indices and labels where they are: to count now is to wait."""
+        """Keep indices and labels on their device; counting now would wait for it."""
         self._pending.append((batch["indices"], batch["labels"]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the epoch."""
+        """Count the draws of the epoch."""
         self._count()
 
     def _count(self) -> None:
@@ -76,16 +76,16 @@ class SamplerDistribution(Callback):
         self.draws_N, self.labels_N = draws_N, labels_N
 
     def state_dict(self) -> dict[str, object]:
-        """All counts until now, for a checkpoint."""
+        """Return all counts so far, for a checkpoint."""
         self._count()
         return {"draws": self.draws_N, "labels": self.labels_N}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from the counts of a checkpoint."""
+        """Restore the counts of a checkpoint."""
         self.draws_N, self.labels_N = state_dict["draws"], state_dict["labels"]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the counts, if there was a batch."""
+        """Draw the counts if there was a batch."""
         self._count()
         if not may_write(trainer) or not len(self.draws_N):
             return
@@ -114,7 +114,7 @@ class SamplerDistribution(Callback):
 
 
 def class_draws(draws_N: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:
-    """How often an image of each class was drawn, (C,).
+    """Return the number of draws of each class: (C,).
 
     >>> class_draws(torch.tensor([3, 0, 1]), torch.tensor([0, -1, 1]), 2)
     tensor([3, 1])

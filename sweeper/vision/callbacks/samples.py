@@ -1,6 +1,6 @@
-"""What the network is shown, and what it gets most wrong.
+"""Pictures of training images and of the validation images with the highest loss.
 
-Both are kept as batches pass; no image is loaded or augmented again.
+They are taken from the batches; no image is loaded or augmented again.
 """
 
 # B batch, C classes
@@ -30,15 +30,15 @@ TITLE_LENGTH = 16  # characters above a picture
 
 
 class Samples(Callback):
-    """Draws `samples_train.png` and `samples_worst.png`.
+    """A callback that draws `samples_train.png` and `samples_worst.png`.
 
     The first shows augmented crops of the first batch of each start. The second shows
     the images of the last validation with the highest loss, with true and predicted
-    class; what is wrong is red.
+    class; wrong predictions are red.
 
     Args:
-        folder: where the pictures go.
-        num_images: images in each.
+        folder: folder of the pictures.
+        num_images: number of images in each picture.
     """
 
     def __init__(self, folder: str, num_images: int = 24) -> None:
@@ -56,7 +56,7 @@ class Samples(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Draw the first batch, while a mistake in the recipe can still be mended."""
+        """Draw the first batch, so that a mistake in a recipe is seen early."""
         if self._is_shown or not may_write(trainer):
             return
         self._is_shown = True
@@ -71,7 +71,7 @@ class Samples(Callback):
     def on_validation_epoch_start(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Look for the worst anew."""
+        """Forget the candidates of the last validation."""
         self._candidates = {}
 
     def on_validation_batch_end(
@@ -83,7 +83,7 @@ class Samples(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the worst of this batch and of those before."""
+        """Keep the worst images of this batch and of earlier ones."""
         step = step_outputs(outputs)
         logits_BC, labels_B = step["logits"].float(), step["labels"]
         found = {
@@ -97,7 +97,7 @@ class Samples(Callback):
     def on_validation_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> None:
-        """Keep the worst as small pictures."""
+        """Keep the worst images as small pictures."""
         found, self._candidates = self._candidates, {}
         if found and is_observed(trainer):
             images = thumbnails(found.pop("images"))
@@ -105,15 +105,15 @@ class Samples(Callback):
             self.worst["images"] = images
 
     def state_dict(self) -> dict[str, object]:
-        """The worst images, for a checkpoint: up to 28 kB each."""
+        """Return the worst images, for a checkpoint: up to 28 kB each."""
         return {"worst": dict(self.worst)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """The worst images of a checkpoint."""
+        """Restore the worst images of a checkpoint."""
         self.worst = dict(state_dict["worst"])
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the worst, if there was a validation."""
+        """Draw the worst images if there was a validation."""
         if not (may_write(trainer) and self.worst):
             return
         names = cast(Classifier, pl_module).class_names
@@ -130,7 +130,7 @@ class Samples(Callback):
 
 
 def pair_title(true: str, found: str) -> str:
-    r"""The true and the predicted class, on two lines where one is too short.
+    r"""Return true and predicted class, on two lines if one is too short.
 
     >>> pair_title("7", "17"), pair_title("home goalkeeper", "7")
     ('7 as 17', 'home goalkeeper\nas 7')
@@ -145,7 +145,7 @@ def pair_title(true: str, found: str) -> str:
 def worst_of(
     kept: Mapping[str, Tensor], found: Mapping[str, Tensor], *, count: int
 ) -> dict[str, Tensor]:
-    """The `count` rows of two tables with the highest losses, the highest first."""
+    """Return the `count` rows with the highest losses of two tables, highest first."""
     tables = [table for table in (kept, found) if table]
     rows = {key: torch.cat([table[key] for table in tables]) for key in found}
     order = rows["losses"].argsort(descending=True, stable=True)[:count]
