@@ -204,10 +204,10 @@ def _raising_project(folder: Path) -> object:
 
 
 CASES: dict[str, Callable[[Path], object]] = {
-    "A file that is no YAML": _plan("search_space: {x: [1, 2}\n"),
+    "A file that is not YAML": _plan("search_space: {x: [1, 2}\n"),
     "A key twice": _plan(SPACE + OBJECTIVE + OBJECTIVE),
     "An unknown key": _plan(SPACE + OBJECTIVE + "sceduler: asha\n"),
-    "What is for Hydra's own sweeper": _plan(
+    "A setting of Hydra's own sweeper": _plan(
         "hydra: {sweeper: {direction: minimize, params: "
         "{model.learning_rate: '1e-3, 3e-3'}}}\n"
     ),
@@ -235,7 +235,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A condition that does more than compare": _plan(
         SPACE + OBJECTIVE + "where: \"open('x') == 1\"\n"
     ),
-    "A condition that reads what stands below": _plan(
+    "A condition that reads a later parameter": _plan(
         "search_space:\n"
         "  model.focal_gamma: {when: model.loss == focal, values: [1, 2]}\n"
         "  model.loss: [cross_entropy, focal]\n" + OBJECTIVE
@@ -303,9 +303,9 @@ CASES: dict[str, Callable[[Path], object]] = {
         address="auto", cpus=2
     ).check(),
     "Nothing to try again": _command("retry", "toy", "1"),
-    "A database that cannot be mended here": _server_database,
+    "A database that cannot be repaired here": _server_database,
     "Runs that wait for a login": _no_login,
-    "A table that is no text": _command("export", "toy", "--format", "parquet"),
+    "A table that is not text": _command("export", "toy", "--format", "parquet"),
     "Nothing logged yet": _command("logs", "toy", "0"),
     "A project that is not there": _command("init", "my_projct", sweep=False),
     "A file that would be overwritten": _command(

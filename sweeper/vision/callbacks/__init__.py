@@ -1,5 +1,5 @@
 """Callbacks of the vision project, named by conf/callbacks.
 
 They observe batches and outputs. None of them draws from the global generator, loads
-extra data or changes the trained weights.
+extra data or changes the training steps.
 """
