@@ -33,11 +33,8 @@ MAX_KEYS = 64  # predicted for one sweep
 def memory_key(params: Params, *, space: "Space") -> str:
     """Return the key of a point.
 
-    A number in `LEARNING` counts only as zero or not: momentum 0 has no state.
-
-    >>> from sweeper.experiment.space import Space
-    >>> memory_key({}, space=Space(experiment=None, branches=()))  # type: ignore
-    'all'
+    A number in `LEARNING` counts only as zero or not: momentum 0 has no state. Without
+    any relevant parameter the key is "all".
     """
     words = []
     first = {p.name: p for p in reversed(space.parameters)}  # of a list of spaces
