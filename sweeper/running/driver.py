@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from sweeper.running.remote import RemoteJournal
 
 LEAVE_SECONDS = 10.0
+# For Ray to stop, which takes about one. The end of a process whose Ray is still
+# stopping makes Ray end it with exit code 1.
+SHUTDOWN_SECONDS = 60.0
 START_SECONDS = 300.0  # for Ray to start; it takes 2 to 7
 CONNECT_SECONDS = 60.0  # for a cluster to answer
 OPEN_SECONDS = 900.0  # for the journal to open, and memory to be predicted before
@@ -178,7 +181,7 @@ class _Driver:
             written = submit(functools.partial(write_leaderboard, sweep))
         finally:
             if started.done():
-                wait([submit(compat.shutdown)], timeout=LEAVE_SECONDS)
+                wait([submit(compat.shutdown)], timeout=SHUTDOWN_SECONDS)
         written.result()
         return sweep, stop
 
