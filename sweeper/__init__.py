@@ -24,7 +24,7 @@ __all__ = [
     "trial_dir",
 ]
 
-# Each name comes from its module at its first use: `sweeper --help` needs none.
+# A name is imported at its first use, so that `sweeper --help` imports none.
 _HOMES = {
     "Decision": "trial",
     "Experiment": "experiment.experiment",

@@ -1,6 +1,6 @@
-"""The command line: finds the commands, parses, and turns errors into exit codes.
+"""The command line: its parser, and the exit codes of errors.
 
-What a command does stands in its own module of `commands`.
+Each command is a module of `commands`.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from sweeper import commands, exits
 from sweeper.errors import AddressError, ClusterLostError, SweeperError
 from sweeper.host import paths
 
-HELPERS = {"sweeps"}  # modules of `commands` that are none
+HELPERS = {"sweeps"}  # modules of `commands` that define no command
 
 
 class Command(Protocol):
-    """What a module of `commands` has."""
+    """Interface of a module of `commands`."""
 
     EXAMPLE: str
     arguments: Callable[[argparse.ArgumentParser], None]
@@ -28,7 +28,7 @@ class Command(Protocol):
 
 
 def find_commands() -> Mapping[str, Command]:
-    """Every command by name, in the order of their names."""
+    """Return every command by name, sorted by name."""
     names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
     return {
         name: cast(Command, importlib.import_module(f"{commands.__name__}.{name}"))
@@ -38,11 +38,11 @@ def find_commands() -> Mapping[str, Command]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser; `function` of what it returns runs the command."""
+    """Return the parser; `function` of a parsed namespace runs the command."""
     parser = argparse.ArgumentParser(
         prog="sweeper",
         description="Experiment sweeps over Hydra + Lightning projects that survive "
-        "any kill: the same command goes on.",
+        "any kill: the same command resumes them.",
     )
     group = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, command in find_commands().items():
@@ -65,10 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """What the words say; options may stand between the overrides.
+    """Parse the words of a command line; options may come between overrides.
 
-    argparse itself takes positional words in one run only, and has its way around
-    that for no parser with subcommands: so the command's own parser reads the rest.
+    argparse expects all overrides in one run. Its `parse_intermixed_args` lifts that,
+    but not for a parser with subcommands, so the command's own parser is called.
     """
     parser = build_parser()
     (group,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
@@ -82,15 +82,16 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _project_file(args: argparse.Namespace) -> Path | None:
-    """A file of the project that a command is about; None for the shell's project."""
+    """Return a file of the command's project; None if no argument names one."""
     values = (getattr(args, name, None) for name in ("file", "determinism", "config"))
     return next((Path(v) for v in values if isinstance(v, str | Path)), None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code.
+    """Run one command and return its exit code.
 
-    A `SweeperError` is one message on standard error; a traceback is a bug of ours.
+    A `SweeperError` prints one message on standard error. A traceback means a bug in
+    sweeper.
     """
     args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -102,22 +103,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (PermissionError, NotADirectoryError) as error:
         print(
-            f"error: {error.filename}: {error.strerror}; it must be a place that you "
-            "may write to: mend its permissions, or choose another with --sweeps DIR",
+            f"error: {error.filename}: {error.strerror}; you must be "
+            "able to write there: fix its permissions, or give another folder with "
+            "--sweeps DIR",
             file=sys.stderr,
         )
         return SweeperError.exit_code
     except KeyboardInterrupt:
         _leave("interrupted", exits.INTERRUPTED)
     except BrokenPipeError:
-        # the reader, `head` for one, has seen enough
+        # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FINISHED
     return code
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    """End at once: threads of a stopped cluster may still wait for an answer."""
+    """Exit at once: threads of a stopped cluster may still wait for an answer."""
     print(message, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

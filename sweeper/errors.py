@@ -1,6 +1,6 @@
-"""Every failure that sweeper names; a caller catches `SweeperError` for all.
+"""The errors of sweeper; all of them derive from `SweeperError`.
 
-SweeperError                 exit code 2: the user can mend it
+SweeperError                 exit code 2: the user can fix it
 + ExperimentError            the experiment file; carries file and line
 + ConfigError                the project's Hydra configs
 + TargetError                `target:` cannot be imported or called
@@ -9,7 +9,7 @@ SweeperError                 exit code 2: the user can mend it
 + SweepNotFoundError         no sweep or trial of that name
 + JournalError               the journal is damaged or cannot be written
   + LockedError              another driver holds the sweep (exit code 5)
-  + ExperimentChangedError   the file asks for another sweep (exit code 6)
+  + ExperimentChangedError   the file describes another sweep (exit code 6)
 + AddressError               no Ray cluster answers at the address that was given
 + ClusterLostError           Ray or the journal's process died (exit code 7)
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 
 class SweeperError(Exception):
-    """A failure that its message lets the user mend."""
+    """A failure that the user can fix; the message says how."""
 
     exit_code = 2
 
@@ -32,7 +32,7 @@ class ExperimentError(SweeperError):
 
     Args:
         path: the experiment file.
-        line: 1-based line, 0 where the whole file is meant.
+        line: 1-based line, 0 for the file as a whole.
         message: what is wrong, what must hold, what to do.
     """
 
@@ -80,22 +80,22 @@ class ExperimentChangedError(JournalError):
 
 
 class AddressError(SweeperError):
-    """An address of a cluster at which none answers."""
+    """An address at which no cluster answers."""
 
 
 class ClusterLostError(SweeperError):
-    """A driver whose cluster or journal died under it; nothing of the sweep is lost."""
+    """A driver whose cluster or journal's process died; the sweep loses nothing."""
 
     exit_code = 7
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}; nothing is lost: the same command goes on where the trials were"
+            f"{what}; nothing is lost: the same command resumes the trials"
         )
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """The end of a message on an unknown name: the nearest known ones, or all.
+    """Return a hint on an unknown name: the nearest known names, or else all.
 
     >>> nearest("sead", ["seed", "model"])
     "did you mean 'seed'?"

@@ -4,15 +4,15 @@
 |---|---|
 | 0 | all went well; for `run`: every trial has ended |
 | 1 | a bug of sweeper: a traceback |
-| 2 | the user can mend it: one message says where and how |
+| 2 | the user can fix it; one message says where and how |
 | 3 | some trials failed |
 | 4 | a budget was reached |
 | 5 | another driver holds the sweep |
 | 6 | the experiment file describes another sweep |
-| 7 | Ray or the journal's process died; the same command goes on |
-| 130 | interrupted; the same command goes on |
+| 7 | Ray or the journal's process died; the same command resumes the sweep |
+| 130 | interrupted; the same command resumes the sweep |
 
-2, 5, 6 and 7 are those of the errors in `errors`.
+The codes 2, 5, 6 and 7 belong to the errors in `errors`.
 """
 
 FINISHED = 0

@@ -1,4 +1,4 @@
-"""Numbers, durations and the words of users as text for people; pure."""
+"""Text for people from numbers, durations and values of users; pure."""
 
 import math
 
@@ -17,7 +17,7 @@ def short(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the one or two units that matter.
+    """Return a duration in its one or two largest units.
 
     >>> duration(0), duration(0.05), duration(7.31), duration(190)
     ('0 s', '50 ms', '7.3 s', '3 min 10 s')
@@ -47,7 +47,7 @@ def plain(text: object) -> str:
 
 
 def value_cell(value: object) -> str:
-    """Return a parameter's value for a table: six digits of a number, else as it is.
+    """Return a parameter's value for a table: a float to six digits.
 
     A text that looks like a value of another type is quoted.
 

@@ -1,7 +1,8 @@
-"""The commands, one module each: its help, an example, its arguments, what it does.
+"""The commands, one module each.
 
-`cli` finds the modules of this package by itself; a new command is a new file here.
-A module has a docstring whose first line is the help, `EXAMPLE`,
-`arguments(parser)` and `run(args) -> int`, the exit code. Each imports at its top
-only what is light, so that `--help` and `status` never wait for torch or ray.
+`cli` imports every module of this package, so a new command is a new file here. The
+first line of a module's docstring is the help of its command. The module defines
+`EXAMPLE`, `arguments(parser)` and `run(args) -> int`, which returns the exit code. Slow
+libraries are imported inside functions, so that `--help` and `status` never wait for
+torch or ray.
 """

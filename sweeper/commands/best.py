@@ -1,6 +1,6 @@
 """Show the best trial of a sweep, or one of its fields.
 
-With several objectives it shows the Pareto front; name a trial of it by `--trial`.
+With several objectives it shows the Pareto front; `--trial` selects a trial of it.
 """
 
 import argparse
@@ -19,7 +19,6 @@ EXAMPLE = "sweeper best lr_sweep --ckpt"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     sweeps.add_name(parser)
     parser.add_argument("--trial", help="trial to show instead of the best one")
     one = parser.add_mutually_exclusive_group()
@@ -28,8 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--ckpt",
         action="store_true",
-        help="print only the path of its checkpoint; epoch and value go to standard "
-        "error",
+        help="print only the path of its checkpoint; its epoch and value are "
+        "printed to standard error",
     )
     one.add_argument(
         "--command", action="store_true", help="print the command that repeats it"
@@ -37,7 +36,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it."""
     from sweeper.scheduling import spec
     from sweeper.statistics import leaderboard
     from sweeper.storage import handed_out

@@ -1,4 +1,4 @@
-"""Print the completion of commands and options for a shell."""
+"""Print a script for a shell that completes commands and options."""
 
 import argparse
 
@@ -8,12 +8,12 @@ EXAMPLE = "sweeper completion bash > ~/.local/share/bash-completion/completions/
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which shell")
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "tcsh"), help="name of the shell"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script."""
     import shtab
 
     print(shtab.complete(args.parser, args.shell))

@@ -10,15 +10,15 @@ EXAMPLE = "sweeper diff lr_sweep/best lr_sweep/3f9a"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     for name in ("a", "b"):
         parser.add_argument(
-            name, help="SWEEP/TRIAL by id, number or `best`; SWEEP alone: its best"
+            name,
+            help="SWEEP/TRIAL, by id, number or `best`; SWEEP means its best trial",
         )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what differs; nothing where all is equal."""
+    """Print the differences; nothing if there are none."""
     from rich.console import Console
 
     from sweeper.statistics.row import trial_result

@@ -16,8 +16,7 @@ EXAMPLE = "sweeper doctor --determinism experiments/digits.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("--ray", action="store_true", help="start a small Ray, too")
+    parser.add_argument("--ray", action="store_true", help="also start a small Ray")
     parser.add_argument(
         "--determinism",
         type=Path,

@@ -12,7 +12,6 @@ EXAMPLE = "sweeper export lr_sweep --format parquet --output lr_sweep.parquet"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     sweeps.add_name(parser)
     parser.add_argument(
         "--format", choices=("csv", "json", "parquet", "tensorboard"), default="csv"
@@ -21,13 +20,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         choices=("leaderboard", "trials", "curves"),
         default="leaderboard",
-        help="one line a suggestion, a trial or an epoch (default: leaderboard)",
+        help="one line for each suggestion, trial or epoch (default: leaderboard)",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="file (default: standard output); of tensorboard a folder (default: the "
-        "sweep's own)",
+        help="file to write (default: standard output); for tensorboard a folder "
+        "(default: `tensorboard` in the sweep's folder)",
     )
     parser.add_argument(
         "--trial",
@@ -38,7 +37,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write it."""
     from sweeper.views import export_trial
 
     sweep = sweeps.find(args)

@@ -1,4 +1,4 @@
-"""Write a first experiment file for a project that you have."""
+"""Write a first experiment file for an existing project."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,6 @@ EXAMPLE = "sweeper init ../my_project -o experiments/first.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("project", type=Path, help="folder of a Hydra project")
     parser.add_argument(
         "-o",

@@ -1,6 +1,6 @@
 """Show which parameters matter, and what more trials may bring.
 
-Importance for reaching the best quarter of the results, by PED-ANOVA.
+The importance of a parameter for a result in the best quarter is from PED-ANOVA.
 """
 
 import argparse
@@ -12,7 +12,6 @@ EXAMPLE = "sweeper insight lr_sweep --more 20"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
     sweeps.add_name(parser)
     parser.add_argument(
         "--more", type=int, default=10, help="number of further random trials"

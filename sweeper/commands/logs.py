@@ -13,7 +13,6 @@ POLL_SECONDS = 0.5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     sweeps.add_name(parser)
     parser.add_argument(
         "trial",
@@ -27,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is there, then what comes where asked for."""
+    """Print the whole log; with `--follow`, then print new lines as they come."""
     sweep = sweeps.find(args)
     path = sweep.paths.log
     if args.trial:

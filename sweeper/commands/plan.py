@@ -1,4 +1,4 @@
-"""Show what a sweep would take, before it runs: memory, cards, hours, cost, disk."""
+"""Estimate the memory, cards, hours, cost and disk of a sweep before it runs."""
 
 import argparse
 import json
@@ -14,9 +14,8 @@ EXAMPLE = "sweeper plan experiments/jersey_t4.yaml --cards 4"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("file", type=Path, help="the experiment file")
-    parser.add_argument("overrides", nargs="*", help="key=value, as for run")
+    parser.add_argument("overrides", nargs="*", help="key=value, as in `run`")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cards", type=int, default=1, help="number of GPUs (1)")
     parser.add_argument(

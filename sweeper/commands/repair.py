@@ -10,7 +10,7 @@ arguments = sweeps.add_name
 
 
 def run(args: argparse.Namespace) -> int:
-    """Repair it, and say what was found."""
+    """Repair the journal and print the damage and the recovered trials."""
     from sweeper.host.paths import SweepPaths
     from sweeper.scheduling.repair import repair
     from sweeper.storage import store
@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"damage: {done.damage}")
         print(f"{done.num_lost} records after it are lost; the old file is {done.kept}")
     print(f"{len(done.recovered)} trials taken from their folders")
-    print("`sweeper run` goes on with the sweep")
+    print("`sweeper run` resumes the sweep")
     return exits.FINISHED

@@ -1,6 +1,6 @@
 """Write the report of a sweep and open it, or rank the trials of several sweeps.
 
-With `--md` it prints a section for a research log in Markdown instead.
+With `--md` it prints Markdown sections for a research log instead.
 """
 
 import argparse
@@ -15,7 +15,6 @@ EXAMPLE = "sweeper report lr_sweep --open no"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument("names", nargs="+", help="sweeps by name or folder")
     parser.add_argument(
         "--md", action="store_true", help="print Markdown instead of writing a file"
@@ -29,13 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def has_display() -> bool:
-    """Whether a browser with windows could open here."""
+    """Return whether this machine can show a browser window."""
     names = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform == "darwin" or any(os.environ.get(name) for name in names)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write `report.html`, or print."""
     from rich.console import Console
 
     from sweeper import html_report

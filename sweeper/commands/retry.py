@@ -9,17 +9,18 @@ EXAMPLE = "sweeper retry lr_sweep"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     sweeps.add_name(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("trials", nargs="*", default=[], help="ids or numbers")
     which.add_argument(
-        "--failed", action="store_true", help="all that failed, as without an id"
+        "trials", nargs="*", default=[], help="ids or numbers of failed trials"
+    )
+    which.add_argument(
+        "--failed", action="store_true", help="retry all failed trials (the default)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Queue them; they start at the next `sweeper run`."""
+    """Queue the trials; they start at the next `sweeper run`."""
     from sweeper.scheduling.requeue import requeue
 
     sweep = sweeps.find(args)

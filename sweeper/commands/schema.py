@@ -1,4 +1,4 @@
-"""Print the JSON schema of the experiment file, which editors complete from."""
+"""Print the JSON schema of the experiment file, for completion in editors."""
 
 import argparse
 import json
@@ -9,11 +9,10 @@ EXAMPLE = "sweeper schema > .experiment.schema.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Add no argument."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it."""
     from sweeper.experiment import experiment
 
     print(json.dumps(experiment.schema(), indent=1))

@@ -1,4 +1,4 @@
-"""Show the state of a sweep, once or as long as it runs."""
+"""Show the state of a sweep, once or until it ends."""
 
 import argparse
 import json
@@ -12,7 +12,6 @@ POLL_SECONDS = 1.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     sweeps.add_name(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -21,7 +20,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the state."""
     from rich.console import Console
 
     from sweeper.views import live

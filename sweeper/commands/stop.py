@@ -10,7 +10,7 @@ arguments = sweeps.add_name
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the driver, and return at once."""
+    """Request a stop from the driver; do not wait for it."""
     sweep = sweeps.find(args)
     if not sweep.is_running:
         print(f"{sweep.experiment.name} is not running")

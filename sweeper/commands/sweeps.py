@@ -1,4 +1,4 @@
-"""What several commands ask of sweeps on disk: found by name, trials by id."""
+"""Lookup of sweeps and trials by the names that a command line gives."""
 
 import argparse
 from pathlib import Path
@@ -13,22 +13,22 @@ BEST = "best"
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
-    """The argument that `find` reads."""
+    """Add the argument `name`, which `find` reads."""
     parser.add_argument("name", help="a sweep's name or folder")
 
 
 def find(args: argparse.Namespace) -> "Sweep":
-    """The sweep that `name` means: a folder, or a name below the sweeps folder."""
+    """Load the sweep that `args.name` names; see `find_named`."""
     return find_named(args, args.name)
 
 
 def find_named(args: argparse.Namespace, name: str) -> "Sweep":
-    """The sweep of that name or folder."""
+    """Load a sweep by its folder, or by its name in the sweeps folder."""
     return load(find_folder(args, name))
 
 
 def find_folder(args: argparse.Namespace, name: str) -> Path:
-    """The folder that a name means, whatever is in it."""
+    """Return the folder of a sweep; it need not exist unless `name` is a folder."""
     given = Path(name)
     if (given / "experiment.yaml").exists():
         return given
@@ -37,7 +37,7 @@ def find_folder(args: argparse.Namespace, name: str) -> Path:
 
 
 def load(folder: Path) -> "Sweep":
-    """The sweep in a folder."""
+    """Load the sweep in a folder."""
     from sweeper.storage import store
 
     return store.load_sweep(folder)
@@ -46,7 +46,7 @@ def load(folder: Path) -> "Sweep":
 def find_reference(
     args: argparse.Namespace, text: str
 ) -> tuple["Sweep", "TrialRecord"]:
-    """The sweep and trial that SWEEP/TRIAL means; SWEEP alone: its best trial."""
+    """Return the sweep and trial that SWEEP/TRIAL names; SWEEP means its best trial."""
     if (args.sweeps / text / "experiment.yaml").exists():
         sweep, name = load(args.sweeps / text), BEST
     else:
@@ -56,7 +56,9 @@ def find_reference(
 
 
 def find_trial(sweep: "Sweep", name: str) -> "TrialRecord":
-    """The trial whose number is `name` or whose id starts with it; `best`: the best.
+    """Return the trial with this number, or with an id that starts with `name`.
+
+    The name `best` means the best trial.
 
     Raises:
         SweepNotFoundError: no trial of that name, or several.

@@ -1,4 +1,4 @@
-"""Upload the offline W&B runs of a sweep, each in the order that it was trained."""
+"""Upload the offline W&B runs of a sweep, in the order of their training."""
 
 import argparse
 import subprocess
@@ -18,7 +18,6 @@ EXAMPLE = "sweeper sync lr_sweep"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     sweeps.add_name(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="check the files, upload nothing"
@@ -26,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every fragment, then upload those that W&B has not."""
+    """Check every fragment, then upload those that W&B does not have yet."""
     from sweeper.host import wandb
 
     sweep = sweeps.find(args)
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
-    """Every fragment of a sweep, the trials' in order of their numbers, then its own.
+    """Yield all fragments: the trials' by number, then those of the sweep's run.
 
     `wandb sync` joins fragments of one id in the order of their start.
     """
@@ -69,7 +68,7 @@ def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
 
 
 def _why_not(fragment: "Fragment") -> str:
-    """Why a fragment is not to be uploaded; "" for one that is."""
+    """Return the reason not to upload a fragment; "" if it is to be uploaded."""
     if fragment.file.with_suffix(".wandb.synced").exists():
         return ": uploaded before"
     if not fragment.file.parent.name.startswith("offline-"):
@@ -80,7 +79,7 @@ def _why_not(fragment: "Fragment") -> str:
 
 
 def _contents(fragment: "Fragment") -> str:
-    """What a fragment holds, in words."""
+    """Describe the contents of a fragment."""
     steps = [int(str(row["_step"])) for row in fragment.rows if "_step" in row]
     span = f" of steps {min(steps)} to {max(steps)}" if steps else ""
     end = "ended" if fragment.is_ended else "cut by a kill"

@@ -9,13 +9,12 @@ EXAMPLE = "sweeper train model=resnet50 data.batch_size=32"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument("overrides", nargs="*", help="Hydra overrides")
     parser.add_argument("--config", default=defaults.CONFIG, help="primary config")
     parser.add_argument(
         "--target",
         default="",
-        help="module:function (may be left out with sweeper's own configs only)",
+        help="module:function (optional only with sweeper's own configs)",
     )
     parser.add_argument("--metric", default=defaults.METRIC, help="the objective")
     parser.add_argument("--mode", choices=("max", "min"), default="max")
@@ -35,7 +34,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train to the end, or to a pause."""
     from sweeper.processes import training
 
     return training.train(

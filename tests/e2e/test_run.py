@@ -100,7 +100,7 @@ def _cut(run: tuple[object, ...], name: str, *, epochs: int, output: Path) -> No
         code = cut.wait()
         assert code in CUTS[name].codes, (name, cut.tail())
         cut.assert_gone()
-    assert ("the same command goes on" in cut.tail()) is (code == LOST_RAY)
+    assert ("the same command resumes the trials" in cut.tail()) is (code == LOST_RAY)
     assert (f"sweeper run {run[0]}" in cut.tail()) is (code == INTERRUPTED)
     assert "Traceback" not in cut.tail()
 
