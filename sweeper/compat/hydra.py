@@ -1,7 +1,7 @@
 """Private interfaces of Hydra.
 
-`Callbacks` calls the callbacks of a config (`hydra.callbacks`). `hydra.core.utils`
-asks for one in its public `run_job`, but Hydra makes it only in its own main.
+`Callbacks` calls the callbacks of a config (`hydra.callbacks`). The public
+`hydra.core.utils.run_job` looks for one that only Hydra's own main creates.
 """
 
 from hydra._internal.callbacks import Callbacks

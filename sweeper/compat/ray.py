@@ -1,7 +1,7 @@
-"""Private interfaces of Ray, each with a public way that is taken where it is missing.
+"""Private interfaces of Ray, each with a public fallback if it is missing.
 
-Ray's start takes longer on two cores than a short sweep takes to train. Processes that
-serve only a dashboard, an autoscaler or runtime environments are therefore left out.
+On two cores Ray takes longer to start than a short sweep to train. Processes that serve
+only a dashboard, an autoscaler or runtime environments are therefore not started.
 """
 
 import functools
@@ -27,7 +27,7 @@ AGENT_PORTS = (
     "dashboard_agent_listen_port",
     "runtime_env_agent_port",
 )
-# Waits to die with the raylet, which dies with its agents.
+# It waits until the raylet dies. A raylet dies if one of its agents does.
 AGENT = (
     "import ctypes, os, signal\n"
     f"ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})\n"
@@ -39,10 +39,10 @@ AGENT = (
 def lean_start() -> Iterator[None]:
     """Start a node without dashboard server, autoscaler, log monitor and agents.
 
-    `include_dashboard=False` starts that server all the same, and `ray.init` waits
-    for it: with the autoscaler, over a second of the start on two cores. The agents
-    serve metrics and runtime environments, which no slot has: another second of CPU
-    and 100 MiB. Where Ray has changed, it starts with all of them.
+    With `include_dashboard=False` the server still starts, and `ray.init` waits for it;
+    with the autoscaler this takes over a second on two cores. The agents serve metrics
+    and runtime environments, which no slot uses; they take another second of CPU and
+    100 MiB. If these interfaces have changed, Ray starts with all of them.
     """
     try:
         from ray._private import services
@@ -76,7 +76,7 @@ def lean_start() -> Iterator[None]:
 def _without_agents(command: list[str], persist_port: Any) -> list[str]:
     """Return the command of a raylet whose agents only wait.
 
-    It refuses to start without any, and waits for files with their ports.
+    A raylet refuses to start without agents, and waits for files with their ports.
     """
     flags = dict(word.lstrip("-").split("=", 1) for word in command if "=" in word)
     for name in AGENT_PORTS:
@@ -89,7 +89,7 @@ def _without_agents(command: list[str], persist_port: Any) -> list[str]:
 
 
 def _node() -> Any:
-    """Return this process's connection to its node, None where there is none."""
+    """Return this process's connection to its node, None if there is none."""
     return ray._private.worker._global_node
 
 
@@ -100,15 +100,15 @@ def is_head() -> bool:
 
 
 def dead_processes() -> list[str]:
-    """Return the names of the processes of this process's own node that died."""
+    """Return the names of the dead processes of this process's node."""
     node = _node()
     return [] if node is None else [name for name, _ in node.dead_processes()]
 
 
 def shutdown() -> None:
-    """Leave the cluster; end a node of our own at once.
+    """Leave the cluster; kill a node that this process started without a grace period.
 
-    By then every trial has ended, and Ray's grace is a second of waiting.
+    Every trial has ended by then, and Ray's grace period would take a second.
     """
     node = _node()
     if node is not None:
@@ -122,15 +122,15 @@ def _kill_at_once(kill: Any, **options: Any) -> None:
 
 
 def use_plain_workers() -> None:
-    """Let Tune's trials run in the workers that Ray has started already.
+    """Let Tune's trials run in the workers that Ray has already started.
 
-    Tune asks for workers with environment variables of its own, and those start anew
-    for each slot; workers of a node of ours inherit all of ours.
+    Tune requests workers with extra environment variables, which Ray would start for
+    each slot. Workers of a node of ours inherit our environment without that.
     """
     try:
         from ray.tune.execution import class_cache
     except ImportError as error:
-        log.warning("each slot starts a worker of its own: %s", error)
+        log.warning("each slot starts a new worker: %s", error)
         return
     class_cache.DEFAULT_ENV_VARS = {}
     class_cache.ENV_VARS_TO_PROPAGATE = set()

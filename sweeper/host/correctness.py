@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeper.host.paths import write_text
 
-TOLERANCE = 1e-3  # the metric is a float32 mean; another metric is further away
+TOLERANCE = 1e-3  # the metric is a float32 mean; other metrics differ by more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ def digest(labels: Sequence[object]) -> str:
 
 
 def is_mean(value: float, correct: str) -> bool:
-    """Return whether `value` is the share of correct examples, and so about them."""
+    """Return whether `value` is the share of correct examples."""
     return bool(correct) and abs(correct.count("1") / len(correct) - value) < TOLERANCE
 
 
@@ -61,7 +61,7 @@ def record(path: Path, measurement: Correctness, *, mode: str) -> bool:
 
 
 def read(path: Path) -> Correctness | None:
-    """Return what `record` wrote; None if there is nothing, or something else."""
+    """Return the recorded measurement; None if there is none or it cannot be read."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Correctness(

@@ -1,7 +1,4 @@
-"""Writes that outlast a full or read-only disk: they wait and go on by themselves.
-
-It knows folders and errors; what is written is for its callers.
-"""
+"""Writes that wait while a disk is full or read-only, and then try again."""
 
 import contextlib
 import errno
@@ -19,7 +16,7 @@ log = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SQLITE_FULL = ("SQLITE_FULL", "SQLITE_READONLY")
-# What torch and numpy say when a write fails, whatever the reason.
+# Messages of torch and numpy for a write that failed for any reason.
 UNWRITTEN = re.compile(
     r"PytorchStreamWriter failed|inline_container\.cc:\d+\] \. unexpected pos"
     r"|requested and \d+ written"
@@ -32,7 +29,7 @@ T = TypeVar("T")
 
 
 def problem(folder: Path) -> str:
-    """Why the disk of `folder` takes nothing now; "" where it does."""
+    """Return why the disk of `folder` cannot be written to; "" if it can."""
     probe = folder / f".probe.{os.getpid()}.tmp"
     try:
         _write_all(probe, b"\0" * PROBE_BYTES)
@@ -45,21 +42,21 @@ def problem(folder: Path) -> str:
 
 
 def may_be_full(folder: Path) -> bool:
-    """Whether little space is left, or none may be used; costs no write."""
+    """Return whether little space is left or the disk is read-only; write nothing."""
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
     return free < LOW_BYTES or bool(found.f_flag & os.ST_RDONLY)
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether a full or read-only disk is behind an error."""
+    """Return whether a full or read-only disk caused an error."""
     return any(map(_says_full, _causes(error)))
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """Return an error and what it was raised from or beside, the innermost last."""
+    """Return an error and what it was raised from or beside, innermost last."""
     found: list[BaseException] = []
-    while error is not None and error not in found:  # it may close a circle
+    while error is not None and error not in found:  # the chain may be a circle
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
@@ -71,11 +68,11 @@ def _says_full(error: BaseException) -> bool:
 
 
 def has_filled(error: BaseException, folder: Path) -> bool:
-    """Return whether a full disk of `folder` is behind an error of some other code.
+    """Return whether a full disk of `folder` caused an error in other code.
 
     A full or read-only disk elsewhere, such as that of a cache, is no reason to wait
-    for this one. Where the error does not say which file it is about, the file is
-    looked for in what was running.
+    for this one. If the error does not name its file, the files are taken from the
+    local variables of the functions that raised it.
     """
     causes = _causes(error)
     if not any(_says_full(each) or _is_unwritten(each) for each in causes):
@@ -98,7 +95,7 @@ def _is_unwritten(error: BaseException) -> bool:
 
 
 def _open_files(error: BaseException) -> list[str]:
-    """Return the files that the innermost function with any of them worked on."""
+    """Return the files in the local variables of the innermost function with any."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
         values = list(frame.f_locals.values())
@@ -128,15 +125,15 @@ def patiently(
     scrap: Path | None = None,
     errors: tuple[type[Exception], ...] = (OSError, RuntimeError),
 ) -> T:
-    """What `write` returns, tried again for as long as the disk is the reason.
+    """Call `write`, again while the disk is full, and return its result.
 
     Args:
-        write: leaves nothing behind when it raises, but for `scrap`.
-        folder: where it writes.
-        errors: what it raises on a full disk, among other reasons.
-        scrap: a half-written file, removed before the next attempt. It is there while
-            the disk is judged: without it there may be space again. torch.save does
-            not say why it failed.
+        write: leaves nothing but `scrap` behind when it raises.
+        folder: the folder that it writes to.
+        errors: the types that it raises on a full disk, also for other reasons.
+        scrap: a half-written file, removed before the next attempt. It is removed
+            after the disk is checked, since its removal may free enough space. The
+            check is needed because torch.save does not say why it failed.
     """
     is_told = False
     while True:
@@ -156,19 +153,19 @@ def patiently(
 
 
 def _root(error: BaseException) -> BaseException:
-    """What was raised first: libraries wrap it in guesses of their own."""
+    """Return the error that was raised first; libraries wrap it in guesses."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def made(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """Return the folder, or the nearest existing folder above it."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def wait(folder: Path, tell: Callable[[str], None]) -> None:
-    """Return once `folder` can be written to; `tell` hears of a pause and its end."""
+    """Wait until `folder` can be written to; pass the messages of a pause to `tell`."""
     reason = problem(folder)
     if not reason:
         return
@@ -182,7 +179,7 @@ RESUMING = "Disk space available again; resuming."
 
 
 def paused(folder: Path, reason: str) -> str:
-    """What a user reads while nothing can be written."""
+    """Return the message to a user while nothing can be written."""
     return (
         f"Paused: cannot write to {folder} ({reason}). Nothing is lost; free some "
         "space and the sweep resumes by itself."
@@ -190,9 +187,9 @@ def paused(folder: Path, reason: str) -> str:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add `data` at the end of a file, on disk before it returns; whole or not at all.
+    """Append `data` to a file, whole or not at all, and sync it to the disk.
 
-    A kill can still tear it: readers drop a last line that has no end.
+    A kill can still tear the line, so readers drop a last line without a newline.
     """
 
     def write() -> None:
@@ -214,7 +211,7 @@ def _write_all(path: Path, data: bytes) -> None:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write every byte and sync; a full disk takes a part without an error."""
+    """Write every byte and sync; `os.write` may write a part only, without an error."""
     while data:
         data = data[os.write(descriptor, data) :]
     os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""A lock that the kernel drops when its holder dies, however it dies.
+"""A lock on a file that the kernel releases when its holder dies, even by SIGKILL.
 
-flock(2) on an open file: a SIGKILL releases it, a stale file means nothing.
+It is flock(2) on an open file, so a file that is left behind locks nothing.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ READERS_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a lock: enough for a user to find the process."""
+    """Process that holds a lock, so that a user can find it."""
 
     pid: int
     host: str
@@ -28,7 +28,7 @@ class Holder:
 
     @staticmethod
     def me() -> "Holder":
-        """This process, now."""
+        """Return the record of this process, with the current time."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)
 
@@ -38,12 +38,12 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[Holder | None]:
     """Hold `path` exclusively while the block runs.
 
     Args:
-        path: the lock's file; it is made where missing and never removed, since a
+        path: the lock's file; it is created if missing and never removed, since a
             removed file could be locked twice.
         wait_seconds: how long to wait for another holder.
 
     Yields:
-        None when the lock is held, else the holder that would not let go.
+        None if this process got the lock, else the process that holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -59,8 +59,8 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[Holder | None]:
 def _take(descriptor: int, wait_seconds: float) -> bool:
     """Lock a file exclusively; return whether that worked in time.
 
-    Only a holder counts as one. `is_held` shares the lock for an instant to look, and
-    a file that can still be shared has only such readers.
+    `is_held` takes a shared lock for an instant. If the file can be locked as shared,
+    only such readers hold it, and waiting for them is short.
     """
     started = time.monotonic()
     while not _try(descriptor):
@@ -74,7 +74,7 @@ def _take(descriptor: int, wait_seconds: float) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds `path`; False where the file is missing."""
+    """Return whether a living process holds `path`; False if the file is missing."""
     if not path.exists():
         return False
     with path.open("r", encoding="utf-8") as file:
@@ -82,7 +82,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> Holder | None:
-    """Who wrote `path` last; None where nothing readable is there."""
+    """Return the last holder of `path`; None if the file cannot be read."""
     try:
         return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

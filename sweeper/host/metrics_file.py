@@ -1,7 +1,6 @@
-"""The `metrics.jsonl` of a trial: what every attempt has measured, epoch by epoch.
+"""The `metrics.jsonl` of a trial: the metrics of each epoch, over all attempts.
 
-It outlives what a kill takes from other records; a line that a kill cut in half is no
-line, and of two lines of one epoch the last one counts.
+A line that a kill has torn is ignored. If an epoch has two lines, the last one counts.
 """
 
 import json
@@ -18,21 +17,21 @@ def append(path: Path, epoch: int, metrics: Mapping[str, float]) -> None:
 
 
 def epochs(path: Path) -> dict[int, dict[str, float]]:
-    """What each epoch measured, in order of the epochs; {} without a file."""
+    """Return the metrics of each epoch, in order; {} without a file."""
     found: dict[int, dict[str, float]] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
             found[int(row.pop("epoch"))] = row
         except (ValueError, LookupError, TypeError, AttributeError):
-            continue  # torn, or what a disk made of it
+            continue  # torn or damaged
     return dict(sorted(found.items()))
 
 
 def best(path: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
-    """Epoch and value of the best epoch; None without a finite value.
+    """Return the best epoch and its value; None without a finite value.
 
-    The file, and not this process, knows the epochs of earlier starts.
+    The file also has the epochs of earlier attempts.
     """
     values = {e: row[metric] for e, row in epochs(path).items() if metric in row}
     finite = {epoch: v for epoch, v in values.items() if math.isfinite(v)}

@@ -1,8 +1,8 @@
 """Processes that outlived the driver that started them, found by a mark.
 
-Ray's agents live on after a SIGKILL of the driver, for minutes. Every process below a
-driver inherits an environment variable with the driver's scratch folder; setproctitle
-hides the command line of Ray's workers but not that.
+Ray's agents outlive a SIGKILL of the driver by minutes. Every process below a driver
+inherits an environment variable with the driver's scratch folder. setproctitle hides
+the command line of Ray's workers, but not their environment.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ UNKILLABLE_SECONDS = 30.0  # a process that waits for a broken disk cannot be ki
 def scratch() -> Iterator[Path]:
     """Make a folder for sockets and Ray's files that lasts as long as the block.
 
-    Its path is short, for sockets. The name says nothing of the process: another
-    container that shares the folder for temporary files may have the same pid. A lock
-    says whether the owner lives.
+    Its path is short enough for a socket. The name does not contain the pid: another
+    container that shares the folder for temporary files may have the same one. A lock
+    shows whether the owner lives.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     named = folder / f"{OWNER}.new"
@@ -42,16 +42,16 @@ def scratch() -> Iterator[Path]:
 
 
 def find(scratch: Path | str, mark: str = MARK) -> list[int]:
-    """Processes that carry the mark of `scratch`, this one excepted."""
+    """Return the processes with the mark of `scratch`, except this one."""
     wanted = f"{mark}={scratch}".encode()
     return [pid for pid, marks in _environments() if wanted in marks.split(b"\0")]
 
 
 def end(scratch: Path, *, grace_seconds: float) -> None:
-    """Kill the marked processes; wandb's writer may first bring its file to disk.
+    """Kill the marked processes; wandb's writer may finish its file first.
 
-    Ray's go at once: a journal or a slot that outlives its driver must not tell of
-    trials that died with it.
+    Ray's are killed at once: a journal or a slot that outlives its driver must not
+    record the deaths of trials that died with the driver.
     """
     deadline = time.monotonic() + grace_seconds
     last = deadline + UNKILLABLE_SECONDS
@@ -63,9 +63,9 @@ def end(scratch: Path, *, grace_seconds: float) -> None:
 
 
 def clean() -> None:
-    """End what drivers that are dead by now have left behind, folders too."""
+    """Kill the processes of dead drivers and remove their scratch folders."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
-        with contextlib.suppress(OSError):  # another user's, or gone by now
+        with contextlib.suppress(OSError):  # another user's, or already gone
             if lock.stat().st_uid == os.getuid() and not locks.is_held(lock):
                 end(lock.parent, grace_seconds=0)
                 shutil.rmtree(lock.parent, ignore_errors=True)
@@ -76,7 +76,7 @@ def _environments() -> Iterator[tuple[int, bytes]]:
         try:
             yield pid, Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
-            continue  # gone by now, or another user's
+            continue  # already gone, or another user's
 
 
 def _processes() -> Iterator[int]:
@@ -99,7 +99,7 @@ def children(parent: int) -> list[int]:
 
 
 def is_wandb(pid: int) -> bool:
-    """Whether it is W&B's writer, which leaves by itself with its file on disk."""
+    """Return whether a process is W&B's writer, which exits once its file is saved."""
     try:
         return b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -1,7 +1,4 @@
-"""Every path of a sweep and of a trial, and the one way to replace a file.
-
-It knows names and renames; it never reads what the files mean.
-"""
+"""Paths of a sweep and of its trials, and atomic replacement of files."""
 
 import logging
 import os
@@ -22,38 +19,38 @@ class TrialPaths:
 
     @property
     def config(self) -> Path:
-        """The composed and resolved config of the trial."""
+        """Return the file of the composed and resolved config of the trial."""
         return self.folder / "config.yaml"
 
     @property
     def spec(self) -> Path:
-        """The `TrialSpec` that started the trial, as JSON."""
+        """Return the file of the `TrialSpec` that started the trial, as JSON."""
         return self.folder / "spec.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the trial's process for its life."""
+        """Return the lock that the trial's process holds for its life."""
         return self.folder / ".lock"
 
     @property
     def started(self) -> Path:
-        """The time of the trial's first start, which `${now:...}` tells."""
+        """Return the file with the time of the first start, used by `${now:...}`."""
         return self.folder / ".started"
 
     @property
     def multirun(self) -> Path:
-        """Hydra's `sweep.dir`, one for all trials; only a project writes there."""
+        """Return Hydra's `sweep.dir`, shared by all trials; only projects use it."""
         above = self.folder.parent
         return (above.parent if above.name == "trials" else above) / "multirun"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of every checkpoint."""
+        """Return the folder of all checkpoints."""
         return self.folder / "checkpoints"
 
     @property
     def resume(self) -> Path:
-        """Folder of the checkpoints that a new start goes on from.
+        """Return the folder of the resume checkpoints.
 
         The project's own ModelCheckpoint may write a last.ckpt beside it.
         """
@@ -65,58 +62,58 @@ class TrialPaths:
 
     @property
     def fits(self) -> tuple[Path, ...]:
-        """Folders of the resume checkpoints of all fits, in their order."""
+        """Return the folders of the resume checkpoints of all fits, in their order."""
         later = self.resume.glob("fit-*")
         numbers = sorted(int(path.name.removeprefix("fit-")) for path in later)
         return (self.resume, *map(self.fit, numbers))
 
     @property
     def last(self) -> Path:
-        """The checkpoint of the newest fit that a new start resumes from."""
+        """Return the checkpoint of the newest fit, from which a new start resumes."""
         files = [folder / "last.ckpt" for folder in self.fits]
         return next((file for file in reversed(files) if file.exists()), files[0])
 
     @property
     def best(self) -> Path:
-        """The file name that the packaged config gives its best checkpoint.
+        """Return the best checkpoint, as the packaged config names it.
 
-        `storage.handed_out` knows the best checkpoint of any project.
+        `storage.handed_out` finds the best checkpoint of any project.
         """
         return self.checkpoints / "best.ckpt"
 
     @property
     def saved(self) -> Path:
-        """The record of the checkpoint files that the Trainer has saved."""
+        """Return the record of the checkpoint files that the Trainer has saved."""
         return self.folder / "saved.jsonl"
 
     @property
     def metrics(self) -> Path:
-        """Every logged scalar, one JSON object a line."""
+        """Return the file of the logged scalars, one JSON object per line."""
         return self.folder / "metrics.jsonl"
 
     @property
     def result(self) -> Path:
-        """The journal's row of the trial, once it has ended."""
+        """Return the file of the journal's row of the trial, once it has ended."""
         return self.folder / "result.json"
 
     @property
     def correctness(self) -> Path:
-        """The correctness of each validation example at the best epoch."""
+        """Return the file of the correctness of each example at the best epoch."""
         return self.folder / "correctness.json"
 
     @property
     def log(self) -> Path:
-        """Standard output and error of the trial's process."""
+        """Return the file of the standard output and error of the trial's process."""
         return self.folder / "log.txt"
 
     @property
     def error(self) -> Path:
-        """Traceback of the last failure."""
+        """Return the file of the traceback of the last failure."""
         return self.folder / "error.txt"
 
     @property
     def artifacts(self) -> Path:
-        """Pictures and exported models."""
+        """Return the folder of pictures and exported models."""
         return self.folder / "artifacts"
 
 
@@ -128,80 +125,80 @@ class SweepPaths:
 
     @property
     def experiment(self) -> Path:
-        """Copy of the experiment file that runs."""
+        """Return the copy of the experiment file."""
         return self.folder / "experiment.yaml"
 
     @property
     def journal(self) -> Path:
-        """Optuna's journal: one JSON record a line."""
+        """Return Optuna's journal, which has one JSON record in each line."""
         return self.folder / "journal.jsonl"
 
     @property
     def lock(self) -> Path:
-        """Held by the driver; holds its pid, host and start time as JSON."""
+        """Return the driver's lock, with its pid, host and start time as JSON."""
         return self.folder / "driver.lock"
 
     @property
     def journal_lock(self) -> Path:
-        """Held by the process that writes the journal."""
+        """Return the lock of the process that writes the journal."""
         return self.folder / ".journal.lock"
 
     @property
     def log(self) -> Path:
-        """One line an event of all drivers of this sweep."""
+        """Return the file of the events of all drivers, one per line."""
         return self.folder / "driver.log"
 
     @property
     def stop_request(self) -> Path:
-        """Made by `sweeper stop`; the driver pauses its trials and leaves."""
+        """Return the file by which `sweeper stop` requests a pause."""
         return self.folder / ".stop"
 
     @property
     def trials(self) -> Path:
-        """Folder of the trials' folders."""
+        """Return the folder of the trials' folders."""
         return self.folder / "trials"
 
     @property
     def memory(self) -> Path:
-        """Derived: the predicted memory of its trials, by key, as JSON."""
+        """Return the derived file of predicted memory, by memory key, as JSON."""
         return self.folder / "memory.json"
 
     @property
     def preflight(self) -> Path:
-        """Derived: which choices trained a batch before the first trial, as JSON."""
+        """Return the derived file of the choices that passed the preflight, as JSON."""
         return self.folder / "preflight.json"
 
     @property
     def preflight_errors(self) -> Path:
-        """Tracebacks of the choices that did not."""
+        """Return the tracebacks of the choices that failed the preflight."""
         return self.folder / "preflight.txt"
 
     @property
     def leaderboard_csv(self) -> Path:
-        """Derived: the leaderboard as CSV."""
+        """Return the derived file of the leaderboard as CSV."""
         return self.folder / "leaderboard.csv"
 
     @property
     def leaderboard_md(self) -> Path:
-        """Derived: the leaderboard as Markdown."""
+        """Return the derived file of the leaderboard as Markdown."""
         return self.folder / "leaderboard.md"
 
     @property
     def report(self) -> Path:
-        """Derived: the whole sweep as one HTML file."""
+        """Return the derived HTML report of the whole sweep."""
         return self.folder / "report.html"
 
     def trial(self, trial_id: str) -> TrialPaths:
-        """The files of one trial of this sweep."""
+        """Return the files of one trial of this sweep."""
         return TrialPaths(self.trials / trial_id)
 
 
 def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
-    """Replace `path` by what `write` makes, whole or not at all, even under SIGKILL.
+    """Replace `path` by the file that `write` writes, atomically even under SIGKILL.
 
-    The temporary file lies in the same folder (rename(2) is atomic only within one
-    file system) and is synced first: after a power cut the new name has its content.
-    A full disk is waited for.
+    The temporary file is in the same folder, since rename(2) is atomic only within one
+    file system. It is synced first, so that the new name has its content even after a
+    power cut. If the disk is full, the function waits for space.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
@@ -225,9 +222,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def drop_torn_tail(path: Path) -> int:
-    """Cut a file of lines back to its last newline; how many bytes went.
+    """Truncate a file of lines after its last newline; return the bytes removed.
 
-    Only by its one writer: what follows the last newline may still be on its way.
+    Only the file's one writer may call it: for others the last line may be a write in
+    progress.
     """
     if not path.exists():
         return 0
@@ -242,19 +240,22 @@ def drop_torn_tail(path: Path) -> int:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its folders, while others may remove some."""
+    """Yield all files below a folder; other processes may remove some meanwhile."""
     for place, _, names in os.walk(folder):
         yield from (Path(place, name) for name in names)
 
 
 def remove_stale_temporaries(folder: Path) -> None:
-    """Remove what a killed `atomic_write` left in `folder` itself."""
+    """Remove temporary files of killed `atomic_write` calls in `folder` itself."""
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def project_root(file: Path) -> Path:
-    """The nearest folder above `file` with a pyproject.toml or .git, else the cwd."""
+    """Return the nearest folder above `file` with a pyproject.toml or .git.
+
+    If there is none, it is the working directory.
+    """
     for folder in Path(os.path.abspath(file)).parents:  # without ".."
         if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             return folder
@@ -265,8 +266,8 @@ def default_sweeps(file: Path | None = None) -> Path:
     """Return the folder of all sweeps: $SWEEPER_SWEEPS, else `sweeps` of the project.
 
     Args:
-        file: of the project, an experiment file for one; None where only the working
-            directory says which project is meant.
+        file: a file of the project, such as an experiment file; None for the project
+            of the working directory.
     """
     given = os.environ.get("SWEEPER_SWEEPS")
     root = project_root(file or Path.cwd() / "here")
@@ -274,7 +275,7 @@ def default_sweeps(file: Path | None = None) -> Path:
 
 
 def builtin_conf() -> Path:
-    """The folder of sweeper's own Hydra configs (search, scheduler, ...)."""
+    """Return the folder of sweeper's own Hydra configs (search, scheduler, ...)."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"

@@ -1,8 +1,8 @@
-"""The state of this process, put back after a trial, and its end.
+"""Restoring the state of this process after a trial, and ending the process.
 
-A process ends as with Python, but for freeing libraries: taking torch apart object by
-object takes over a second in a trial, where it copies every page that the zygote shares
-with its trials.
+A process ends as Python would end it, except that libraries are not freed. Freeing
+torch object by object takes over a second in a trial, since it copies every page that
+the zygote shares with its trials.
 """
 
 import atexit
@@ -27,7 +27,7 @@ LIBRARIES = tuple(
 
 
 def restore_environment(before: Mapping[str, str]) -> None:
-    """Set only the variables that differ from `before`: threads read the others."""
+    """Restore the environment; set only what differs, since threads read the rest."""
     for name in set(os.environ) - set(before):
         del os.environ[name]
     for name, value in before.items():
@@ -37,10 +37,10 @@ def restore_environment(before: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
-    """Put back the state of this process that a trial or W&B changes.
+    """Restore the state of this process that a trial or W&B changes in the block.
 
-    The environment, the working folder, `sys.path`, the root logger, the filters of
-    warnings and, in the main thread, the signal handlers.
+    This is the environment, the working folder, `sys.path`, the root logger, the
+    filters of warnings and, in the main thread, the signal handlers.
     """
     environment, folder, path = dict(os.environ), os.getcwd(), list(sys.path)
     log_handlers, log_level = list(logging.root.handlers), logging.root.level
@@ -64,16 +64,16 @@ def leave(code: int) -> NoReturn:
     """End this process as the interpreter would."""
     try:
         finish()
-    finally:  # nothing that a project left behind may keep its process from ending
+    finally:  # objects that a project leaves must not keep the process alive
         os._exit(code)
 
 
 def finish() -> None:
-    """Do what the interpreter does at its end, without taking libraries apart.
+    """Do the interpreter's work at its end, without freeing libraries.
 
-    Threads are waited for, exit handlers run (temporary folders, pools and loggers end
-    in them), and the modules of the project are emptied: what only they refer to is
-    finalized, so that a file that was left open keeps what was written to it.
+    Wait for threads, run exit handlers (they end temporary folders, pools and loggers)
+    and empty the modules of the project. Objects that only these modules refer to are
+    finalized, so that a file that was left open gets its buffered text.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
     atexit._run_exitfuncs()
@@ -84,8 +84,8 @@ def finish() -> None:
 def _drop_project_modules() -> None:
     """Empty every module outside of the libraries.
 
-    An object is finalized before what its methods may use: a module before those that
-    it imports, and its last name first.
+    An object is finalized before the objects that its methods may use: a module before
+    the modules that it imports, and its last name first.
     """
     modules = [m for name, m in sys.modules.items() if _is_project(name, m)]
     # In the order in which their imports ended, the last one first.
@@ -104,10 +104,10 @@ def _is_project(name: str, module: ModuleType) -> bool:
 
 @contextlib.contextmanager
 def forked_here() -> Iterator[None]:
-    """End at the end of the block each process that was forked within it.
+    """End each process that was forked within the block at the end of the block.
 
-    A forked process that returns, raises or calls `sys.exit` would else do what only
-    the process around the block may do.
+    A forked process that returns, raises or calls `sys.exit` would otherwise continue
+    with the code after the block, which is for the parent only.
     """
     pid, code = os.getpid(), 0
     try:
@@ -133,7 +133,7 @@ def flush() -> None:
 
 
 def restore_streams(stdout: TextIO, stderr: TextIO, *, log: Path) -> None:
-    """Put the standard streams of before a target back in place, open.
+    """Restore the standard streams from before a target ran, open.
 
     Args:
         log: file for the text of a stream that the target closed.

@@ -1,10 +1,10 @@
-"""Secrets of the environment and the home folder, kept out of files and W&B; pure."""
+"""Redaction of secrets and of the home folder in files and W&B configs; pure."""
 
 import re
 from collections.abc import Mapping
 
 HIDDEN = "***"
-MIN_LENGTH = 8  # a shorter value would hide words that mean something else
+MIN_LENGTH = 8  # shorter values would also match ordinary words
 _SECRET = re.compile(
     r"(PASSWORD|PASSWD|SECRET|"
     r"(API|ACCESS|SECRET|PRIVATE|AUTH|REFRESH|BEARER)_?(KEY|TOKEN))$",
@@ -30,7 +30,7 @@ def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Tell whether a variable holds a secret, by its name, else by name and value.
+    """Return whether a variable holds a secret, by its name or by name and value.
 
     >>> is_secret("WANDB_API_KEY", "x"), is_secret("SORT_KEY", "accuracy")
     (True, False)
@@ -44,8 +44,8 @@ def is_secret(name: str, value: str) -> bool:
 def redacted(node: object, hidden: Mapping[str, str]) -> object:
     """Return the same tree with each text of `hidden` replaced, longest first.
 
-    A word within a longer one stays as it is: only random texts are never there by
-    chance.
+    A text within a longer word is replaced only if it looks random: a plain word may
+    be a part of another word by chance.
 
     >>> redacted({"url": ["x:0123456789"]}, {"0123456789": "***"})
     {'url': ['x:***']}

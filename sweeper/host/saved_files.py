@@ -1,9 +1,9 @@
-"""The `saved.jsonl` of a trial: which epoch's weights each of its checkpoints holds.
+"""The `saved.jsonl` of a trial, the record of the epoch of each checkpoint's weights.
 
-A line is written before a file is replaced, after it is, and at each report. A file's
-epoch is that of the report at the same position of the training (steps and batches),
-whatever the file is called. A file whose write was cut is in no state that we know, so
-it drops out; so does one that is no longer on disk.
+A line is written before and after a file is replaced, and at each report. A file's
+epoch is that of the report at the same position of the training (steps and batches);
+its name does not matter. A file whose write was interrupted is left out, since its
+state is unknown. A file that is no longer on disk is left out, too.
 """
 
 import json
@@ -23,8 +23,8 @@ class SavedFile:
     """One checkpoint file.
 
     Attributes:
-        position: where in the training it was saved.
-        epoch: whose weights it holds, as the trial counts epochs; 0 before the epoch's
+        position: the position in the training at which it was saved.
+        epoch: the epoch of its weights, in the trial's count; 0 before the epoch's
             report.
         is_final: whether it was saved where the epoch's value was measured, not
             earlier within the epoch.
@@ -60,7 +60,7 @@ def end_rotation(
 
 
 def begin_fit(paths: TrialPaths) -> None:
-    """Note that a fit starts from nothing: positions count anew."""
+    """Note that a fit starts from the beginning, so positions start again at zero."""
     _append(paths, {"fit": 1})
 
 
@@ -72,7 +72,7 @@ def report(paths: TrialPaths, epoch: int, position: Position) -> None:
 def read(paths: TrialPaths) -> tuple[SavedFile, ...]:
     """Return the recorded files that are on disk, in the order of their saves.
 
-    A link is not listed: the file that it leads to is.
+    A link is not listed; the file that it points to is.
     """
     known: dict[str, SavedFile] = {}
     before: dict[str, SavedFile] = {}

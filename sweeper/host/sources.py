@@ -37,7 +37,7 @@ def put_on_path(project: Path) -> None:
 
 
 def entry(target: str, project: Path) -> Path | None:
-    """Return the file that a target starts in, None if the project does not have it."""
+    """Return the source file of a target, None if the project does not have it."""
     if not is_program(target):
         return _project_file(target.partition(":")[0], project)
     words = shlex.split(target)

@@ -1,6 +1,6 @@
 """W&B on this machine: its login, its server, its runs and their files.
 
-Each start of a run leaves one file, a fragment of it, read with wandb's own reader.
+Each start of a run leaves one file, called a fragment. wandb's own reader reads it.
 """
 
 import json
@@ -53,7 +53,7 @@ def has_login() -> bool:
 def unreachable() -> str:
     """Return why W&B's server cannot be reached from here, "" if it answers.
 
-    Behind a proxy only the first request would tell.
+    Behind a proxy nothing is checked, since only a real request would show it.
     """
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
         return ""
@@ -74,7 +74,7 @@ class Fragment:
         file: the `.wandb` file.
         run: the record that opened it: run_id, run_group, job_type, tags, start_time;
             empty in a fragment that was killed before it was written.
-        rows: history, a mapping each, `_step` among the keys.
+        rows: the history; each row is a mapping with the key `_step`.
         is_ended: whether the run was closed; else its process was killed.
         damage: the reader's complaint, "" for a sound file.
     """
@@ -87,7 +87,7 @@ class Fragment:
 
     @property
     def started(self) -> str:
-        """The time of its start, in a form that sorts."""
+        """Return the time of its start, as text in sortable form."""
         folder = self.file.parent.name.removeprefix("offline-")  # run-DATE_TIME-ID
         return f"{folder} {self.run.get('start_time', '')}"
 
@@ -129,10 +129,10 @@ def _read(file: Path) -> Fragment:
 
 
 def await_writers(folder: Path, *, wait_seconds: float) -> None:
-    """Wait until W&B's writers of dead processes have left a trial's folder.
+    """Wait until W&B's writers of dead processes have finished in a trial's folder.
 
-    A trial that is started again at once would not see the last rows of the start
-    that was killed.
+    Otherwise a trial that is started again at once would miss the last rows of the
+    killed attempt.
     """
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
@@ -150,7 +150,7 @@ def destination(
     """Return the W&B project and entity of a run; the entity is "" for the default.
 
     Args:
-        settings: `project` and `entity` of the experiment file, which go first.
+        settings: `project` and `entity` of the experiment file, which come first.
         asked: those that the project passed to `wandb.init`, which come second.
         earlier: fragments of the run, or of others of its sweep, in its project.
     """
@@ -173,7 +173,7 @@ def destination(
 
 
 def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Run
-    """Open a run below `folder`/wandb, offline where the server does not answer.
+    """Open a run below `folder`/wandb, offline if the server does not answer.
 
     Args:
         folder: of the trial or the sweep.
@@ -188,7 +188,7 @@ def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Ru
         settings = wandb.Settings(
             init_timeout=INIT_SECONDS,
             silent=True,
-            x_transaction_log_flush_interval=1,  # what a kill takes at most
+            x_transaction_log_flush_interval=1,  # at most this much is lost by a kill
             x_graphql_retry_max=RETRIES,
             x_file_stream_retry_max=RETRIES,
             x_file_transfer_retry_max=RETRIES,
@@ -206,7 +206,7 @@ def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Ru
             return init("online")
         except (wandb.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
-            wandb.teardown()  # it holds the run's id
+            wandb.teardown()  # wandb still holds the run's id
     log.warning("W&B: offline, since %s; `sweeper sync` uploads the run later", reason)
     return init("offline")
 
