@@ -3,10 +3,7 @@
 It decides nothing; `population` does.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-KEY = "lineage"  # of a row's attributes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +23,6 @@ class Lineage:
     member: int
     start: int
     until: int
-
-
-def of(attributes: Mapping[str, object]) -> Lineage | None:
-    """The lineage that a row's attributes hold; None for a trial of no population."""
-    found = attributes.get(KEY)
-    return Lineage(**found) if isinstance(found, dict) else None
 
 
 def parent(of: Lineage | None) -> str:

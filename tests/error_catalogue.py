@@ -28,8 +28,8 @@ from sweeper.planning import checks, demands, plan, preflight
 from sweeper.project import importing
 from sweeper.protocol import Report
 from sweeper.running import driver, options, prewarm
-from sweeper.scheduling import failures, repair
-from sweeper.storage import store
+from sweeper.scheduling import failures
+from sweeper.storage import journal_file, store
 from sweeper.trial import Failure, FailureKind
 from sweeper.views import export_trial, live, ranking
 from tests.helpers import make_experiment, open_journal
@@ -71,11 +71,10 @@ def _no_value(folder: Path) -> object:
 
 
 def _damaged(folder: Path) -> object:
-    loaded = make_experiment(folder)
     paths = SweepPaths(folder / "sweeps" / "toy")
     paths.folder.mkdir(parents=True)
     paths.journal.write_text('{"op_code": 0\n{}\n')
-    return store.storage(loaded, paths)
+    return journal_file.open_file(paths.journal)
 
 
 def _changed(folder: Path) -> object:
@@ -169,10 +168,8 @@ def _no_login(folder: Path) -> object:
     return _command("sync", "toy")(folder)
 
 
-def _server_database(folder: Path) -> object:
-    made = make_experiment(folder, storage="sqlite:///missing/journal.db")
-    paths = SweepPaths(folder / "sweeps" / "toy")
-    return repair.repair(made, paths)
+def _database(folder: Path) -> object:
+    return make_experiment(folder, storage="sqlite:///journal.db")
 
 
 def _misspelt_metric(_: Path) -> object:
@@ -303,7 +300,7 @@ CASES: dict[str, Callable[[Path], object]] = {
         address="auto", cpus=2
     ).check(),
     "Nothing to try again": _command("retry", "toy", "1"),
-    "A database that cannot be repaired here": _server_database,
+    "A database in place of the journal": _database,
     "Runs that wait for a login": _no_login,
     "A table that is not text": _command("export", "toy", "--format", "parquet"),
     "Nothing logged yet": _command("logs", "toy", "0"),

@@ -1,5 +1,6 @@
 """Small real objects that several tests start from."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -9,9 +10,8 @@ from sweeper.experiment import experiment, space
 from sweeper.experiment.experiment import Experiment
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.trial import Demand
+from sweeper.trial import Attempt, Cause, Demand, Failure
 
-STORAGE: str | None = None  # of experiments that do not name one
 LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
 
@@ -27,7 +27,6 @@ def make_experiment(folder: Path, **keys: object) -> Experiment:
         "name": "toy",
         "search_space": {"x": [1, 2, 3]},
         "objective": {"metric": "acc", "mode": "max"},
-        **({"storage": STORAGE} if STORAGE else {}),
         **keys,
     }
     path = folder / "toy.yaml"
@@ -40,3 +39,22 @@ def open_journal(folder: Path, **keys: object) -> Journal:
     loaded = make_experiment(folder, **keys)
     parsed = space.parse(loaded, {})
     return Journal(loaded, parsed, folder / "sweeps" / "toy", LAUNCH)
+
+
+def attempt(
+    *,
+    busy_seconds: float = 0.0,
+    gpus: float = 0.0,
+    card: str = "",
+    failure: Failure | None = None,
+) -> Attempt:
+    """An attempt that ended, and failed if there is a failure."""
+    return Attempt(
+        slot="a",
+        started_at=datetime(2026, 11, 24, 12, tzinfo=UTC),
+        demand=Demand(cpus=1.0, gpus=gpus),
+        card=card,
+        busy_seconds=busy_seconds,
+        cause=Cause.FAILED if failure else Cause.FINISHED,
+        failure=failure,
+    )

@@ -7,21 +7,24 @@ asymptote, with noise; many bad settings, few good ones) and are made here.
 """
 
 import heapq
+import tempfile
 import warnings
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState, create_trial
 
-from sweeper.search.asha import Asha
-from sweeper.search.policy import Patience, decide
-from sweeper.storage.attributes import newest
-from sweeper.trial import Decision
+from sweeper.experiment.experiment import Experiment
+from sweeper.search.schedulers import Asha, Patience, RecordScheduler
+from sweeper.storage.record import again
+from sweeper.trial import Decision, State
+from tests.helpers import make_experiment
+from tests.judged import Judged
 
 EPOCHS = 27
 WORKERS = 8
@@ -30,51 +33,42 @@ Stops = Callable[[int, int, float], bool]  # (trial, epoch, value) -> it ends
 
 
 class Scheduler:
-    """sweeper's decisions over a study, as the journal asks for them."""
+    """sweeper's decisions over records, as the journal asks for them."""
 
-    def __init__(self, pruner: BasePruner) -> None:
-        self._pruner = pruner
-        self._study = optuna.create_study(
-            storage=InMemoryStorage(), direction="maximize"
-        )
-        self._rows: dict[int, int] = {}
+    def __init__(self, scheduler: BasePruner | RecordScheduler) -> None:
+        self._scheduler = scheduler
+        self._experiment = _experiment()
+        self._trials = Judged(self._experiment, scheduler)
+        self._numbers: dict[int, int] = {}
 
     def stops(self, trial: int, epoch: int, value: float) -> bool:
         """Whether a trial ends after an epoch."""
-        storage = self._study._storage
-        row = self._row(trial)
-        storage.set_trial_intermediate_value(row, epoch, value)
-        frozen = storage.get_trial(row)
-        is_over = (
-            decide(self._study, frozen, scheduler=self._pruner) is Decision.STOP
-            or epoch == EPOCHS
-        )
+        if trial not in self._numbers:
+            self._numbers[trial] = self._trials.add(point=trial)
+        number = self._numbers[trial]
+        if self._trials.records[number].state.is_final:  # promoted: it resumes
+            record = again(self._trials.records[number])
+            self._trials.put(replace(record, state=State.RUNNING))
+        decision = self._trials.report(number, epoch, value)
+        is_over = decision is Decision.STOP or epoch == EPOCHS
         if is_over:
-            state = TrialState.COMPLETE if epoch == EPOCHS else TrialState.PRUNED
-            storage.set_trial_state_values(row, state, [value])
+            state = State.COMPLETE if epoch == EPOCHS else State.PRUNED
+            self._trials.end(number, state, value)
         return is_over
 
-    def _row(self, trial: int) -> int:
-        """The row of a trial; one that has ended gets another, as in the journal."""
-        storage = self._study._storage
-        old = storage.get_trial(self._rows[trial]) if trial in self._rows else None
-        if old is None or old.state.is_finished():
-            again = create_trial(
-                state=TrialState.RUNNING,
-                user_attrs={"id": trial},
-                intermediate_values={} if old is None else old.intermediate_values,
-            )
-            study_id = self._study._study_id
-            self._rows[trial] = storage.create_new_trial(study_id, again)
-        return self._rows[trial]
-
     def promoted(self) -> int | None:
-        """A stopped trial that goes on now, where the scheduler has such."""
-        if not isinstance(self._pruner, Asha) or not self._pruner.is_promoting:
+        """A stopped trial that goes on now, None for none."""
+        if not isinstance(self._scheduler, Asha) or not self._scheduler.is_promoting:
             return None
-        rows = newest(self._study.get_trials(deepcopy=False))
-        found = self._pruner.promoted(rows, is_max=True)
-        return None if found is None else int(found.user_attrs["id"])
+        record = self._scheduler.promoted(
+            self._trials.records, objective=self._experiment.objective
+        )
+        return None if record is None else int(str(record.params["x"]))
+
+
+def _experiment() -> Experiment:
+    with tempfile.TemporaryDirectory() as folder:
+        return make_experiment(Path(folder))
 
 
 def curves(n: int, seed: int) -> Curves:
@@ -151,7 +145,7 @@ def rays() -> Stops:
     return stops
 
 
-def schedulers() -> dict[str, Callable[[], BasePruner]]:
+def schedulers() -> dict[str, Callable[[], BasePruner | RecordScheduler]]:
     """What is compared: the files of conf/scheduler, for this number of epochs."""
     return {
         "asha": Asha,
@@ -161,7 +155,7 @@ def schedulers() -> dict[str, Callable[[], BasePruner]]:
             min_resource=1, max_resource=EPOCHS, reduction_factor=3
         ),
         "median": lambda: MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-        "patience": lambda: Patience(None, patience=10),
+        "patience": lambda: Patience(patience=10),
         "none": NopPruner,
     }
 

@@ -23,7 +23,7 @@ from sweeper.memory.memory_key import memory_key
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.search.samplers import directions
+from sweeper.storage.study import directions
 from sweeper.trial import Decision, Demand, Failure, FailureKind, TrialSpec, derive
 
 OOM_SECONDS = 20.0  # until a trial that does not fit has said so
@@ -173,7 +173,7 @@ class Simulator:
 
     def _fill(self) -> None:
         """Place a slot wherever the next trial has room, as Ray Tune is told to."""
-        while (asked := self.journal.peek()) is not None:
+        while (asked := self.journal.offer()) is not None:
             place = self._room.find(asked)
             name = f"slot {next(self._count)}"
             if place is None or self.journal.claim(name, asked) is None:

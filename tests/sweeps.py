@@ -12,6 +12,7 @@ from PIL import Image
 
 from sweeper.trial import (
     Attempt,
+    Cause,
     Failure,
     FailureKind,
     Params,
@@ -53,13 +54,14 @@ def _trial(
     last = epochs // 3 if is_pruned else epochs
     values = {e: top * (1 - math.exp(-e / 3)) for e in range(1, last + 1)}
     begin = NOON + timedelta(seconds=40 * (number // 4))
-    attempts = [Attempt(slot=f"s-{number % 4}", started_at=begin)]
-    failures = []
+    busy = 12.0 if is_pruned else 30.0
+    attempts = [Attempt(slot=f"s-{number % 4}", started_at=begin, busy_seconds=busy)]
     if number % 7 == 2:
         again = begin + timedelta(seconds=15)
-        attempts.append(Attempt(slot="s-9", started_at=again, busy_before=9.0))
         lost = Failure(kind=FailureKind.LOST, message="the process died", step=3)
-        failures.append(lost)
+        first = replace(attempts[0], busy_seconds=9.0, cause=Cause.FAILED, failure=lost)
+        second = Attempt(slot="s-9", started_at=again, busy_seconds=busy - 9.0)
+        attempts = [first, second]
     return TrialRecord(
         number=number,
         id=trial_id(params, seed=number),
@@ -67,10 +69,7 @@ def _trial(
         seed=number,
         state=State.PRUNED if is_pruned else State.COMPLETE,
         values=values,
-        starts=len(attempts),
         attempts=tuple(attempts),
-        failures=tuple(failures),
-        busy_seconds=30.0 if not is_pruned else 12.0,
     )
 
 
@@ -116,9 +115,10 @@ def all_failed(folder: Path) -> Sweep:
     for trial in make_trials(6, epochs=2):
         message = f"RuntimeError: size {trial.number} of {SCRIPT}"
         failure = Failure(kind=FailureKind.ERROR, message=message)
-        failed = replace(
-            trial, state=State.FAILED, values={}, failures=(failure,), busy_seconds=2.0
+        attempt = replace(
+            trial.attempts[0], cause=Cause.FAILED, failure=failure, busy_seconds=2.0
         )
+        failed = replace(trial, state=State.FAILED, values={}, attempts=(attempt,))
         made.append(failed)
     sweep = make_sweep(folder, tuple(made))
     for trial in made:

@@ -128,7 +128,7 @@ def test_a_trial_of_nan_is_never_promoted(tmp_path: Path) -> None:
 
 def test_promotion_has_no_bootstrap(tmp_path: Path) -> None:
     asha = {
-        "_target_": "sweeper.search.asha.Asha",
+        "_target_": "sweeper.search.schedulers.Asha",
         "promote": True,
         "bootstrap_count": 2,
     }

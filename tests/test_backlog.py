@@ -1,25 +1,25 @@
 """A sweep that is looked at row by row owes what its definition says it owes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
 
 from sweeper import lineage
 from sweeper.experiment import space
 from sweeper.host.paths import SweepPaths
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
-from sweeper.search import agenda, algorithms, policy
-from sweeper.search.backlog import Backlog
-from sweeper.search.past import KEPT_BEST, Past
-from sweeper.storage import attributes, records
-from sweeper.storage.rows import Rows
-from sweeper.trial import Failure, FailureKind
+from sweeper.search import algorithms, policy
+from sweeper.search.history import KEPT_BEST, History
+from sweeper.search.next_trial import Action, Agenda, Create, Resume
+from sweeper.storage import journal_file
+from sweeper.storage.record import from_row
+from sweeper.trial import Failure, FailureKind, State, TrialRecord
 from tests.helpers import IN_FOLDERS, make_experiment, open_journal
 
 LOST = Failure(kind=FailureKind.LOST, message="gone")
@@ -94,39 +94,32 @@ class _Watched:
             if kind == "fail":
                 self.journal.fail(slot, LOST)
             else:
-                row = self.journal._rows.get(self.journal._desk.trial(slot))
-                done = row.last_step or lineage.start(lineage.of(row.user_attrs))
+                record = self.journal._queue.trial(slot)
+                done = record.last_epoch or lineage.start(record.lineage)
                 self.journal.report(
                     slot, Report(epoch=done + 1, values=(value,), busy_seconds=0.0)
                 )
                 self.journal.finish(slot)
 
-    def check(self, backlog: Backlog) -> None:
-        rows = self.journal._rows.all()
-        study_id = self.journal._study._study_id
-        stored = self.journal._study._storage.get_all_trials(study_id, deepcopy=False)
-        assert list(rows) == attributes.newest(stored)
-        fresh = agenda.next_owed(
-            list(rows),
-            experiment=self.experiment,
-            space=self.space,
-            search=self.search,
-            scheduler=self.scheduler,
+    def agenda(self) -> Agenda:
+        return Agenda(
+            self.experiment, self.space, self.search, scheduler=self.scheduler
         )
-        assert _name(backlog.next(rows)) == _name(fresh)
-        held = self.journal._desk.held()
-        waiting = [
-            row.user_attrs["id"]
-            for row in rows
-            if row.state is TrialState.WAITING and row.user_attrs["id"] not in held
-        ]
-        assert self.journal._rows.waiting(but=held) == next(iter(waiting), None)
+
+    def check(self, agenda: Agenda) -> None:
+        records = self.journal._store.all()
+        stored = self.journal._store._study.get_trials(deepcopy=False)
+        newest = {row.user_attrs["id"]: from_row(row) for row in stored}
+        assert list(records) == list(newest.values())
+        assert _name(agenda.next(records)) == _name(self.agenda().next(records))
+        waiting = [r.id for r in records if r.state is State.WAITING]
+        assert [r.id for r in self.journal._store.waiting()] == waiting
 
 
-def _name(owed: agenda.Owed | agenda.Again | agenda.Wait | None) -> str:
-    if isinstance(owed, agenda.Again):
-        return f"again {owed.row.user_attrs['id']}"
-    return owed.id if isinstance(owed, agenda.Owed) else str(owed)
+def _name(action: Action) -> str:
+    if isinstance(action, Create | Resume):
+        return f"{type(action)} {action.record.id}"
+    return str(action)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -139,12 +132,10 @@ def test_row_by_row_is_as_all_at_once(
     values: list[float],
 ) -> None:
     watched = _Watched(tmp_path_factory.mktemp("sweep"), SPACES[name])
-    backlog = Backlog(
-        watched.experiment, watched.space, watched.search, scheduler=watched.scheduler
-    )
+    agenda = watched.agenda()
     for kind, value in zip(steps, values, strict=False):
         watched.step(kind, value)
-        watched.check(backlog)
+        watched.check(agenda)
 
 
 def test_tpe_looks_back_on_a_bounded_history_with_the_best(tmp_path: Path) -> None:
@@ -153,20 +144,19 @@ def test_tpe_looks_back_on_a_bounded_history_with_the_best(tmp_path: Path) -> No
     of = space.parse(loaded, {})
     size = KEPT_BEST + 20
     rows = [
-        create_trial(
-            state=TrialState.COMPLETE,
-            values=[1.0 if number < 5 else 0.5],
-            params={"x": number / 1000},
-            distributions=of.distributions,
+        replace(
+            TrialRecord.new({"x": number / 1000}, seed=1),
+            state=State.COMPLETE,
+            result=(1.0 if number < 5 else 0.5,),
         )
         for number in range(300)
     ]
-    directions = [StudyDirection.MAXIMIZE]
-    kept = Past(of).see(rows).study(directions, newest=size).trials
+    objectives = loaded.objectives
+    kept = History(of).update(rows).study(objectives, newest=size).trials
     assert len(kept) == size
     assert [trial.params["x"] for trial in kept[:5]] == [n / 1000 for n in range(5)]
     assert kept[-1].params == rows[-1].params
-    whole = Past(of).see(rows[:size]).study(directions, newest=size).trials
+    whole = History(of).update(rows[:size]).study(objectives, newest=size).trials
     assert [trial.params for trial in whole] == [row.params for row in rows[:size]]
 
 
@@ -185,16 +175,18 @@ def test_what_is_written_together_is_on_disk_whole_or_not_at_all(
     journal: Journal = open_journal(tmp_path)
     assert journal.claim("a") is not None
     identity = journal.start("a").id
-    rows: Rows = journal._rows
+    store = journal._store
     path = SweepPaths(tmp_path / "sweeps" / "toy").journal
     before = path.read_bytes()
-    with pytest.raises(TypeError), rows.together():
-        rows.note(identity, first=1, second=object())
+    metrics = {"acc": 0.5}
+    unwritable: Any = {"scheduler": object()}
+    record = replace(store.get(identity), metrics=metrics, notes=unwritable)
+    with pytest.raises(TypeError):
+        store.put(record)
     assert path.read_bytes() == before
-    with rows.together():
-        rows.note(identity, first=1, second=2)
-        assert path.read_bytes() == before
+    assert store.get(identity).metrics == {}
+    store.put(replace(record, notes={"scheduler": 1}))
     added = path.read_bytes()[len(before) :]
     assert added.count(b"\n") == 2
-    assert rows.get(identity).user_attrs["second"] == 2
-    assert not records.whole_part(path).damage
+    assert store.get(identity).notes == {"scheduler": 1}
+    assert not journal_file.whole_part(path).damage

@@ -10,7 +10,8 @@ import pytest
 from bench import __main__ as bench
 from bench import measure, overhead, page, scheduling
 from bench.measure import Figures
-from sweeper.storage.replay import Replay
+from sweeper.experiment import experiment
+from sweeper.storage import store
 
 
 def _work(out: Path, *, trials: int, epochs: int, checkpoints: int) -> None:
@@ -138,8 +139,8 @@ def test_the_end_of_a_long_sweep_can_be_measured(search: str, tmp_path: Path) ->
     assert row["wall_ms"] > 0
     assert math.isnan(row["bytes_a_trial"])  # those before have other rows
     folder = tmp_path / "sweeps" / "bench"
-    rows = Replay(folder / "journal.jsonl").read()[0]
-    counts = [len(row.intermediate_values) for row in rows]
+    loaded = experiment.load(tmp_path / "bench.yaml")
+    counts = [len(t.values) for t in store.Reader(loaded, folder).sweep().trials]
     assert counts == [1] * 7 + [scheduling.REPORTS] * 3
 
 

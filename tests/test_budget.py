@@ -14,6 +14,7 @@ from sweeper.running import summary
 from sweeper.scheduling.journal import Journal
 from sweeper.stop import StopReason
 from sweeper.storage import store
+from sweeper.storage.record import again
 from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep
 from tests.helpers import LAUNCH, make_experiment
 
@@ -227,7 +228,7 @@ def test_a_trial_that_is_put_back_has_cost_what_it_cost(tmp_path: Path) -> None:
     sweep.journal.report("a", report)
     sweep.journal.finish("a")
     before = sweep.load().trials[0]
-    sweep.journal._rows.put_again(sweep.journal._rows.get(before.id))
+    sweep.journal._store.add(again(before))
     after = sweep.load().trials[0]
     assert after.state is State.WAITING
     assert after.card_seconds == before.card_seconds == {"T4": 5400}

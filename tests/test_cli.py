@@ -143,7 +143,7 @@ def test_quick_commands_load_nothing_heavy(tmp_path: Path) -> None:
         timeout=600,
     )
     heavy = {"torch", "lightning", "plotly", "ray", "pandas", "matplotlib", "wandb"}
-    heavy |= {"sqlalchemy", "hydra", "omegaconf", "optuna", "scipy.stats"}
+    heavy |= {"sqlalchemy", "hydra", "omegaconf", "scipy.stats"}
     assert not heavy & set(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from sweeper.cards import packed
@@ -20,7 +19,7 @@ from sweeper.protocol import Report
 from sweeper.scheduling.assignment import Assignment
 from sweeper.scheduling.journal import Journal
 from sweeper.scheduling.launch import Launch
-from sweeper.search.past import Past
+from sweeper.search.history import History
 from sweeper.storage import store
 from sweeper.text import GIB
 from sweeper.trial import (
@@ -102,6 +101,22 @@ def test_the_cores_of_a_trial_grow_with_its_share(tmp_path: Path) -> None:
     assert [asked.cpus for asked in _attempts(journal)] == [1.0, 2.0, 4.0]
 
 
+def test_a_longer_training_keeps_the_threads_of_the_first_start(tmp_path: Path) -> None:
+    """They are a part of bit-equality."""
+    space_ = {"batch_size": [8]}
+    journal = _open(tmp_path, search_space=space_, overrides=["max_epochs=1"])
+    assert journal.claim("a") == QUARTER
+    assert journal.start("a").threads == 1
+    _report(journal, "a", {})
+    journal.finish("a")
+    whole = replace(CARD, demand=Demand(cpus=4.0, gpus=1.0))
+    longer = _open(tmp_path, whole, search_space=space_, overrides=["max_epochs=2"])
+    asked = longer.claim("b")
+    assert asked is not None
+    assert asked.cpus == 4.0
+    assert longer.start("b").threads == 1
+
+
 def test_the_ladder_uses_no_retry_of_the_users(tmp_path: Path) -> None:
     journal = _open(
         tmp_path, search_space={"batch_size": [8]}, retry={"oom": 0, "lost": 1}
@@ -167,8 +182,8 @@ def test_the_search_is_told_of_an_infeasible_point(tmp_path: Path) -> None:
     journal = _open(tmp_path, search_space={"batch_size": [8], "lr": [0.1]})
     list(_attempts(journal))
     experiment = load(tmp_path / "toy.yaml")
-    past = Past(space.parse(experiment, {})).see(journal._rows.all())
-    (told,) = past.study([StudyDirection.MAXIMIZE]).trials
+    past = History(space.parse(experiment, {})).update(journal._store.all())
+    (told,) = past.study(experiment.objectives).trials
     assert told.state is TrialState.PRUNED
     assert told.params == {"batch_size": 8, "lr": 0.1}
 
@@ -246,7 +261,7 @@ def test_a_measured_peak_replaces_the_prediction(tmp_path: Path) -> None:
     assert asked is not None
     assert asked.gpus == share(3)
     assert _trials(tmp_path)[identity].peak_bytes == 3 * GIB
-    asked = _open(tmp_path, launch, **keys).peek()  # and after a restart
+    asked = _open(tmp_path, launch, **keys).offer()  # and after a restart
     assert asked is not None
     assert asked.gpus == share(3)
 
@@ -282,7 +297,7 @@ def test_a_slot_takes_only_trials_of_its_own_demand(tmp_path: Path) -> None:
     _report(journal, "a", {})
     journal.finish("a")
     assert journal.claim("a", asked) is None  # the next one is smaller
-    small = journal.peek()
+    small = journal.offer()
     assert small is not None
     assert small.gpus == share(8)
     assert journal.claim("b", small) == small
@@ -318,7 +333,7 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
     journal = _open(tmp_path, launch, search_space=space_)
     counts = []
     for _ in range(10):
-        asked = journal.peek()
+        asked = journal.offer()
         assert asked is not None
         count = round(1 / asked.gpus)
         counts.append(count)
@@ -333,7 +348,7 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
             journal.finish(slot)
     assert counts[0] == 4
     assert counts[-5:] == [3] * 5
-    asked = _open(tmp_path, launch, search_space=space_).peek()
+    asked = _open(tmp_path, launch, search_space=space_).offer()
     assert asked is not None
     assert round(1 / asked.gpus) == 3
     (line,) = packed.lines(_sweep(tmp_path))
@@ -363,7 +378,7 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
     for slot in "abc":
         _report(on_t4, slot, {"rate": 1.0})
     on_t4.fail("c", _oom())
-    asked = on_t4.peek()
+    asked = on_t4.offer()
     assert asked is not None
     assert asked.gpus == 1.0
     other = replace(launch, accelerators=("L4",), device_bytes=CARDS["L4"].device_bytes)
@@ -379,7 +394,7 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
     assert sorted(lines) == ["L4"]
     rates = {trial.id: trial.rates for trial in _trials(tmp_path).values()}
     assert {"T4": {"3": 1.0}, "L4": {"5": 2.0}} in rates.values()
-    again = _open(tmp_path, launch, **keys).peek()  # back on T4s: alone
+    again = _open(tmp_path, launch, **keys).offer()  # back on T4s: alone
     assert again is not None
     assert again.gpus == 1.0
 

@@ -41,7 +41,6 @@ retry: {oom: 2, lost: 3, error: 0}
 wandb: {project: jersey-numbers, mode: auto, tags: [phase-13]}
 env: {OMP_NUM_THREADS: 1, MODE: "on"}
 chdir: false
-storage: null
 """
 
 Read = Callable[..., Experiment]
@@ -314,7 +313,6 @@ def test_the_project_may_be_another_folder(read: Read, tmp_path: Path) -> None:
         ("search_space.x=[1],[2]", "search_space.x", "[1],[2]"),
         ("baseline.m.lr=1e-3", "baseline", {"m.lr": 1e-3}),
         ("variants.a=[b=1]", "variants", {"a": ("b=1",)}),
-        ("storage=null", "storage", None),
         ("trainer.max_epochs=3", "overrides", ("trainer.max_epochs=3",)),
         ("+new=1", "overrides", ("+new=1",)),
         ("~old", "overrides", ("~old",)),

@@ -14,18 +14,10 @@ from sweeper.scheduling.journal import Journal
 from sweeper.statistics import leaderboard
 from sweeper.stop import StopReason
 from sweeper.storage import store
+from sweeper.storage.record import again
 from sweeper.trial import Failure, FailureKind, State, Sweep
 from sweeper.views.tables import remarks
-from tests import helpers
 from tests.helpers import LAUNCH, make_experiment, open_journal
-
-
-@pytest.fixture(
-    autouse=True,
-    params=[None, pytest.param("sqlite:///journal.db", marks=pytest.mark.slow)],
-)
-def _storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helpers, "STORAGE", request.param)
 
 
 def _run_all(journal: Journal, *, epochs: int = 1) -> list[tuple[dict, int]]:  # type: ignore[type-arg]
@@ -34,7 +26,7 @@ def _run_all(journal: Journal, *, epochs: int = 1) -> list[tuple[dict, int]]:  #
     while journal.claim("a") is not None:
         spec = journal.start("a")
         ran.append((dict(spec.params), spec.seed))
-        first = journal._rows.get(spec.id).last_step or 0
+        first = journal._store.get(spec.id).last_epoch
         for epoch in range(first + 1, epochs + 1):
             value = epoch + spec.params["x"] / 10
             journal.report("a", Report(epoch=epoch, values=(value,), busy_seconds=1.0))
@@ -174,8 +166,8 @@ def test_more_epochs_leave_stopped_and_failed_trials_alone(tmp_path: Path) -> No
 def test_a_start_that_is_cut_while_it_extends_extends_once(tmp_path: Path) -> None:
     _run_all(open_journal(tmp_path, overrides=["max_epochs=1"]))
     journal = open_journal(tmp_path, overrides=["max_epochs=1"])
-    row = journal._rows.all()[0]
-    journal._rows.put_again(row)  # what a cut start may have written
+    record = journal._store.all()[0]
+    journal._store.add(again(record))  # what a cut start may have written
     _run_all(open_journal(tmp_path, overrides=["max_epochs=2"]), epochs=2)
     assert {tuple(t.values) for t in _sweep(tmp_path).trials} == {(1, 2)}
 

@@ -17,6 +17,7 @@ from sweeper.html_report import chart_data, files
 from sweeper.statistics.leaderboard import rank
 from sweeper.trial import State, Sweep
 from tests import browser, sweeps
+from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial
 
 MEGABYTE = 1_000_000
@@ -173,7 +174,8 @@ def test_the_page_shows_what_was_used(tmp_path: Path) -> None:
     made = sweeps.make_sweep(
         tmp_path, sweeps.make_trials(2), price={"T4": 0.5}, budget={"cost": 3}
     )
-    trials = tuple(replace(t, card_seconds={"T4": 3600.0}) for t in made.trials)
+    hour = attempt(busy_seconds=3600.0, gpus=1.0, card="T4")
+    trials = tuple(replace(t, attempts=(hour,)) for t in made.trials)
     text = html_report.render(replace(made, trials=trials))
     assert "<dt>used</dt><dd>2 GPU hours, 1 of 3 cost</dd>" in text
 

@@ -14,24 +14,7 @@ from sweeper.scheduling.journal import Journal
 from sweeper.stop import StopReason
 from sweeper.storage import store
 from sweeper.trial import Decision, Failure, FailureKind, State, Sweep, TrialRecord
-from tests import helpers
 from tests.helpers import LAUNCH, make_experiment, open_journal
-
-STORAGES = [
-    pytest.param(None, id="file"),
-    pytest.param("sqlite:///journal.db", id="sqlite", marks=pytest.mark.slow),
-]
-
-
-@pytest.fixture(autouse=True, params=STORAGES)
-def storage(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> str | None:
-    """Each test runs on the journal's file and on a database."""
-    monkeypatch.setattr(helpers, "STORAGE", request.param)
-    chosen: str | None = request.param
-    return chosen
-
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")
 LOST = Failure(kind=FailureKind.LOST, message="gone")

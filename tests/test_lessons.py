@@ -1,6 +1,8 @@
 """What changed rows teach is what a look at all rows teaches."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from sweeper.cards import packing
 from sweeper.cards.lessons import RATES_KEPT, Lesson, Lessons
+from sweeper.trial import Attempt, Demand, Failure, FailureKind, TrialRecord
 
 SHARES = st.sampled_from([1.0, 0.5, 0.25])
 CARDS = st.sampled_from(["T4", "L4"])
@@ -66,16 +69,44 @@ def _of(rows: Sequence[Mapping[str, Any]], cards: Collection[str]) -> Lesson:
     )
 
 
+def _record(row: Mapping[str, Any]) -> TrialRecord:
+    """A record with what a row says."""
+    oom = Failure(kind=FailureKind.OOM, message="oom")
+    attempts = [
+        _attempt(card, gpus=share, failure=oom)
+        for card, shares in row.get("oom_shares", {}).items()
+        for share in shares
+    ]
+    return replace(
+        TrialRecord.new({}, seed=1),
+        memory_key=row.get("memory_key", ""),
+        is_shrunk=row.get("is_shrunk", False),
+        is_infeasible=row.get("is_infeasible", False),
+        attempts=(*attempts, _attempt(row.get("card", ""), gpus=1.0)),
+        **row.get("progress", {}),
+    )
+
+
+def _attempt(card: str, *, gpus: float, failure: Failure | None = None) -> Attempt:
+    return Attempt(
+        slot="a",
+        started_at=datetime.now(UTC),
+        demand=Demand(cpus=1.0, gpus=gpus),
+        card=card,
+        failure=failure,
+    )
+
+
 @pytest.mark.parametrize("cards", [(), ("T4",)])
 @given(writes=WRITES, every=st.integers(1, 9))
 def test_row_by_row_is_as_all_at_once(
     cards: tuple[str, ...], writes: list[tuple[int, dict[str, Any]]], every: int
 ) -> None:
     rows: dict[int, dict[str, Any]] = {}
-    changed: dict[int, dict[str, Any]] = {}
+    changed: dict[int, TrialRecord] = {}
     found = Lessons(cards)
     for number, (place, row) in enumerate(writes):
-        rows[place] = changed[place] = row
+        rows[place], changed[place] = row, _record(row)
         if number % every == 0:
             found.look(changed)
             changed.clear()

@@ -16,6 +16,7 @@ from sweeper import html_report
 from sweeper.statistics.leaderboard import best
 from sweeper.trial import Failure, FailureKind, Params, State, Sweep
 from sweeper.views import live
+from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial
 
 NAN = math.nan
@@ -221,7 +222,7 @@ def test_status_as_json_has_no_nan_and_every_trial(tmp_path: Path) -> None:
 def test_a_failed_trial_has_epochs_and_a_reason_but_no_value(tmp_path: Path) -> None:
     failure = Failure(kind=FailureKind.OOM, message="CUDA out of memory", step=1)
     made = make_trial(0, {"x": 1}, 0.5, state=State.FAILED)
-    sweep = make_sweep(tmp_path, replace(made, failures=(failure,)))
+    sweep = make_sweep(tmp_path, replace(made, attempts=(attempt(failure=failure),)))
     (shown,) = json.loads(json.dumps(live.status_json(sweep)))["trials"]
     assert shown["value"] is None
     assert shown["epochs"] == {"1": 0.5}

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.experiment import space
 from sweeper.experiment.sections import Budget, Objective
 from sweeper.protocol import Report
 from sweeper.scheduling.budget import Meter
 from sweeper.scheduling.journal import Journal
-from sweeper.storage.attributes import card_seconds
-from sweeper.trial import Decision, Failure, FailureKind
+from sweeper.storage.record import again
+from sweeper.trial import Decision, Failure, FailureKind, State, TrialRecord
 from tests.helpers import IN_FOLDERS, make_experiment
 from tests.test_budget import HALF
 
@@ -31,15 +30,15 @@ BUDGETS: Mapping[str, Sequence[float]] = {
 OOM = Failure(kind=FailureKind.OOM, message="oom")
 
 
-def _reached(budget: Budget, objective: Objective, rows: Sequence[FrozenTrial]) -> str:
+def _reached(budget: Budget, objective: Objective, rows: Sequence[TrialRecord]) -> str:
     """The definition: a look at every row."""
     sign = -objective.sign
     used = {
-        "gpu_hours": math.fsum(sum(card_seconds(row).values()) for row in rows) / 3600,
+        "gpu_hours": math.fsum(sum(row.card_seconds.values()) for row in rows) / 3600,
         "cost": math.fsum(
             seconds / 3600 * PRICE.get(card, 0.0)
             for row in rows
-            for card, seconds in card_seconds(row).items()
+            for card, seconds in row.card_seconds.items()
         ),
     }
     for name, amount in used.items():
@@ -48,13 +47,13 @@ def _reached(budget: Budget, objective: Objective, rows: Sequence[FrozenTrial]) 
             return f"budget.{name}: {amount:.3g} of {limit:g} used"
     if budget.target is not None:
         for row in rows:
-            for value in row.intermediate_values.values():
+            for value in row.values.values():
                 if sign * value >= sign * budget.target:
                     return f"budget.target: {value:.6g} of {budget.target:g} reached"
     best, since = -math.inf, 0
-    ended = [r for r in rows if r.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    for row in sorted(ended, key=lambda r: (r.datetime_complete, r.number)):
-        value = sign * row.values[0]
+    ended = [r for r in rows if r.state in (State.COMPLETE, State.PRUNED)]
+    for row in sorted(ended, key=lambda r: (r.ended_at, r.number)):
+        value = sign * row.result[0]
         since = 0 if value > best else since + 1
         best = max(best, value)
     if budget.patience is not None and since >= budget.patience:
@@ -92,9 +91,9 @@ class _Random:
                 self.journal.start(slot, card="L4" if number > 0.2 else "T4")
                 self._slots[slot] = 0
         elif kind == "again":
-            ended = [r for r in self.journal._rows.all() if r.state.is_finished()]
+            ended = [r for r in self.journal._store.all() if r.state.is_final]
             if ended:
-                self.journal._rows.put_again(ended[int(number * len(ended))])
+                self.journal._store.add(again(ended[int(number * len(ended))]))
         elif self._slots:
             slot = next(iter(self._slots))
             if kind == "fail":
@@ -126,7 +125,7 @@ def test_row_by_row_is_as_all_at_once(
     objective = sweep.experiment.objective
     for number, (kind, value) in enumerate(steps):
         sweep.step(kind, value)
-        rows = sweep.journal._rows
+        rows = sweep.journal._store
         if number == 0 or kind == "restart":
             follow = rows.follow()
             meters = [Meter(b, objective=objective, price=PRICE) for b in budgets]

@@ -35,7 +35,6 @@ VALUES = {1: (0.9, 30.0), 2: (0.8, 20.0), 3: (0.7, 10.0), 4: (0.75, 25.0)}
 KEYS: dict[str, object] = {
     "objective": TWO,
     "search_space": {"x": [1, 2, 3, 4]},
-    "storage": None,
 }
 
 
@@ -239,7 +238,7 @@ def test_another_sweep_of_two_objectives_is_history(tmp_path: Path) -> None:
     folder = tmp_path / "sweeps" / "next"
     journal = Journal(loaded, space.parse(loaded, {}), folder, LAUNCH)
     assert journal.claim("a") is not None
-    points = journal._study.user_attrs["warm_start"]["points"]
+    points = journal._store.attribute("warm_start")["points"]
     assert [1.32, 32.0] in [point["values"] for point in points]
 
 

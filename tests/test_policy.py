@@ -5,34 +5,28 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 from omegaconf import OmegaConf
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import ExperimentError
 from sweeper.experiment import space
 from sweeper.experiment.sections import Retry
 from sweeper.experiment.space import Space
 from sweeper.host.paths import builtin_conf
-from sweeper.search import algorithms, samplers
-from sweeper.search.past import Past, key, known_point
-from sweeper.search.policy import (
-    Search,
-    Suggestion,
-    decide,
-    is_exhausted,
-    retry,
-    suggest,
-)
-from sweeper.trial import Decision, Failure, FailureKind, derive
+from sweeper.search import algorithms
+from sweeper.search.history import NOTES, History, key, known_point
+from sweeper.search.next_trial import Agenda, Create
+from sweeper.search.policy import Search, retry
+from sweeper.trial import Decision, Failure, FailureKind, State, TrialRecord
 from tests.helpers import make_experiment
+from tests.judged import Judged
 from tests.simulate_schedulers import compare
 
 NAMES = sorted(path.stem for path in (builtin_conf() / "search").glob("*.yaml"))
@@ -40,7 +34,6 @@ SCHEDULERS = sorted(p.stem for p in (builtin_conf() / "scheduler").glob("*.yaml"
 # A Gaussian process imports torch and is fitted anew for each suggestion.
 SEARCHES = [pytest.param(n, marks=[pytest.mark.slow] * (n == "gp")) for n in NAMES]
 DRAWN = [given for given in SEARCHES if given.values != ("grid",)]
-MAX = StudyDirection.MAXIMIZE
 
 MIXED = {
     "lr": "tag(log, interval(1e-5, 1e-1))",
@@ -65,23 +58,24 @@ def _search(name: str) -> Search:
     return Search(config={str(key): value for key, value in loaded.items()})
 
 
-def _next(rows: Sequence[FrozenTrial], of: Space, search: Search) -> Suggestion | None:
-    seed = derive(42, "suggest", len(rows))
-    return suggest(rows, space=of, search=search, directions=[MAX], seed=seed)
+def _next(
+    records: Sequence[TrialRecord], of: Space, search: Search
+) -> TrialRecord | None:
+    action = Agenda(of.experiment, of, search).next(records)
+    return action.record if isinstance(action, Create) else None
 
 
-def _row(
-    found: Suggestion, value: float, state: TrialState = TrialState.COMPLETE
-) -> FrozenTrial:
-    """The row as it comes back from disk."""
-    is_valued = state is TrialState.COMPLETE
-    return create_trial(
+def _ended(
+    record: TrialRecord, value: float, state: State = State.COMPLETE
+) -> TrialRecord:
+    """The record as it comes back from disk."""
+    is_valued = state is State.COMPLETE
+    return replace(
+        record,
         state=state,
-        values=[value] if is_valued else None,
-        params=dict(found.params),
-        distributions=dict(found.distributions),
-        intermediate_values={1: value} if is_valued else {},
-        system_attrs=json.loads(json.dumps(dict(found.system_attrs))),
+        result=(value,) if is_valued else (),
+        values={1: value} if is_valued else {},
+        notes=json.loads(json.dumps(dict(record.notes))),
     )
 
 
@@ -90,10 +84,10 @@ def _score(params: Mapping[str, object]) -> float:
     return -sum((float(v) - 0.5) ** 2 for v in params.values() if isinstance(v, float))
 
 
-def _sweep(of: Space, search: Search, n: int) -> list[FrozenTrial]:
-    rows: list[FrozenTrial] = []
+def _sweep(of: Space, search: Search, n: int) -> list[TrialRecord]:
+    rows: list[TrialRecord] = []
     while len(rows) < n and (found := _next(rows, of, search)) is not None:
-        rows.append(_row(found, _score(found.params)))
+        rows.append(_ended(found, _score(found.params)))
     return rows
 
 
@@ -160,22 +154,20 @@ def test_the_last_suggestion_is_made_again_after_a_cut(
         again = _next(rows[:cut], of, _search(name))
         assert again is not None
         assert again.params == rows[cut].params
-        assert json.loads(json.dumps(dict(again.system_attrs))) == (
-            rows[cut].system_attrs
-        )
+        assert json.loads(json.dumps(dict(again.notes))) == rows[cut].notes
 
 
 @pytest.mark.parametrize("name", DRAWN)
-@pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING])
+@pytest.mark.parametrize("state", [State.WAITING, State.RUNNING])
 def test_a_search_suggests_while_trials_run(
-    tmp_path: Path, name: str, state: TrialState
+    tmp_path: Path, name: str, state: State
 ) -> None:
     of = _space(tmp_path, PLANE)
-    rows: list[FrozenTrial] = []
+    rows: list[TrialRecord] = []
     for _ in range(4):
         found = _next(rows, of, _search(name))
         assert found is not None
-        rows.append(_row(found, math.nan, state))
+        rows.append(_ended(found, math.nan, state))
     assert len({key(row.params) for row in rows}) == 4
 
 
@@ -212,8 +204,7 @@ def test_the_baseline_is_suggested_first_and_once(tmp_path: Path, name: str) -> 
 def test_a_failed_point_is_not_suggested_again(tmp_path: Path) -> None:
     of = _space(tmp_path, {"a": [1, 2]})
     rows = _sweep(of, _search("random"), 1)
-    failed = [_row(Suggestion(params=rows[0].params, distributions=of.distributions),
-                   0.0, TrialState.FAIL)]  # fmt: skip
+    failed = [_ended(rows[0], 0.0, State.FAILED)]
     second = _next(failed, of, _search("random"))
     assert second is not None
     assert second.params != rows[0].params
@@ -223,12 +214,15 @@ def test_a_point_that_the_file_lost_does_not_stop_the_search(tmp_path: Path) -> 
     old = _space(tmp_path, {"a": [1, 2, 3, 9]})
     rows = _sweep(old, _search("tpe"), 99)
     new = _space(tmp_path, {"a": [1, 2, 3, 4, 5]})
-    assert not is_exhausted(rows, space=new)
-    added = [_row(found, 0.0) for found in [_next(rows, new, _search("tpe"))] if found]
+    assert not History(new).update(rows).is_exhausted
+    added = [
+        _ended(found, 0.0) for found in [_next(rows, new, _search("tpe"))] if found
+    ]
     assert added[0].params["a"] in (4, 5)
     last = _next([*rows, *added], new, _search("tpe"))
     assert last is not None
-    assert is_exhausted([*rows, *added, _row(last, 0.0)], space=new)
+    rows = [*rows, *added, _ended(last, 0.0)]
+    assert History(new).update(rows).is_exhausted
 
 
 def test_where_that_allows_little_is_still_met(tmp_path: Path) -> None:
@@ -246,14 +240,14 @@ def test_sobol_spreads_its_points(tmp_path: Path) -> None:
 
 def test_cmaes_closes_in_on_the_optimum(tmp_path: Path) -> None:
     rows = _sweep(_space(tmp_path, PLANE), _search("cmaes"), 60)
-    scores = [row.value for row in rows]
+    scores = [row.result[0] for row in rows]
     assert np.mean(scores[-12:]) > 10 * np.mean(scores[:12])  # both are negative
-    assert any("cma:optimizer:0" in row.system_attrs for row in rows)
+    assert any("cma:optimizer:0" in row.notes for row in rows)
 
 
 def test_nsga2_breeds_one_generation_after_another(tmp_path: Path) -> None:
     rows = _sweep(_space(tmp_path, PLANE), _search("nsga2"), 40)
-    generations = [row.system_attrs["NSGAIISampler:generation"] for row in rows]
+    generations = [row.notes["NSGAIISampler:generation"] for row in rows]
     assert generations == sorted(generations)
     assert generations[-1] == 3
 
@@ -262,17 +256,15 @@ def test_a_sampler_sees_one_trial_a_point_with_the_mean_of_its_seeds(
     tmp_path: Path,
 ) -> None:
     of = _space(tmp_path, {"a": [1, 2, 3]})
-    first, second, third = (
-        Suggestion(params={"a": a}, distributions=of.distributions) for a in (1, 2, 3)
-    )
+    first, second, third = (TrialRecord.new({"a": a}, seed=42) for a in (1, 2, 3))
     rows = [
-        _row(first, 0.2),
-        _row(first, 0.4),
-        _row(second, 0.9),
-        _row(second, 0.0, TrialState.RUNNING),
-        _row(third, 0.0, TrialState.FAIL),
+        _ended(first, 0.2),
+        _ended(first, 0.4),
+        _ended(second, 0.9),
+        _ended(second, 0.0, State.RUNNING),
+        _ended(third, 0.0, State.FAILED),
     ]
-    study = Past(of).see(rows).study([MAX])
+    study = History(of).update(rows).study(of.experiment.objectives)
     assert [t.params["a"] for t in study.trials] == [1, 2]
     assert [t.value for t in study.trials] == pytest.approx([0.3, 0.9])
 
@@ -284,9 +276,12 @@ def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
     seeded = _sweep(of, Search(config={**target, "seed": 7}), 3)
     assert [row.params for row in plain] != [row.params for row in seeded]
     search = Search(config={**target, "seed": 7})
-    study = Past(of).study([MAX])
-    draws = [samplers.ask(study, search.sampler(s), space=of) for s in (1, 2, 1)]
-    assert draws[0].params == draws[2].params != draws[1].params
+    study = History(of).study(of.experiment.objectives)
+    draws = []
+    for seed in (1, 2, 1):
+        study.sampler = search.sampler(seed)
+        draws.append(study.ask(dict(of.distributions)).params)
+    assert draws[0] == draws[2] != draws[1]
 
 
 def test_what_one_search_needs_is_not_imported_for_the_others() -> None:
@@ -377,36 +372,6 @@ RIVALS = 12
 EPOCHS = 9
 
 
-def _scheduler(folder: Path, name: str) -> optuna.pruners.BasePruner:
-    return algorithms.scheduler(make_experiment(folder, scheduler=name))
-
-
-def _study(storage: optuna.storages.BaseStorage, mode: str = "maximize") -> Study:
-    return optuna.create_study(
-        storage=storage, study_name="toy", direction=mode, load_if_exists=True
-    )
-
-
-def _run(
-    study: Study, scheduler: optuna.pruners.BasePruner, curve: Sequence[float]
-) -> list[Decision]:
-    """The decisions on one trial until it is stopped or has reported its curve."""
-    trial = study.ask()
-    decisions = []
-    for epoch, value in enumerate(curve, start=1):
-        trial.report(value, epoch)
-        frozen = study._storage.get_trial(trial._trial_id)
-        decisions.append(decide(study, frozen, scheduler=scheduler))
-        if decisions[-1] is Decision.STOP:
-            break
-    finite = [value for value in curve[: len(decisions)] if value == value]
-    is_stopped = decisions[-1:] == [Decision.STOP]
-    state = TrialState.PRUNED if is_stopped else TrialState.COMPLETE
-    value = max(finite, default=0.0)
-    study._storage.set_trial_state_values(trial._trial_id, state, [value])
-    return decisions
-
-
 def _rival(index: int) -> list[float]:
     return [0.5 + 0.02 * index + 0.01 * epoch for epoch in range(EPOCHS)]
 
@@ -430,56 +395,50 @@ def test_a_scheduler_mirrors_and_repeats_its_decisions(
     tmp_path: Path, name: str, curve: list[float]
 ) -> None:
     decisions = []
-    for mode, sign in (("maximize", 1), ("maximize", 1), ("minimize", -1)):
-        study = _study(InMemoryStorage(), mode)
-        pruner = _scheduler(tmp_path, name)
+    for mode, sign in (("max", 1), ("max", 1), ("min", -1)):
+        trials = Judged.of(tmp_path, name, mode=mode)
         for index in range(RIVALS):
-            _run(study, pruner, [sign * value for value in _rival(index)])
-        decisions.append(_run(study, pruner, [sign * value for value in curve]))
+            trials.run([sign * value for value in _rival(index)])
+        decisions.append(trials.run([sign * value for value in curve]))
     assert decisions[0] == decisions[1] == decisions[2]
 
 
 @pytest.mark.parametrize("name", [n for n in SCHEDULERS if n != "asha_promote"])
 def test_the_first_trial_goes_on(tmp_path: Path, name: str) -> None:
-    study = _study(InMemoryStorage())
-    assert set(_run(study, _scheduler(tmp_path, name), RISING)) == {Decision.CONTINUE}
+    assert set(Judged.of(tmp_path, name).run(RISING)) == {Decision.CONTINUE}
 
 
 @pytest.mark.parametrize("name", sorted({*SCHEDULERS} - {"none", "pbt"}))
 def test_a_trial_of_nothing_but_nan_is_stopped(tmp_path: Path, name: str) -> None:
-    study = _study(InMemoryStorage())
-    pruner = _scheduler(tmp_path, name)
+    trials = Judged.of(tmp_path, name)
     for index in range(RIVALS):
-        _run(study, pruner, _rival(index) * 4)
-    decisions = _run(study, pruner, [math.nan] * 30)
+        trials.run(_rival(index) * 4)
+    decisions = trials.run([math.nan] * 30)
     assert decisions[-1] is Decision.STOP
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_trials_of_nan_take_no_place_of_others(tmp_path: Path, name: str) -> None:
-    study = _study(InMemoryStorage())
-    pruner = _scheduler(tmp_path, name)
+    trials = Judged.of(tmp_path, name)
     for index in range(RIVALS):
-        _run(study, pruner, _rival(index))
-        _run(study, pruner, [math.nan] * EPOCHS)
-    assert set(_run(study, pruner, [2.0] * EPOCHS)) == {Decision.CONTINUE}
+        trials.run(_rival(index))
+        trials.run([math.nan] * EPOCHS)
+    assert set(trials.run([2.0] * EPOCHS)) == {Decision.CONTINUE}
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median", "none", "patience"])
 def test_a_study_read_back_from_disk_decides_the_same(
     tmp_path: Path, name: str
 ) -> None:
-    path = str(tmp_path / "journal.jsonl")
-
-    def reopened() -> Study:
-        return _study(JournalStorage(JournalFileBackend(path)))
-
-    whole = _study(InMemoryStorage())
-    pruner = _scheduler(tmp_path, name)
+    whole = Judged.of(tmp_path, name)
+    records: list[TrialRecord] = []
     for index in (5, 2, 9, 1, 11, 3):
         curve = _rival(index)
-        expected = _run(whole, pruner, curve)
-        assert _run(reopened(), _scheduler(tmp_path, name), curve) == expected
+        expected = whole.run(curve)
+        experiment = make_experiment(tmp_path, scheduler=name)
+        reopened = Judged(experiment, records=records)
+        assert reopened.run(curve) == expected
+        records = reopened.records
 
 
 # ---- ASHA against an independent reference
@@ -503,10 +462,9 @@ def test_asha_is_the_published_algorithm_under_any_order(
     tmp_path: Path, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    study = _study(InMemoryStorage())
-    pruner = _scheduler(tmp_path, "asha")
+    trials = Judged.of(tmp_path, "asha")
     rungs: dict[int, list[float]] = {}
-    running = [(study.ask(), rng.normal(size=30).round(1)) for _ in range(30)]
+    running = [(trials.add(), rng.normal(size=30).round(1)) for _ in range(30)]
     epochs = [0] * len(running)
     alive = set(range(len(running)))
     num_stopped = 0
@@ -514,9 +472,7 @@ def test_asha_is_the_published_algorithm_under_any_order(
         pick = int(rng.choice(sorted(alive)))
         trial, curve = running[pick]
         epoch, value = epochs[pick] + 1, float(curve[epochs[pick]])
-        trial.report(value, epoch)
-        frozen = study._storage.get_trial(trial._trial_id)
-        got = decide(study, frozen, scheduler=pruner)
+        got = trials.report(trial, epoch, value)
         assert got is _reference_asha(rungs, epoch, value, factor=3)
         epochs[pick] = epoch
         num_stopped += got is Decision.STOP
@@ -550,30 +506,13 @@ def test_asha_finds_what_rays_asha_finds_for_the_same_epochs() -> None:
 def test_asha_keeps_the_best_third_of_a_rung(
     tmp_path: Path, rivals: tuple[float, ...], value: float, decision: Decision
 ) -> None:
-    study = _study(InMemoryStorage())
-    pruner = _scheduler(tmp_path, "asha")
+    trials = Judged.of(tmp_path, "asha")
     for rival in rivals:
-        _run(study, pruner, [rival])
-    assert _run(study, pruner, [value]) == [decision]
+        trials.run([rival])
+    assert trials.run([value]) == [decision]
 
 
 # ---- kills
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class MortalStorage(InMemoryStorage):
-    """A storage whose process dies at the given write of a scheduler's note."""
-
-    writes_left = 10**9
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
-        if self.writes_left == 0:
-            raise Killed
-        self.writes_left -= 1
-        super().set_trial_system_attr(trial_id, key, value)
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband"])
@@ -582,52 +521,44 @@ class MortalStorage(InMemoryStorage):
 def test_a_decision_cut_anywhere_is_made_again_alike(
     tmp_path: Path, name: str, value: float, writes: int
 ) -> None:
-    answers = []
-    for is_cut in (False, True):
-        storage = MortalStorage()
-        study = _study(storage)
-        pruner = _scheduler(tmp_path, name)
-        for index in range(RIVALS):
-            _run(study, pruner, _rival(index))
-        trial = study.ask()
-        trial.report(value, 9)  # three rungs at once: three notes
-        storage.writes_left = writes if is_cut else 10**9
-        row = trial._trial_id
-        try:
-            decide(study, storage.get_trial(row), scheduler=pruner)
-        except Killed:
-            assert is_cut
-        storage.writes_left = 10**9
-        pruner = _scheduler(tmp_path, name)
-        answer = decide(study, storage.get_trial(row), scheduler=pruner)
-        notes = dict(storage.get_trial(row).system_attrs)
-        answers.append((answer, notes))
-    assert answers[0] == answers[1]
+    trials = Judged.of(tmp_path, name)
+    for index in range(RIVALS):
+        trials.run(_rival(index))
+    number = trials.add()
+    answer = trials.report(number, 9, value)  # three rungs at once: three notes
+    whole = trials.records[number]
+    assert next(iter(whole.notes)) == NOTES
+    cut = dict(list(whole.notes.items())[:writes])  # what a torn write has left
+    experiment = make_experiment(tmp_path, scheduler=name)
+    records = [*trials.records[:number], replace(whole, notes=cut)]
+    again = Judged(experiment, records=records)
+    assert again.judge(number) is answer
+    assert again.records[number].notes == whole.notes
 
 
 def test_a_trial_does_not_compete_with_its_own_earlier_report(tmp_path: Path) -> None:
-    study = _study(InMemoryStorage())
-    pruner = _scheduler(tmp_path, "asha")
+    trials = Judged.of(tmp_path, "asha")
     for value in (0.9, 0.8, 0.7, 0.6):
-        _run(study, pruner, [value])
-    trial = study.ask()
-    trial.report(0.85, 1)  # second of five stops; second of six would go on
-    for _ in range(3):
-        frozen = study._storage.get_trial(trial._trial_id)
-        assert decide(study, frozen, scheduler=pruner) is Decision.STOP
+        trials.run([value])
+    number = trials.add()
+    # Second of five stops; second of six would continue.
+    assert trials.report(number, 1, 0.85) is Decision.STOP
+    for _ in range(2):
+        assert trials.judge(number) is Decision.STOP
 
 
-def test_a_scheduler_may_be_any_object_with_prune() -> None:
+def test_a_scheduler_may_be_any_object_with_prune(tmp_path: Path) -> None:
     class Never:
         def prune(self, study: Study, trial: FrozenTrial) -> bool:
             assert trial.last_step == 1
             assert len(study.get_trials(states=(TrialState.RUNNING,))) == 1
-            assert study.direction is MAX
+            assert study.direction is StudyDirection.MAXIMIZE
+            assert trial.user_attrs["seed"] == 0
             return False
 
-    study = _study(InMemoryStorage())
-    decisions = _run(study, Never(), [0.5])  # type: ignore[arg-type]  # duck-typed
-    assert decisions == [Decision.CONTINUE]
+    never: optuna.pruners.BasePruner = Never()  # type: ignore[assignment]  # duck-typed
+    trials = Judged(make_experiment(tmp_path), never)
+    assert trials.run([0.5]) == [Decision.CONTINUE]
 
 
 # ---- retry

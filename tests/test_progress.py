@@ -10,21 +10,29 @@ import pytest
 from rich.console import Console
 
 from sweeper.scheduling.events import events
-from sweeper.trial import Demand, Failure, FailureKind, State, Sweep
+from sweeper.trial import Failure, FailureKind, State, Sweep
 from sweeper.views import live, progress
 from sweeper.views.tables import status_view
+from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial
 
 
 def _sweep(folder: Path, **keys: object) -> Sweep:
     trials = [
-        replace(make_trial(0, {"x": 1}, {1: 0.5, 2: 0.6}), busy_seconds=10.0),
-        replace(make_trial(1, {"x": 2}, {1: 0.4, 2: 0.7}), busy_seconds=30.0),
+        replace(
+            make_trial(0, {"x": 1}, {1: 0.5, 2: 0.6}),
+            attempts=(attempt(busy_seconds=10.0),),
+        ),
+        replace(
+            make_trial(1, {"x": 2}, {1: 0.4, 2: 0.7}),
+            attempts=(attempt(busy_seconds=30.0),),
+        ),
         replace(
             make_trial(2, {"x": 3}, {1: 0.3}, state=State.RUNNING),
-            busy_seconds=5.0,
-            card_seconds={"T4": 720.0},
-            demand=Demand(cpus=1.0, gpus=0.25),
+            attempts=(
+                attempt(card="T4", gpus=144.0, busy_seconds=5.0),
+                attempt(gpus=0.25),
+            ),
         ),
     ]
     return replace(make_sweep(folder, *trials, **keys), is_running=True)
@@ -76,14 +84,13 @@ def test_events_are_lines_for_people_and_data_for_programs(
     trial = replace(
         before.trials[2],
         values={1: 0.3, 2: math.nan},
-        failures=(failure,),
-        starts=2,
+        attempts=(*before.trials[2].attempts, attempt(failure=failure)),
         state=State.WAITING,
     )
     after = replace(before, trials=(*before.trials[:2], trial))
     found = events(before, after)
     assert [str(event) for event in found] == [
-        f"{trial.id} running (start 2)",
+        f"{trial.id} running (start 3)",
         f"{trial.id} epoch 2 acc nan",
         f"{trial.id} oom: CUDA out of memory",
         f"{trial.id} waiting (goes on later)",

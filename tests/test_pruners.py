@@ -2,41 +2,30 @@
 
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
-import optuna
 import pytest
-from optuna.storages import InMemoryStorage
-from optuna.study import Study
-from optuna.trial import TrialState, create_trial
 
-from sweeper.search.pruners import Wilcoxon
+from sweeper.search.schedulers import Wilcoxon
+from sweeper.trial import Decision, State
+from tests.helpers import make_experiment
+from tests.judged import Judged
 
 
-def _study(rival: Sequence[float], own: Sequence[float], mode: str) -> Study:
+def _is_stopped(
+    folder: Path, rival: Sequence[float], own: Sequence[float], *, sign: int = 1
+) -> bool:
     """A finished rival and all but the last of the own seeds, then the last one."""
-    study = optuna.create_study(storage=InMemoryStorage(), direction=mode)
-    for point, values in (("rival", rival), ("own", own[:-1])):
+    mode = "max" if sign == 1 else "min"
+    experiment = make_experiment(folder, objective={"metric": "acc", "mode": mode})
+    trials = Judged(experiment, Wilcoxon(p_threshold=0.1))
+    for point, values in enumerate((rival, own[:-1])):
         for seed, value in enumerate(values):
-            study.add_trial(
-                create_trial(
-                    value=value,
-                    state=TrialState.COMPLETE,
-                    intermediate_values={1: value},
-                    user_attrs={"point": point, "seed": seed},
-                )
-            )
-    return study
-
-
-def _is_stopped(rival: Sequence[float], own: Sequence[float], *, sign: int = 1) -> bool:
-    mode = "maximize" if sign == 1 else "minimize"
-    study = _study([sign * v for v in rival], [sign * v for v in own], mode)
-    trial = study.ask()
-    trial.set_user_attr("point", "own")
-    trial.set_user_attr("seed", len(own) - 1)
-    trial.report(sign * own[-1], 1)
-    frozen = study._storage.get_trial(trial._trial_id)
-    return Wilcoxon(p_threshold=0.1).prune(study, frozen)
+            number = trials.add(point=point, seed=seed)
+            trials.report(number, 1, sign * value)
+            trials.end(number, State.COMPLETE, sign * value)
+    number = trials.add(point=1, seed=len(own) - 1)
+    return trials.report(number, 1, sign * own[-1]) is Decision.STOP
 
 
 def _exact(gaps: Sequence[float]) -> float:
@@ -61,15 +50,17 @@ def _exact(gaps: Sequence[float]) -> float:
         (-0.01, -0.02, -0.03, -0.04),
     ],
 )
-def test_it_stops_where_the_exact_test_does(gaps: Sequence[float], sign: int) -> None:
+def test_it_stops_where_the_exact_test_does(
+    tmp_path: Path, gaps: Sequence[float], sign: int
+) -> None:
     rival = [0.5 + 0.001 * seed for seed in range(len(gaps))]
     own = [value - gap for value, gap in zip(rival, gaps, strict=True)]
-    assert _is_stopped(rival, own, sign=sign) is (_exact(gaps) <= 0.1)
+    assert _is_stopped(tmp_path, rival, own, sign=sign) is (_exact(gaps) <= 0.1)
 
 
-def test_equal_suggestions_and_lone_ones_go_on() -> None:
-    assert not _is_stopped([0.5] * 6, [0.5] * 6)
-    assert not _is_stopped([], [0.1] * 6)
+def test_equal_suggestions_and_lone_ones_go_on(tmp_path: Path) -> None:
+    assert not _is_stopped(tmp_path, [0.5] * 6, [0.5] * 6)
+    assert not _is_stopped(tmp_path, [], [0.1] * 6)
 
 
 def test_a_threshold_is_a_probability() -> None:

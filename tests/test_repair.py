@@ -18,10 +18,6 @@ from sweeper.trial import Failure, FailureKind, State, TrialRecord
 from tests.helpers import open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")
-STORAGES = [
-    pytest.param(None, id="file"),
-    pytest.param("sqlite:///journal.db", id="sqlite", marks=pytest.mark.slow),
-]
 
 
 def _start(journal: Journal) -> str:
@@ -50,10 +46,9 @@ def _repair(folder: Path) -> Repair:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+def sweep(tmp_path: Path) -> Path:
     """A sweep with one trial ended, one failed and one that reported two epochs."""
-    keys = {"storage": request.param} if request.param else {}
-    journal = open_journal(tmp_path, **keys)
+    journal = open_journal(tmp_path)
     text = (tmp_path / "toy.yaml").read_text()
     (tmp_path / "sweeps" / "toy" / "experiment.yaml").write_text(text)
     done = _start(journal)
@@ -75,7 +70,6 @@ def _without_times(trials: dict[str, TrialRecord]) -> dict[str, tuple[object, ..
     }
 
 
-@pytest.mark.parametrize("sweep", [None], indirect=True)
 @pytest.mark.parametrize("number", [1, 2, 3, 6, 9, 12, 15, 18])
 def test_a_journal_that_is_damaged_anywhere_comes_back(
     sweep: Path, number: int
@@ -102,17 +96,12 @@ def test_a_journal_that_is_damaged_anywhere_comes_back(
     assert _repair(sweep) == Repair(damage="", num_lost=0, recovered=(), kept=None)
 
 
-@pytest.mark.parametrize("sweep", STORAGES, indirect=True)
 def test_a_sweep_without_its_journal_comes_back_and_goes_on(sweep: Path) -> None:
     before = _without_times(_trials(sweep))
-    storage = load(sweep / "toy.yaml").storage
-    name = "journal.db" if storage else "journal.jsonl"
-    file = sweep / "sweeps" / "toy" / name
-    file.unlink()
+    SweepPaths(sweep / "sweeps" / "toy").journal.unlink()
     done = _repair(sweep)
     assert set(done.recovered) == set(before)
-    keys = {"storage": storage} if storage else {}
-    journal = open_journal(sweep, **keys)
+    journal = open_journal(sweep)
     identity = _start(journal)
     trial = _trials(sweep)[identity]
     assert trial.values == {1: 0.125, 2: 0.375}
@@ -123,26 +112,12 @@ def test_a_sweep_without_its_journal_comes_back_and_goes_on(sweep: Path) -> None
     assert states == {State.COMPLETE, State.FAILED}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sweep", ["sqlite:///journal.db"], indirect=True)
-def test_a_torn_database_is_set_aside_and_rebuilt(sweep: Path) -> None:
-    before = _without_times(_trials(sweep))
-    file = sweep / "sweeps" / "toy" / "journal.db"
-    file.write_bytes(file.read_bytes()[:5000])
-    done = _repair(sweep)
-    assert done.kept is not None
-    assert done.kept.stat().st_size == 5000
-    assert _trials(sweep).keys() == before.keys()
-
-
-@pytest.mark.parametrize("sweep", [None], indirect=True)
 def test_a_driven_sweep_is_not_repaired(sweep: Path) -> None:
     paths = SweepPaths(sweep / "sweeps" / "toy")
     with locks.hold(paths.lock), pytest.raises(LockedError, match="stop it first"):
         _repair(sweep)
 
 
-@pytest.mark.parametrize("sweep", [None], indirect=True)
 def test_the_command_says_what_it_did(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,7 +135,6 @@ def test_the_command_says_what_it_did(
     assert "nothing to repair" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("sweep", [None], indirect=True)
 def test_a_torn_file_of_a_trial_loses_at_most_its_last_line(sweep: Path) -> None:
     paths = SweepPaths(sweep / "sweeps" / "toy")
     (runs,) = [t for t in _trials(sweep).values() if t.state is State.RUNNING]

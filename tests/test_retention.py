@@ -8,7 +8,7 @@ import pytest
 from sweeper.errors import ExperimentError
 from sweeper.host import locks
 from sweeper.lineage import Lineage
-from sweeper.storage import retention
+from sweeper.scheduling import retention
 from sweeper.trial import State, Sweep, TrialRecord
 from tests.helpers import make_experiment
 

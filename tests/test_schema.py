@@ -28,7 +28,7 @@ LINES = (
     *("budget: {trials: 1}", "budget: {trials: 0}", "budget: {trials: 1.5}"),
     *("resources: {gpus: auto}", "resources: {gpus: 0.5}", "resources: {cpus: 0}"),
     *("baseline: {x: 1}", "variants: {a: [b=1]}", "variants: {a: b}", "where: x > 1"),
-    *("storage: null", "storage: sqlite:///a.db", "project: ..", "project: 3"),
+    *("storage: null", "project: ..", "project: 3"),
     *("preflight: auto", "preflight: no", "preflight: null", "preflight: 1"),
     *("unknown: 1", "path: a", "lines: {}", "retry: {oom: 1}", "retry: {oops: 1}"),
 )

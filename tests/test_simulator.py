@@ -178,10 +178,10 @@ def test_the_guard_finds_how_many_trials_a_bucket_of_tokens_is_worth(
     models = {SMALL: Model(peak_bytes=_peak(8), busy=busy, epochs=2)}
     simulator = _simulator(tmp_path, models, cards=2, trials_each=120)
     assert simulator.run().most == 8  # as many as memory holds, at first
-    rows = simulator.journal._rows.all()
-    lesson = lessons.learn(row.user_attrs for row in rows)[SMALL]
+    records = simulator.journal._store.all()
+    lesson = lessons.learn(records)[SMALL]
     assert throughput.best(lesson.rates["T4"], limit=8) == (best, True)
-    assert {row.user_attrs["demand"]["gpus"] for row in rows[-10:]} == {1 / best}
+    assert {record.demand.gpus for record in records[-10:]} == {1 / best}
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband"])

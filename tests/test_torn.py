@@ -83,7 +83,7 @@ def test_a_torn_spec_or_result_says_nothing(sweep: SweepPaths) -> None:
     for path in _cuts(trial.result):
         found = result.read(TrialPaths(path.parent))
         assert found is not None  # from its spec, as a trial that has not ended
-        assert not found[1].state.is_finished()
+        assert not found.state.is_final
     trial.result.unlink()
     for path in _cuts(trial.spec):
         assert spec.read(path) is None

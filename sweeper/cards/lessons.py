@@ -1,17 +1,17 @@
 """The memory and speed of the trials of each memory key, as observed on cards.
 
 Peaks that were measured, shares that were too small, speeds beside neighbours. All but
-the peaks hold for one type of card only. A function of the sweep's rows.
+the peaks hold for one type of card only. A function of the sweep's records.
 """
 
 import bisect
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sweeper.cards import packing
 from sweeper.memory import memory_key
+from sweeper.trial import TrialRecord
 
 RATES_KEPT = 8  # newest speeds of one key and packing
 Rates = Mapping[str, Mapping[int, tuple[float, ...]]]
@@ -40,22 +40,22 @@ NOTHING = Lesson()
 
 
 def learn(
-    rows: Iterable[Mapping[str, Any]], *, cards: Collection[str] = ()
+    records: Iterable[TrialRecord], *, cards: Collection[str] = ()
 ) -> Mapping[str, Lesson]:
     """Return the observations of each memory key.
 
     Args:
         cards: types of cards that count; () for all.
-        rows: attributes of the sweep's rows, as the journal wrote them; a row that
-            never started has no `memory_key` and says nothing.
+        records: of the sweep; a trial that never started has no `memory_key` and says
+            nothing.
     """
     lessons = Lessons(cards)
-    lessons.look(dict(enumerate(rows)))
+    lessons.look(dict(enumerate(records)))
     return lessons.all()
 
 
 class Lessons:
-    """The observations of rows that change; a change costs the same in any sweep."""
+    """The observations of records that change; a change costs the same in any sweep."""
 
     def __init__(self, cards: Collection[str] = ()) -> None:
         self._cards = cards
@@ -63,20 +63,17 @@ class Lessons:
         self._keys: dict[str, dict[_Name, list[tuple[float, ...]]]] = {}
         self._merged: dict[str, Lesson] = {}
 
-    def look(self, rows: Mapping[int, Mapping[str, Any]]) -> None:
-        """Take the attributes of rows that are new or were written to, by index."""
-        for index, attributes in rows.items():
+    def look(self, records: Mapping[int, TrialRecord]) -> None:
+        """Take records that are new or have changed, by index."""
+        for index, record in records.items():
             if index in self._terms:
                 key, terms = self._terms.pop(index)
                 self._merged.pop(key, None)
                 for name, term in terms:
                     ordered = self._keys[key][name]
                     del ordered[bisect.bisect_left(ordered, term)]
-            if "memory_key" in attributes:
-                key, terms = (
-                    attributes["memory_key"],
-                    _terms(index, attributes, self._cards),
-                )
+            if record.memory_key:
+                key, terms = record.memory_key, _terms(index, record, self._cards)
                 self._terms[index] = (key, terms)
                 self._merged.pop(key, None)
                 for name, term in terms:
@@ -84,7 +81,7 @@ class Lessons:
                     bisect.insort(group[name], term)
 
     def all(self) -> Mapping[str, Lesson]:
-        """Return the observations of each memory key that a row has."""
+        """Return the observations of each memory key that a record has."""
         for key, group in self._keys.items():
             if group["peak"] and key not in self._merged:
                 self._merged[key] = _lesson(group)
@@ -95,26 +92,27 @@ _Name = str | tuple[str, int]  # (type of card, trials on it) has speeds
 _Terms = list[tuple[_Name, tuple[float, ...]]]
 
 
-def _terms(index: int, row: Mapping[str, Any], cards: Collection[str]) -> _Terms:
-    """Return the observations of one row, each with the name of its sorted list."""
+def _terms(index: int, record: TrialRecord, cards: Collection[str]) -> _Terms:
+    """Return the observations of one trial, each with the name of its sorted list."""
 
     def counts(card: str) -> bool:
         return not cards or card in cards
 
-    progress = {} if row.get("is_shrunk") else row.get("progress", {})
-    terms: _Terms = [("peak", (int(progress.get("peak_bytes", 0)),))]
+    is_whole = not record.is_shrunk
+    terms: _Terms = [("peak", (record.peak_bytes if is_whole else 0,))]
     terms += [
         ("too_many", (packing.per_card(share),))
-        for card, shares in row.get("oom_shares", {}).items()
+        for card, shares in record.oom_shares.items()
         if counts(card)
         for share in shares
     ]
-    flags = ("is_shrunk", "is_infeasible") if counts(row.get("card", "")) else ()
-    terms += [(flag, (1,)) for flag in flags if row.get(flag)]
+    if counts(record.card):
+        terms += [("is_shrunk", (1,))] if record.is_shrunk else []
+        terms += [("is_infeasible", (1,))] if record.is_infeasible else []
     terms += [
         ((card, int(count)), (index, rate))
-        for card, rates in progress.get("rates", {}).items()
-        if counts(card)
+        for card, rates in record.rates.items()
+        if is_whole and counts(card)
         for count, rate in rates.items()
     ]
     return terms

@@ -1,29 +1,12 @@
 """The report of how the trials of a sweep share cards, and what was observed."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweeper.cards import packing, throughput
-from sweeper.cards.lessons import Lesson, learn
+from sweeper.cards.lessons import learn
 from sweeper.text import MIB
 from sweeper.trial import Sweep, TrialRecord
-
-
-def learned(
-    trials: Iterable[TrialRecord], *, cards: Collection[str] = ()
-) -> Mapping[str, Lesson]:
-    """Return the observations of each memory key of some trials."""
-    rows = (
-        {
-            "memory_key": trial.memory_key,
-            "card": trial.card,
-            "oom_shares": trial.oom_shares,
-            "progress": {"peak_bytes": trial.peak_bytes, "rates": trial.rates},
-        }
-        for trial in trials
-        if trial.memory_key
-    )
-    return learn(rows, cards=cards)
 
 
 def to_json(sweep: Sweep) -> list[dict[str, Any]]:
@@ -42,7 +25,7 @@ def to_json(sweep: Sweep) -> list[dict[str, Any]]:
 
 def _entry(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     newest = trials[-1]
-    lesson = learned(trials, cards=(newest.card,))[newest.memory_key]
+    lesson = learn(trials, cards=(newest.card,))[newest.memory_key]
     rates = lesson.rates.get(newest.card, {})
     best, is_settled = throughput.best(rates, limit=max(rates)) if rates else (0, False)
     busy = [t.utilisation for t in trials if t.utilisation is not None]

@@ -1,12 +1,16 @@
-"""Write a sweep as a table, or one trial as a self-contained folder."""
+"""Write a sweep as a table or an Optuna study, or one trial as its own folder."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper import exits
 from sweeper.commands import sweeps
 from sweeper.errors import SweeperError
+
+if TYPE_CHECKING:
+    from sweeper.trial import Sweep
 
 EXAMPLE = "sweeper export lr_sweep --format parquet --output lr_sweep.parquet"
 
@@ -14,7 +18,9 @@ EXAMPLE = "sweeper export lr_sweep --format parquet --output lr_sweep.parquet"
 def arguments(parser: argparse.ArgumentParser) -> None:
     sweeps.add_name(parser)
     parser.add_argument(
-        "--format", choices=("csv", "json", "parquet", "tensorboard"), default="csv"
+        "--format",
+        choices=("csv", "json", "parquet", "tensorboard", "optuna"),
+        default="csv",
     )
     parser.add_argument(
         "--table",
@@ -24,9 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
         help="file to write (default: standard output); for tensorboard a folder "
-        "(default: `tensorboard` in the sweep's folder)",
+        "(default: `tensorboard` in the sweep's folder); for optuna the URL of a "
+        "storage, such as sqlite:///shared.db",
     )
     parser.add_argument(
         "--trial",
@@ -49,17 +55,32 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "tensorboard":
         from sweeper.views import tensorboard
 
-        folder = args.output or sweep.folder / "tensorboard"
+        folder = Path(args.output or sweep.folder / "tensorboard")
         count = tensorboard.write(sweep, folder)
         print(f"{count} trials; look at them: tensorboard --logdir {folder}")
         return exits.FINISHED
+    if args.format == "optuna":
+        return _copy_study(sweep, args.output)
     if args.format == "parquet" and args.output is None:
         raise SweeperError("--format parquet writes binary data; pass --output FILE")
     text = _table(args)
     if args.output is None:
         sys.stdout.write(text.decode())
     else:
-        args.output.write_bytes(text)
+        Path(args.output).write_bytes(text)
+    return exits.FINISHED
+
+
+def _copy_study(sweep: "Sweep", url: str | None) -> int:
+    from sweeper.storage import study
+
+    if url is None:
+        raise SweeperError(
+            "--format optuna: there is no storage to copy to; pass --output URL, such "
+            "as --output sqlite:///shared.db"
+        )
+    name = study.copy(sweep.paths, url)
+    print(f"study {name!r} with {len(sweep.trials)} trials is in {url}")
     return exits.FINISHED
 
 

@@ -17,7 +17,7 @@ PLACE = Path("command line")
 _FREE = {"search_space", "variants", "baseline", "env"}
 # Keys of text, which needs no quotes within the shell's quotes.
 _TEXT = {
-    *("name", "notes", "target", "config", "where", "project", "storage"),
+    *("name", "notes", "target", "config", "where", "project"),
     *("objective.metric", "resources.accelerator", "wandb.project", "wandb.entity"),
 }
 
@@ -89,7 +89,7 @@ def _assign(
 
 
 def _value(word: str, key: str, text: str) -> object:
-    if key in _TEXT and not (key == "storage" and text == "null"):
+    if key in _TEXT:
         return text
     try:
         return yaml_lines.parse(text, PLACE).data

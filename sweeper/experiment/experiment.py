@@ -105,7 +105,6 @@ class Experiment(Frozen):
     env: Env = Field(default_factory=dict, examples=["{OMP_NUM_THREADS: 1}"])
     preflight: Literal["auto"] | bool = "auto"
     chdir: bool = False
-    storage: str | None = Field(default=None, examples=["sqlite:///sweep.db"])
     project: Path = Field(strict=False, examples=[".."])
 
     # Where it was read from; not a part of the file.

@@ -58,6 +58,12 @@ def _message(
     first = details[0]
     fields = _fields(location, model)
     if first["type"] == "extra_forbidden":
+        if dotted == "storage":
+            return (
+                "unknown key 'storage'; a sweep's journal is a file in its folder; "
+                "remove the key, and copy the sweep to a database with "
+                "`sweeper export --format optuna --output URL`"
+            )
         *parents, key = location
         parent = _model_of(list(fields.values())[-1].annotation) if fields else model
         prefix = f"{'.'.join(map(str, parents))}: " if parents else ""

@@ -315,16 +315,19 @@ def _contours(
 
 def _timeline(rows: Sequence[Row]) -> dict[str, Figure]:
     """Return a bar for each attempt of each trial, by the slot that ran it."""
-    trials = [(i, trial) for i, row in enumerate(rows) for trial in row.trials]
-    starts = sorted((a.started_at, a.slot) for _, t in trials for a in t.attempts)
+    trials = [
+        (i, trial, [attempt for attempt in trial.attempts if attempt.slot])
+        for i, row in enumerate(rows)
+        for trial in row.trials
+    ]
+    starts = sorted((a.started_at, a.slot) for *_, runs in trials for a in runs)
     lanes = {slot: n for n, slot in enumerate(dict.fromkeys(s for _, s in starts), 1)}
     bars: dict[str, list[tuple[str, float, int, int]]] = {state: [] for state in STATES}
-    for i, trial in trials:
-        ends = [*(a.busy_before for a in trial.attempts[1:]), trial.busy_seconds]
-        for attempt, end in zip(trial.attempts, ends, strict=False):
-            is_cut = attempt is not trial.attempts[-1] or trial.state is State.WAITING
+    for i, trial, attempts in trials:
+        for attempt in attempts:
+            is_cut = attempt is not attempts[-1] or trial.state is State.WAITING
             start = attempt.started_at.isoformat(timespec="milliseconds")
-            busy = timedelta(seconds=max(0.0, end - attempt.busy_before))
+            busy = timedelta(seconds=attempt.busy_seconds)
             bar = (start, busy / timedelta(milliseconds=1), lanes[attempt.slot], i)
             bars["interrupted" if is_cut else str(trial.state)].append(bar)
     traces = [

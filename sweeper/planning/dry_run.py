@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.cards import packed, packing
+from sweeper.cards import packing
+from sweeper.cards.lessons import learn
 from sweeper.cards.packing import Card, Node
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.sections import cost
@@ -29,8 +29,7 @@ from sweeper.planning.plan import Plan
 from sweeper.project.points import composer, configs
 from sweeper.scheduling.assignment import Assignment
 from sweeper.search import algorithms, policy
-from sweeper.search.past import Past
-from sweeper.search.samplers import directions
+from sweeper.search.history import History
 from sweeper.storage import store
 from sweeper.trial import Params, TrialRecord, Value, derive
 
@@ -112,7 +111,7 @@ def preview(
         cache = SweepPaths(plan.folder).memory
         predictions |= prediction.predict(experiment, plan.space, cache=cache)
     trials = _earlier_trials(plan)
-    lessons = packed.learned(trials, cards=(card.name,)) if card else {}
+    lessons = learn(trials, cards=(card.name,)) if card else {}
     for key, lesson in lessons.items():
         if lesson.peak_bytes:
             before = predictions.get(key, Prediction(how="none"))
@@ -207,24 +206,19 @@ def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
         return points[:count], count >= size
     asked = algorithms.search(experiment)
     search = asked if asked.history == 0 else RANDOM
-    past, rows = Past(space), list[FrozenTrial]()
+    history, records = History(space), list[TrialRecord]()
     for _ in range(count):
-        made = policy.suggest(
-            rows,
+        suggestion = policy.suggest(
+            history.update(records),
             space=space,
             search=search,
-            directions=directions(experiment.objectives),
-            seed=derive(experiment.seeds[0], "suggest", len(rows)),
-            past=past,
+            objectives=experiment.objectives,
+            seed=derive(experiment.seeds[0], "suggest", len(records)),
         )
-        assert made is not None  # noqa: S101  # there are more points than `count`
-        row = create_trial(
-            state=TrialState.WAITING,
-            params=dict(made.params),
-            distributions=dict(made.distributions),
-        )
-        rows += [row] * len(experiment.seeds)
-    return [row.params for row in rows[:: len(experiment.seeds)]], search is asked
+        assert suggestion is not None  # noqa: S101  # there are more than `count`
+        record = TrialRecord.new(suggestion.params, seed=experiment.seeds[0])
+        records += [record] * len(experiment.seeds)
+    return [r.params for r in records[:: len(experiment.seeds)]], search is asked
 
 
 def _draw(space: Space, random: np.random.Generator) -> Params:

@@ -21,7 +21,7 @@ from sweeper.project.config_keys import leaves, seed_key
 from sweeper.scheduling import warm
 from sweeper.search import algorithms
 from sweeper.search.population import Population
-from sweeper.storage import database, replacement
+from sweeper.storage import replacement
 
 ACCUMULATION = "accumulate_grad_batches"
 WORKERS = "num_workers"
@@ -144,11 +144,6 @@ def _check_sweep(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
     """Refuse what the driver and the journal would refuse once Ray is there."""
     replacement.is_replaced(loaded, paths)
     warm.check(loaded, parsed, paths)
-    if loaded.storage is not None:
-        try:
-            database.check(loaded.storage, paths.folder)
-        except ConfigError as error:
-            raise loaded.error(("storage",), f"storage: {error}") from error
 
 
 def _without_conditions(given: object) -> object:

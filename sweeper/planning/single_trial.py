@@ -7,22 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna.trial import TrialState, create_trial
-
 from sweeper.host.paths import SweepPaths
 from sweeper.planning.plan import Plan
 from sweeper.processes import launch, slot
 from sweeper.protocol import Report
 from sweeper.scheduling.launch import Launch
 from sweeper.scheduling.spec import make_spec
-from sweeper.storage import attributes
 from sweeper.trial import (
     Decision,
     Demand,
     FailureKind,
     Params,
+    TrialRecord,
     TrialSpec,
-    trial_id,
 )
 
 DEMAND = Demand(cpus=1.0)
@@ -76,19 +73,12 @@ def run(
 
 def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
     """Return the spec of a point in a temporary folder, without a W&B run."""
-    seed = plan.experiment.seeds[0]
-    row = create_trial(
-        state=TrialState.WAITING,
-        params=dict(params),
-        distributions=plan.space.distributions_of(params),
-        user_attrs=attributes.named(trial_id(params, seed=seed), params, seed=seed),
-    )
     launch = Launch(demand=DEMAND, slots=1, seed_key=plan.seed_key, wandb_mode="none")
     return make_spec(
         plan.experiment,
         plan.space,
         launch,
-        row,
+        TrialRecord.new(params, seed=plan.experiment.seeds[0]),
         demand=DEMAND,
         paths=SweepPaths(folder),
     )

@@ -31,10 +31,10 @@ from sweeper.running.signals import (
     submit,
     too_late,
 )
-from sweeper.scheduling import halt, spec
+from sweeper.scheduling import halt, retention, spec
 from sweeper.statistics import leaderboard
 from sweeper.stop import Stop, StopReason
-from sweeper.storage import replacement, retention, store
+from sweeper.storage import replacement, store
 from sweeper.trial import Sweep
 from sweeper.views import cells, markdown, sweep_run
 from sweeper.views.live import Display
@@ -78,8 +78,7 @@ def run(
     """
     cluster.check()
     paths = SweepPaths(plan.folder)
-    for folder in store.disks(plan.experiment, paths):
-        disk.wait(disk.made(folder), display.event)
+    disk.wait(disk.made(paths.folder), display.event)
     paths.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         other = stack.enter_context(locks.hold(paths.lock))
@@ -299,7 +298,7 @@ class _Driver:
         retention.remove_temporaries(before)
         retention.tidy(before)
         check = _cluster_check(experiment, self.display)
-        event_log = EventLog(store.disks(experiment, paths), self.display)
+        event_log = EventLog([paths.folder], self.display)
         is_draining = False
         while True:
             is_over = bool(wait([trials], timeout=POLL_SECONDS).done)

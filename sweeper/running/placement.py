@@ -41,7 +41,7 @@ class JournalSearch(Searcher):
     ) -> dict[str, object] | str | None:
         """Return a slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
         name = f"{self._prefix}/{trial_id}"
-        asked = self._journal.peek()
+        asked = self._journal.offer()
         if asked is None:
             is_over = not self._live and self._journal.is_finished()
             return Searcher.FINISHED if is_over else None

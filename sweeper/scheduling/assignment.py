@@ -6,8 +6,6 @@ It writes nothing and knows no cluster but the numbers that the driver settled.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
 from sweeper.cards import ladder, packing, throughput
 from sweeper.cards.ladder import Rung
 from sweeper.cards.lessons import NOTHING, Lesson, is_hopeless
@@ -16,7 +14,7 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.memory import memory_key
 from sweeper.scheduling.launch import Launch
-from sweeper.trial import Demand, Params
+from sweeper.trial import Demand, Params, TrialRecord
 
 
 class Assignment:
@@ -38,12 +36,11 @@ class Assignment:
         """Whether trials may ask for different shares."""
         return 0 < self._launch.demand.gpus <= 1
 
-    def key(self, row: FrozenTrial) -> str:
-        """The memory key of a row."""
-        identity = row.user_attrs["id"]
-        if identity not in self._keys:
-            self._keys[identity] = self.key_of(row.params)
-        return self._keys[identity]
+    def key(self, record: TrialRecord) -> str:
+        """Return the memory key of a trial."""
+        if record.id not in self._keys:
+            self._keys[record.id] = self.key_of(record.params)
+        return self._keys[record.id]
 
     def key_of(self, params: Params) -> str:
         """The memory key of a point."""
@@ -93,31 +90,31 @@ class Assignment:
             return 1  # alone it is tried; a prediction may be wrong
 
     def next(
-        self, waiting: Sequence[FrozenTrial], *, lessons: Mapping[str, Lesson]
-    ) -> FrozenTrial | None:
-        """The waiting trial that comes first.
+        self, waiting: Sequence[TrialRecord], *, lessons: Mapping[str, Lesson]
+    ) -> TrialRecord | None:
+        """Return the waiting trial that comes first.
 
         Trials that ran before; then large shares, which need a card that is nearly
         empty; then by number.
         """
-        keys = {self.key(row) for row in waiting}
+        keys = {self.key(record) for record in waiting}
         demands = {key: self.demand(key, lessons) for key in keys}
 
-        def order(row: FrozenTrial) -> tuple[bool, float, int]:
-            is_new = not row.user_attrs.get("attempts")
-            return (is_new, -demands[self.key(row)].gpus, row.number)
+        def order(record: TrialRecord) -> tuple[bool, float, int]:
+            demand = demands[self.key(record)]
+            return (not record.starts, -demand.gpus, record.number)
 
         return min(waiting, key=order, default=None)
 
-    def is_hopeless(self, row: FrozenTrial, lessons: Mapping[str, Lesson]) -> bool:
-        """Whether a trial would only run out of memory, too."""
-        return self.is_mixed and is_hopeless(self.key(row), lessons)
+    def is_hopeless(self, record: TrialRecord, lessons: Mapping[str, Lesson]) -> bool:
+        """Return whether a trial would only run out of memory, too."""
+        return self.is_mixed and is_hopeless(self.key(record), lessons)
 
-    def rung(self, row: FrozenTrial, demand: Demand) -> Rung:
-        """What follows now that a trial ran out of memory."""
+    def rung(self, record: TrialRecord, demand: Demand) -> Rung:
+        """Return the next step for a trial that ran out of memory."""
         return ladder.after(
             packing.per_card(demand.gpus),
-            is_shrunk=bool(row.user_attrs.get("is_shrunk")),
+            is_shrunk=record.is_shrunk,
             may_shrink=self._experiment.oom.shrink_batch
             and self._launch.batch.is_complete,
         )
@@ -126,37 +123,26 @@ class Assignment:
         """Whether running out of memory is a matter of shares, not of retries."""
         return self.is_mixed and demand.gpus > 0
 
-    def progress(
-        self,
-        before: Mapping[str, Any],
-        usage: Mapping[str, float],
-        *,
-        demand: Demand,
-        card: str,
-        is_full: bool,
-    ) -> dict[str, Any]:
-        """What a trial's row keeps of what its process measured.
 
-        Args:
-            before: what it kept so far.
-            usage: peak_bytes, utilisation, and rate in steps a second, where measured.
-            card: type of the card that the trial is on.
-            is_full: whether the trial's neighbours were all there.
-        """
-        kept: dict[str, Any] = {}
-        peak = max(before.get("peak_bytes", 0), int(usage.get("peak_bytes", 0)))
-        if peak:
-            kept["peak_bytes"] = peak
-        if "utilisation" in usage:
-            readings = before.get("readings", 0)
-            total = before.get("utilisation", 0.0) * readings + usage["utilisation"]
-            kept |= {"utilisation": total / (readings + 1), "readings": readings + 1}
-        elif "readings" in before:
-            kept |= {name: before[name] for name in ("utilisation", "readings")}
-        rates = dict(before.get("rates", {}))
-        if is_full and usage.get("rate") and demand.gpus:
-            count = str(packing.per_card(demand.gpus))
-            rates[card] = {**rates.get(card, {}), count: usage["rate"]}
-        if rates:
-            kept["rates"] = rates
-        return kept
+def measured(
+    record: TrialRecord, usage: Mapping[str, float], *, is_full: bool
+) -> dict[str, Any]:
+    """Return the fields of a record that a measurement of its process changes.
+
+    Args:
+        usage: peak_bytes, utilisation, and rate in steps a second, where measured.
+        is_full: whether the trial's neighbours were all there.
+    """
+    changed: dict[str, Any] = {
+        "peak_bytes": max(record.peak_bytes, int(usage.get("peak_bytes", 0)))
+    }
+    if "utilisation" in usage:
+        total = (record.utilisation or 0.0) * record.readings + usage["utilisation"]
+        readings = record.readings + 1
+        changed |= {"utilisation": total / readings, "readings": readings}
+    demand, card = record.demand, record.card
+    if is_full and usage.get("rate") and demand.gpus:
+        count = str(packing.per_card(demand.gpus))
+        of_card = {**record.rates.get(card, {}), count: usage["rate"]}
+        changed["rates"] = {**record.rates, card: of_card}
+    return changed

@@ -1,26 +1,19 @@
-"""When a sweep has had enough: limits on hours and money, a target, patience.
+"""Limits on a sweep: hours and money, a target, patience.
 
-A function of the rows of all its starts; the limit on trials is the agenda's, since
+A function of the records of all its starts. The limit on trials is the queue's, since
 it ends a sweep as planned.
 """
 
-import bisect
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
 
-from optuna.trial import FrozenTrial, TrialState
-
 from sweeper.experiment.sections import Budget, Objective, cost
-from sweeper.storage.attributes import card_seconds
-
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-_Place = tuple[datetime, int]  # when a row ended, and its number
+from sweeper.trial import State, TrialRecord
 
 
 class Meter:
-    """What the rows of a sweep have used of its budget, at the cost of what is new.
+    """What a sweep has used of its budget, at the cost of the records that changed.
 
     Args:
         price: of a card for an hour, by type; cards without one add no cost.
@@ -30,36 +23,55 @@ class Meter:
         self, budget: Budget, *, objective: Objective, price: Mapping[str, float]
     ) -> None:
         self._budget = budget
-        self._sign = objective.sign
+        self._objective = objective
         self._price = price
         self._gpu_seconds = _Sum()
         self._cost = _Sum()
-        self._hits: dict[int, float] = {}  # first value of a row that is good enough
-        self._ended = _Ended()
+        self._hits: dict[int, float] = {}  # first value of a trial that is good enough
+        self._ended: dict[int, tuple[datetime, int, float]] = {}  # and number, loss
+        self._since_best: int | None = None  # None after a change of `_ended`
 
-    def look(self, rows: Mapping[int, FrozenTrial]) -> None:
-        """Count rows that are new or were written to.
+    def look(self, records: Mapping[int, TrialRecord]) -> None:
+        """Count records that are new or have changed.
 
         Args:
-            rows: by what names a trial, also where its row is another one by now.
+            records: by the place of their trial, which stays.
         """
-        for key, row in rows.items():
-            seconds = card_seconds(row)
+        for place, record in records.items():
+            seconds = record.card_seconds
             priced = {c: amount for c, amount in seconds.items() if c in self._price}
-            self._gpu_seconds.put(key, sum(seconds.values()))
-            self._cost.put(key, cost(self._price, priced))
-            self._ended.put(key, row, sign=self._sign)
-            self._look_for_target(key, row)
+            self._gpu_seconds.put(place, sum(seconds.values()))
+            self._cost.put(place, cost(self._price, priced))
+            self._look_for_end(place, record)
+            self._look_for_target(place, record)
 
-    def _look_for_target(self, key: int, row: FrozenTrial) -> None:
-        target = self._budget.target
+    def _look_for_end(self, place: int, record: TrialRecord) -> None:
+        is_over = record.state in (State.COMPLETE, State.PRUNED)
+        if is_over and record.ended_at is not None and record.result:
+            loss = self._objective.loss(record.result[0])
+            self._ended[place] = (record.ended_at, record.number, loss)
+            self._since_best = None
+        elif self._ended.pop(place, None) is not None:
+            self._since_best = None
+
+    def _look_for_target(self, place: int, record: TrialRecord) -> None:
+        target, loss = self._budget.target, self._objective.loss
         if target is None:
             return
-        self._hits.pop(key, None)
-        for value in row.intermediate_values.values():
-            if self._sign * value <= self._sign * target:
-                self._hits[key] = value
+        self._hits.pop(place, None)
+        for value in record.values.values():
+            if loss(value) <= loss(target):
+                self._hits[place] = value
                 return
+
+    @property
+    def since_best(self) -> int:
+        """How many trials have ended with a result since the best one did."""
+        if self._since_best is None:
+            losses = [loss for *_, loss in sorted(self._ended.values())]
+            best = losses.index(min(losses)) if losses else -1
+            self._since_best = len(losses) - 1 - best
+        return self._since_best
 
     def reached(self, *, wall_seconds: float) -> str:
         """The first limit that is reached, as a message; "" for none.
@@ -78,8 +90,8 @@ class Meter:
         if self._hits:
             value = self._hits[min(self._hits)]
             return f"budget.target: {value:.6g} of {budget.target:g} reached"
-        if budget.patience is not None and self._ended.since >= budget.patience:
-            return f"budget.patience: {self._ended.since} trials without a better one"
+        if budget.patience is not None and self.since_best >= budget.patience:
+            return f"budget.patience: {self.since_best} trials without a better one"
         return ""
 
 
@@ -114,35 +126,3 @@ class _Sum:
     def total(self) -> float:
         """The number next to the sum, as `math.fsum` has it."""
         return float(self._total)
-
-
-class _Ended:
-    """The trials that have ended with a result, in the order of their ends."""
-
-    def __init__(self) -> None:
-        self._order: list[_Place] = []
-        self._known: dict[int, tuple[float, _Place]] = {}  # smaller is better
-        self._best: tuple[float, _Place] | None = None  # the earliest of equal ones
-
-    def put(self, key: int, row: FrozenTrial, *, sign: float) -> None:
-        """Look at a row that has ended, or may have been put in the queue again."""
-        known = self._known.pop(key, None)
-        if known is not None:
-            del self._order[bisect.bisect_left(self._order, known[1])]
-            if known == self._best:
-                self._best = min(self._known.values(), default=None)
-        if row.state not in ENDED:
-            return
-        assert row.datetime_complete is not None  # noqa: S101  # it has ended
-        place = (row.datetime_complete, row.number)
-        loss = sign * row.values[0] if row.values else math.inf
-        self._known[key] = found = (loss, place)
-        bisect.insort(self._order, place)
-        self._best = found if self._best is None else min(self._best, found)
-
-    @property
-    def since(self) -> int:
-        """How many have ended since the best one did; all where none has a value."""
-        if self._best is None or self._best[0] == math.inf:
-            return len(self._order)
-        return len(self._order) - 1 - bisect.bisect_left(self._order, self._best[1])

@@ -1,61 +1,55 @@
-"""What an edit of the experiment file means for the rows that a sweep has; pure."""
+"""The effect of an edited experiment file on the trials that a sweep has."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from optuna.trial import FrozenTrial, TrialState
-
-from sweeper import lineage
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
-from sweeper.search.past import known_point
+from sweeper.search.history import known_point
+from sweeper.trial import State, TrialRecord
 
 
 def removed(
-    rows: Sequence[FrozenTrial],
+    records: Sequence[TrialRecord],
     *,
     experiment: Experiment,
     space: Space,
     seeds_before: Collection[int],
 ) -> tuple[str, ...]:
-    """Ids of the trials whose point or seed the file no longer has.
+    """Return the ids of the trials whose point or seed the file no longer has.
 
     Args:
-        rows: all rows of the study.
+        records: of all trials.
         experiment: as the file is now.
         space: its points.
         seeds_before: every seed that the file had under `seeds` at some start.
     """
     seeds = set(seeds_before) - set(experiment.seeds)
     return tuple(
-        row.user_attrs["id"]
-        for row in rows
-        if row.user_attrs["seed"] in seeds
-        or known_point(row.params, space=space) is None
+        record.id
+        for record in records
+        if record.seed in seeds or known_point(record.params, space=space) is None
     )
 
 
 def outgrown(
-    rows: Sequence[FrozenTrial],
+    records: Sequence[TrialRecord],
     *,
     epochs: Mapping[str, int],
     ids: Collection[str] = (),
-) -> Iterator[FrozenTrial]:
-    """Complete trials that ran for fewer epochs than the file has now.
+) -> Iterator[TrialRecord]:
+    """Yield complete trials that ran for fewer epochs than the file has now.
 
-    A trial that the scheduler stopped stays stopped, and one of a population goes on
+    A trial that the scheduler stopped stays stopped, and one of a population continues
     in its children.
 
     Args:
         epochs: by the key of its override.
         ids: of trials that a config file of the project has more epochs for.
     """
-    for row in rows:
-        ran = row.user_attrs.get("epochs", {})
-        is_short = row.user_attrs["id"] in ids or any(
-            count > ran.get(key, count) for key, count in epochs.items()
+    for record in records:
+        is_short = record.id in ids or any(
+            count > record.epochs.get(key, count) for key, count in epochs.items()
         )
-        is_over = (
-            row.state is TrialState.COMPLETE and lineage.of(row.user_attrs) is None
-        )
+        is_over = record.state is State.COMPLETE and record.lineage is None
         if is_over and is_short:
-            yield row
+            yield record

@@ -3,16 +3,14 @@
 The first reason stands, for the life of one driver; it decides nothing about a trial.
 """
 
-from collections.abc import Callable, Mapping
-
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from collections.abc import Callable
 
 from sweeper.errors import SweeperError
 from sweeper.experiment.experiment import Experiment
 from sweeper.scheduling import failures
 from sweeper.scheduling.budget import Meter
 from sweeper.stop import Stop, StopReason
+from sweeper.storage.study import TrialStore
 from sweeper.trial import Failure
 
 
@@ -21,19 +19,20 @@ class Halt:
 
     Args:
         experiment: its budget is absolute over all starts.
-        study: keeps the hours of earlier starts.
+        store: keeps the hours of earlier starts.
         clock: seconds; only differences count.
     """
 
     def __init__(
-        self, experiment: Experiment, study: Study, *, clock: Callable[[], float]
+        self, experiment: Experiment, store: TrialStore, *, clock: Callable[[], float]
     ) -> None:
         self.stop = Stop()
         self._experiment = experiment
-        self._study = study
+        self._store = store
+        self._changed = store.follow()
         self._clock = clock
         self._started = clock()
-        self._wall_before = study.user_attrs.get("wall_seconds", 0.0)
+        self._wall_before = store.attribute("wall_seconds", 0.0)
         self._failed: list[tuple[str, Failure]] = []  # in a row, in this start
         self.has_succeeded = False  # some trial of this start
         limits = experiment.budget.model_dump(exclude={"trials"}, exclude_none=True)
@@ -65,17 +64,13 @@ class Halt:
             message = failures.message(ids, failure, sweep=self._experiment.name)
             self.set(StopReason.FAILING, message)
 
-    def watch_budget(self, changed: Callable[[], Mapping[int, FrozenTrial]]) -> None:
-        """Stop at a limit; that on trials ends a sweep as planned.
-
-        Args:
-            changed: the rows that were written to since it was called last.
-        """
+    def watch_budget(self) -> None:
+        """Stop at a limit; that on trials ends a sweep as planned."""
         if not self._has_limits:
             return
         wall_seconds = self._wall_before + self._clock() - self._started
-        self._study.set_user_attr("wall_seconds", wall_seconds)
-        self._meter.look(changed())
+        self._store.set_attribute("wall_seconds", wall_seconds)
+        self._meter.look(self._changed())
         message = self._meter.reached(wall_seconds=wall_seconds)
         if message:
             self.set(StopReason.BUDGET, message)

@@ -4,17 +4,14 @@ It removes nothing: the damaged file stays beside the new one.
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optuna.study import Study
-from optuna.trial import FrozenTrial
-
-from sweeper.errors import JournalError
 from sweeper.experiment.experiment import Experiment
 from sweeper.host.paths import SweepPaths, TrialPaths, atomic_write
-from sweeper.storage import attributes, database, rdb, records, result, store
-from sweeper.storage.rows import QUEUED_AFTER, Rows
+from sweeper.storage import journal_file, result, store
+from sweeper.storage.study import TrialStore, open_store
+from sweeper.trial import TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,21 +40,17 @@ def repair(experiment: Experiment, paths: SweepPaths) -> Repair:
 
     Raises:
         LockedError: a driver holds the sweep.
-        JournalError: the storage is a server's database.
     """
     with store.alone(paths):
-        if experiment.storage is None:
-            damage, num_lost, kept = _cut(paths)
-        else:
-            damage, num_lost, kept = _set_aside(experiment, paths)
-        study = store.open_study(experiment, paths)
-        recovered = _recover(study, paths)
+        damage, num_lost, kept = _cut(paths)
+        journal = open_store(experiment.name, experiment.objectives, paths)
+        recovered = _recover(journal, paths)
     return Repair(damage=damage, num_lost=num_lost, recovered=recovered, kept=kept)
 
 
 def _cut(paths: SweepPaths) -> tuple[str, int, Path | None]:
     """Leave the whole part of the journal's file."""
-    whole = records.whole_part(paths.journal)
+    whole = journal_file.whole_part(paths.journal)
     if not whole.damage:
         return "", 0, None
     kept = _free_name(paths.journal)
@@ -75,25 +68,6 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _set_aside(
-    experiment: Experiment, paths: SweepPaths
-) -> tuple[str, int, Path | None]:
-    """Move a SQLite file away that cannot be read."""
-    try:
-        study = store.open_study(experiment, paths)
-        study.get_trials(deepcopy=False)
-    except (JournalError, *rdb.UNREADABLE) as error:
-        file = database.file(str(experiment.storage), paths.folder)
-        if not file.is_file():
-            raise JournalError(
-                f"{error}; a server's database is repaired with its own tools"
-            ) from error
-        kept = _free_name(file)
-        file.replace(kept)
-        return str(error).splitlines()[0], 0, kept
-    return "", 0, None
-
-
 def _free_name(path: Path) -> Path:
     number = 1
     while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
@@ -101,39 +75,32 @@ def _free_name(path: Path) -> Path:
     return kept
 
 
-def _recover(study: Study, paths: SweepPaths) -> tuple[str, ...]:
-    """Write what the folders know and the journal does not; ids of the trials."""
-    rows = Rows(study)
-    known = {row.user_attrs["id"]: row for row in rows.all()}
+def _recover(journal: TrialStore, paths: SweepPaths) -> tuple[str, ...]:
+    """Write what the folders have and the journal has not; return ids of trials."""
     folders = [path for path in paths.trials.glob("*") if path.is_dir()]
-    found = [result.read(TrialPaths(folder)) for folder in folders]
+    saved = filter(None, (result.read(TrialPaths(folder)) for folder in folders))
     recovered = []
-    in_order = sorted((f for f in found if f is not None), key=lambda item: item[0])
-    for _, row in in_order:
-        identity = row.user_attrs["id"]
-        if identity not in known:
-            study.add_trial(row)
-            recovered.append(identity)
-        elif _complete(rows, known[identity], row):
-            recovered.append(identity)
+    for record in sorted(saved, key=lambda record: record.number):
+        if record.id not in journal:
+            journal.add(record)
+            recovered.append(record.id)
+        elif _complete(journal, journal.get(record.id), record):
+            recovered.append(record.id)
     return tuple(recovered)
 
 
-def _complete(rows: Rows, known: FrozenTrial, row: FrozenTrial) -> bool:
-    """Bring a row up to what its folder has; whether that was any news."""
-    identity = known.user_attrs["id"]
-    if known.state.is_finished():
+def _complete(journal: TrialStore, known: TrialRecord, saved: TrialRecord) -> bool:
+    """Bring a record up to what its trial's folder has; return whether it changed."""
+    if known.state.is_final:
         return False
     # An end after which the trial was put back in the queue is no news.
-    attempts = len(row.user_attrs.get("attempts", ()))
-    is_newer = attempts > known.user_attrs.get(QUEUED_AFTER, 0)
-    news = row.intermediate_values.keys() - known.intermediate_values.keys()
-    others = attributes.others(row.user_attrs)
-    for epoch in sorted(news):
-        values = (row.intermediate_values[epoch], *others.get(epoch, ()))
-        rows.report(identity, epoch=epoch, values=values)
-    if row.state.is_finished() and is_newer:
-        rows.note(identity, **row.user_attrs)
-        rows.move(identity, row.state, row.values)
+    is_newer = len(saved.attempts) > known.retried_after
+    if saved.state.is_final and is_newer:
+        journal.put(replace(saved, number=known.number, notes=known.notes))
         return True
-    return bool(news)
+    values = {**saved.values, **known.values}
+    if len(values) == len(known.values):
+        return False
+    others = {**saved.others, **known.others}
+    journal.put(replace(known, values=values, others=others))
+    return True

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from sweeper.errors import SweepNotFoundError, nearest
-from sweeper.storage import attributes, store
-from sweeper.storage.rows import again
+from sweeper.storage import store
+from sweeper.storage.record import again
+from sweeper.storage.study import open_store
 from sweeper.trial import State, Sweep
 
 
@@ -31,9 +32,9 @@ def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
             )
     wanted = set(ids) or failed
     with store.alone(sweep.paths):
-        study = store.open_study(sweep.experiment, sweep.paths)
-        rows = attributes.newest(study.get_trials(deepcopy=False))
-        wanted_rows = [row for row in rows if row.user_attrs["id"] in wanted]
-        for row in wanted_rows:
-            study.add_trial(again(row))
-    return tuple(row.user_attrs["id"] for row in wanted_rows)
+        experiment = sweep.experiment
+        journal = open_store(experiment.name, experiment.objectives, sweep.paths)
+        records = [record for record in journal.all() if record.id in wanted]
+        for record in records:
+            journal.add(again(record))
+    return tuple(record.id for record in records)

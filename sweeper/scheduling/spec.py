@@ -13,11 +13,9 @@ from sweeper.host.paths import SweepPaths, write_text
 from sweeper.scheduling.launch import Launch
 from sweeper.statistics.leaderboard import labels
 from sweeper.text import value_cell
-from sweeper.trial import Demand, Params, TrialSpec
+from sweeper.trial import Demand, Params, TrialRecord, TrialSpec
 
-if TYPE_CHECKING:  # Optuna and Hydra's grammar, which `best` does not read
-    from optuna.trial import FrozenTrial
-
+if TYPE_CHECKING:  # Hydra's grammar, which `best` does not read
     from sweeper.experiment.space import Space
 
 
@@ -25,7 +23,7 @@ def make_spec(
     experiment: Experiment,
     space: "Space",
     launch: Launch,
-    row: "FrozenTrial",
+    record: TrialRecord,
     *,
     demand: Demand,
     paths: SweepPaths,
@@ -33,21 +31,20 @@ def make_spec(
     """What the process of one trial needs to know.
 
     Args:
-        row: the trial's; with `cores` it keeps the threads and loader workers of its
+        record: the trial's; with `cores` it keeps the threads and loader workers of its
             first start, since they are a part of bit-equality.
         demand: what it was given.
     """
-    params, seed = row.params, row.user_attrs["seed"]
-    identity = row.user_attrs["id"]
+    params, seed, identity = record.params, record.seed, record.id
     seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
     words = (*experiment.overrides, *space.overrides(params), *seeded)
-    cores = row.user_attrs.get("cores", demand.cpus)
+    cores = demand.cpus if record.cores is None else record.cores
     words += _workers(launch, words, cores=cores) if 0 < demand.gpus < 1 else ()
-    if row.user_attrs.get("is_shrunk"):
+    if record.is_shrunk:
         words += ladder.shrunk(words, launch.batch)
     return TrialSpec(
         id=identity,
-        number=row.number,
+        number=record.number,
         sweep=experiment.name,
         target=experiment.target,
         config=str(experiment.project / experiment.config),
@@ -73,8 +70,8 @@ def make_spec(
             "id": run_id(identity, launch.uid),
             **_wandb(experiment, launch, params=params, seed=seed),
         },
-        lineage=lineage.of(row.user_attrs),
-        is_stopped="stopped_at" in row.user_attrs,
+        lineage=record.lineage,
+        is_stopped=record.stopped_at is not None,
     )
 
 

@@ -1,7 +1,6 @@
-"""How long the attempts that run now have taken, whether or not they report."""
+"""The time that running attempts have taken, whether or not they report."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 COUNT_SECONDS = 30.0  # a silent attempt is counted so often; a kill loses no more
 
@@ -31,20 +30,14 @@ class Stopwatch:
         latest = self._clock() - COUNT_SECONDS
         return [slot for slot, counted in self._counted.items() if counted <= latest]
 
+    def runs(self, slot: str) -> bool:
+        """Return whether a slot's attempt has begun."""
+        return slot in self._began
+
+    def seconds(self, slot: str) -> float:
+        """Return how long a slot's attempt has taken."""
+        return self._clock() - self._began[slot]
+
     def stop(self, slot: str) -> None:
         """End a slot's attempt."""
-        self._began.pop(slot, None)
-        self._counted.pop(slot, None)
-
-    def progress(self, slot: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a row keeps once the attempt is counted up to now.
-
-        Args:
-            row: the attributes of the trial's row.
-        """
-        known = row.get("progress", {})
-        if slot not in self._began:  # it died before the trial started
-            return {}
-        busy = row.get("busy_before", 0.0) + self._clock() - self._began[slot]
-        busy = max(busy, known.get("busy_seconds", 0.0))
-        return {"progress": {**known, "busy_seconds": busy}}
+        del self._began[slot], self._counted[slot]

@@ -5,26 +5,25 @@ later changes no suggestion.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-from optuna.study import Study
-from optuna.trial import FrozenTrial, create_trial
 
 from sweeper.errors import SweepNotFoundError
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.host.paths import SweepPaths
-from sweeper.search.past import known_point
+from sweeper.search.history import known_point
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import store
-from sweeper.trial import Sweep
+from sweeper.storage.study import TrialStore
+from sweeper.trial import State, Sweep, TrialRecord
 
 NOTE = "warm_start"
 
 
 def history(
-    study: Study, experiment: Experiment, space: Space, paths: SweepPaths
-) -> list[FrozenTrial]:
+    journal: TrialStore, experiment: Experiment, space: Space, paths: SweepPaths
+) -> list[TrialRecord]:
     """One finished trial for each point of the other sweep that this space has.
 
     Raises:
@@ -33,14 +32,22 @@ def history(
     """
     if not experiment.warm_start:
         return []
-    noted = study.user_attrs.get(NOTE, {})
+    noted = journal.attribute(NOTE, {})
     if noted.get("sweep") != experiment.warm_start:
         noted = {
             "sweep": experiment.warm_start,
             "points": _points(experiment, space, paths),
         }
-        study.set_user_attr(NOTE, noted)
-    return [_trial(space, point) for point in noted["points"] if _has(space, point)]
+        journal.set_attribute(NOTE, noted)
+    return [
+        replace(
+            TrialRecord.new(point["params"], seed=experiment.seeds[0]),
+            state=State.COMPLETE,
+            result=tuple(point["values"]),
+        )
+        for point in noted["points"]
+        if _has(space, point)
+    ]
 
 
 def check(experiment: Experiment, space: Space, paths: SweepPaths) -> None:
@@ -94,12 +101,3 @@ def _load(experiment: Experiment, paths: SweepPaths) -> Sweep:
 
 def _has(space: Space, point: Mapping[str, Any]) -> bool:
     return known_point(point["params"], space=space) is not None
-
-
-def _trial(space: Space, point: Mapping[str, Any]) -> FrozenTrial:
-    params, distributions = space.in_study(space.canonical(point["params"]))
-    return create_trial(
-        params=params,
-        distributions=distributions,
-        values=point["values"],
-    )

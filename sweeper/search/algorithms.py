@@ -21,6 +21,7 @@ from sweeper.errors import ExperimentError, nearest
 from sweeper.experiment.experiment import Experiment
 from sweeper.host.paths import builtin_conf
 from sweeper.search.policy import Grid, Search
+from sweeper.search.schedulers import RecordScheduler
 
 
 def search(experiment: Experiment) -> Search:
@@ -45,8 +46,8 @@ def search(experiment: Experiment) -> Search:
     return Search(config=config)
 
 
-def scheduler(experiment: Experiment) -> BasePruner:
-    """What stops trials early: an object with `prune(study, trial) -> bool`.
+def scheduler(experiment: Experiment) -> BasePruner | RecordScheduler:
+    """Return what stops trials early: an object with `prune(study, trial) -> bool`.
 
     Raises:
         ExperimentError: there is none of that name, or it refuses its arguments.
@@ -54,7 +55,8 @@ def scheduler(experiment: Experiment) -> BasePruner:
     quiet()
     config = _config(experiment, "scheduler", experiment.scheduler)
     found = _class(experiment, "scheduler", config)
-    if not inspect.isfunction(getattr(found, "prune", None)):
+    is_ours = issubclass(found, RecordScheduler)
+    if not is_ours and not inspect.isfunction(getattr(found, "prune", None)):
         raise experiment.error(
             ("scheduler",),
             f"scheduler: {found.__module__}.{found.__qualname__} has no method prune; "
@@ -67,7 +69,9 @@ def scheduler(experiment: Experiment) -> BasePruner:
                 f"scheduler: {key} is 'auto', which Optuna learns in memory and a "
                 "restart forgets; give a number",
             )
-    made = cast(BasePruner, _instantiate(experiment, "scheduler", config))
+    made = cast(
+        BasePruner | RecordScheduler, _instantiate(experiment, "scheduler", config)
+    )
     if len(experiment.objectives) > 1 and not isinstance(made, NopPruner):
         raise _needs_one(experiment, ("scheduler",), found.__qualname__)
     return made

@@ -1,63 +1,47 @@
-"""Three decisions over a study: what to run next, whether to go on, whether to retry.
+"""What a sweep tries next, and whether a failed trial is tried again.
 
-Each is a function of its arguments alone: the same journal gets the same answer in
-any process.
+Each answer is a function of its arguments: the same records get the same answer in any
+process.
 """
 
-import copy
 import inspect
-import math
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hydra.utils import get_class, instantiate
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, PatientPruner
 from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
 
-from sweeper.experiment.sections import Retry
+from sweeper.experiment.parameter import SPACE
+from sweeper.experiment.sections import Objective, Retry
 from sweeper.experiment.space import Space
-from sweeper.search import samplers
-from sweeper.search.past import Past
-from sweeper.search.samplers import Suggestion
-from sweeper.trial import Decision, Failure, Params, derive
-
-__all__ = [
-    "Grid",
-    "Patience",
-    "Search",
-    "Suggestion",
-    "decide",
-    "is_exhausted",
-    "retry",
-    "suggest",
-]
+from sweeper.search.history import History
+from sweeper.trial import Failure, Params, Value, derive
 
 HISTORY = 1000  # points that TPE looks back on
 MAX_DRAWS = 10  # of a sampler; a GP takes a second for each
 MAX_RANDOM_DRAWS = 1000  # after them, where the points cannot be listed
-NOTES = "scheduler_notes"
 
 
 class Grid:
     """Marks the search that takes every point of the space in its order."""
 
 
-class Patience(PatientPruner):
-    """Optuna's patience, to which an epoch without a number is no improvement."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A point to try.
 
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether `patience` epochs in a row brought nothing better."""
-        values = [value for _, value in sorted(trial.intermediate_values.items())]
-        recent = values[-self._patience - 1 :]
-        is_lost = len(recent) > self._patience and all(map(math.isnan, recent))
-        return is_lost or super().prune(study, trial)
+    Attributes:
+        notes: state that some of Optuna's samplers keep with a trial.
+    """
+
+    params: Params
+    notes: Mapping[str, Any] = field(default_factory=dict)  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,137 +101,99 @@ class Search:
 
 
 def suggest(
-    history: Sequence[FrozenTrial],
+    history: History,
     *,
     space: Space,
     search: Search,
-    directions: Sequence[StudyDirection],
+    objectives: Sequence[Objective],
     seed: int,
-    past: Past | None = None,
 ) -> Suggestion | None:
-    """The next point: one that the file gives, else what the search says; never twice.
+    """Return the next point: one that the file gives, else a new one of the search.
 
     Args:
-        history: every row so far; its points count as tried, whatever became of them.
+        history: every record so far; its points count as tried, whatever their result.
         space: where points come from.
         search: the algorithm.
-        directions: of the objectives.
         seed: of this suggestion's random stream.
-        past: what saw the history before, where something did: it saves time.
 
     Returns:
         None when no untried point is left.
     """
-    past = (Past(space) if past is None else past).see(history)
-    for found in _candidates(past, space, search, directions, seed):
-        if not past.has(found.params) and space.allows(found.params):
-            return found
+    for suggestion in _candidates(history, space, search, objectives, seed):
+        point = suggestion.params
+        if not history.has(point) and space.allows(point):
+            return suggestion
     return None
 
 
-def is_exhausted(history: Sequence[FrozenTrial], *, space: Space) -> bool:
-    """Whether every point has been tried; never so where points cannot be counted."""
-    return Past(space).see(history).is_exhausted
-
-
 def _candidates(
-    past: Past,
+    history: History,
     space: Space,
     search: Search,
-    directions: Sequence[StudyDirection],
+    objectives: Sequence[Objective],
     seed: int,
 ) -> Iterator[Suggestion]:
-    for params in space.listed_points:
-        yield _suggestion(params, space)
+    for point in space.listed_points:
+        yield Suggestion(params=point)
     if search.is_grid:
         for point in space.points():
-            yield _suggestion(point, space)
+            yield Suggestion(params=point)
         return
-    if past.is_exhausted:
+    if history.is_exhausted:
         return
-    study = past.study(directions, newest=search.history)
+    study = history.study(objectives, newest=search.history)
     for draw in range(MAX_DRAWS):
         stream = (space.experiment.seeds[0], "sequence")
-        made = search.sampler(
+        sampler = search.sampler(
             derive(*stream) if search.is_sequence else derive(seed, "draw", draw),
             is_conditional=space.is_conditional,
         )
         if draw == 0:
-            samplers.advance(study, made, num_points=past.num_points)
-        yield samplers.ask(study, made, space=space)
+            _advance(study, sampler, num_points=history.num_points)
+        yield _ask(study, sampler, space=space)
     if space.size is not None:
         points = list(space.points())
         for index in np.random.default_rng(seed).permutation(len(points)):
-            yield _suggestion(points[index], space)
+            yield Suggestion(params=points[index])
         return
-    others = samplers.random_draws(
-        study, space=space, seed=derive(seed, "random"), n=MAX_RANDOM_DRAWS
-    )
-    for params in others:
-        yield _suggestion(params, space)
+    independent = RandomSampler(seed=derive(seed, "random"))
+    for _ in range(MAX_RANDOM_DRAWS):
+        yield Suggestion(params=_ask(study, independent, space=space).params)
 
 
-def _suggestion(params: Params, space: Space) -> Suggestion:
-    return Suggestion(params=params, distributions=space.distributions_of(params))
-
-
-def decide(study: Study, trial: FrozenTrial, *, scheduler: BasePruner) -> Decision:
-    """Whether a trial goes on after its last report.
-
-    What the scheduler notes on the trial is written only once it has decided, with
-    the epoch first: a kill in between, and the report that a new start repeats, get
-    the answer of a start that was never cut.
-    """
-    view = _View(study._storage, trial)
-    seen = Study(
-        study_name=study.study_name,
-        storage=cast(BaseStorage, view),
-        sampler=study.sampler,
-        pruner=study.pruner,
-    )
+def _ask(study: Study, sampler: BaseSampler, *, space: Space) -> Suggestion:
+    """Draw once; the study keeps no more than a failed trial of it."""
+    study.sampler = sampler
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
-        is_over = scheduler.prune(seen, view.trial)
-    view.write()
-    return Decision.STOP if is_over else Decision.CONTINUE
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        trial = study.ask()
+        params = _define(trial, space)
+    notes = study.tell(trial, state=TrialState.FAIL).system_attrs
+    return Suggestion(params=params, notes=notes)
 
 
-class _View:
-    """A study's storage as it was before the trial's last epoch was judged."""
+def _define(trial: Trial, space: Space) -> Params:
+    """Draw a point parameter by parameter: an earlier one decides on later ones."""
+    params: dict[str, Value] = {}
+    for parameter in space.dimensions:
+        if parameter.is_in(params):
+            name = parameter.study_name
+            params[parameter.name] = trial._suggest(name, parameter.distribution)
+    params.pop(SPACE, None)
+    return space.canonical(params)
 
-    def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
-        self._storage = storage
-        self._notes: dict[str, Any] = {}  # JSON
-        self.trial = copy.copy(trial)
-        old = trial.system_attrs.get(NOTES)
-        if old is not None and old["step"] == trial.last_step:
-            attrs = trial.system_attrs.items()
-            self.trial.system_attrs = {k: v for k, v in attrs if k not in old["keys"]}
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._storage, name)
+def _advance(study: Study, sampler: BaseSampler, *, num_points: int) -> None:
+    """Move a low-discrepancy sequence behind the points of a sweep.
 
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """The rows, but the judged trial's as this view has it."""
-        rows = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
-        rows = [self.trial if r.number == self.trial.number else r for r in rows]
-        return [row for row in rows if states is None or row.state in states]
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
-        """Keep a note back until the decision is made."""
-        self._notes[key] = value
-
-    def write(self) -> None:
-        """Write the notes; what they belong to comes first."""
-        if self._notes:
-            about = {"step": self.trial.last_step, "keys": list(self._notes)}
-            for key, value in {NOTES: about, **self._notes}.items():
-                self._storage.set_trial_system_attr(self.trial._trial_id, key, value)
+    Optuna counts in the study, and this one was just made. The first point of a study
+    is drawn at random, so the sequence starts at the second.
+    """
+    if isinstance(sampler, QMCSampler):
+        first = next(iter(study.get_trials(deepcopy=False)), None)
+        distributions = dict(first.distributions) if first is not None else {}
+        for _ in range(num_points - 1):
+            sampler._find_sample_id(study, distributions)
 
 
 def retry(failures: Sequence[Failure], allowed: Retry) -> bool:

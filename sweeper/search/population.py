@@ -9,32 +9,22 @@ who is whose parent does not depend on which trial reports first.
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
 
-from sweeper import lineage
 from sweeper.experiment.experiment import Experiment, epochs
 from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.sections import Objective
 from sweeper.experiment.space import Space
 from sweeper.lineage import Lineage
 from sweeper.search import mutation
-from sweeper.trial import Params, derive
+from sweeper.search.schedulers import RecordScheduler
+from sweeper.trial import Params, State, TrialRecord, derive
 
 MAX_DRAWS = 100  # for a child that no other is equal to
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
-    """A trial of a later generation."""
-
-    params: Params
-    lineage: Lineage
-
-
-class Population:
+class Population(RecordScheduler):
     """A scheduler that ends each trial with its generation, and plans the next one.
 
     The worst of a generation are replaced by children of the best, whose parameters
@@ -85,10 +75,16 @@ class Population:
         self._factors = tuple(map(float, factors))
         self._fixed = tuple(fixed)
 
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the trial's generation ends here."""
-        place = lineage.of(trial.user_attrs)
-        return place is not None and (trial.last_step or 0) >= place.until
+    def stops(
+        self,
+        record: TrialRecord,
+        records: Sequence[TrialRecord],
+        *,
+        objective: Objective,
+    ) -> bool:
+        """Return whether the trial's generation ends here."""
+        lineage = record.lineage
+        return lineage is not None and record.last_epoch >= lineage.until
 
     def check(self, experiment: Experiment, space: Space) -> None:
         """Refuse what a population cannot do.
@@ -138,24 +134,15 @@ class Population:
                     f"{self.interval} epochs train {total}; raise it",
                 )
 
-    def newest(self, rows: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
-        """The trials of the newest generation, by member."""
-        return self._generation(rows, max(map(_generation, rows), default=-1))
+    def newest(self, records: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
+        """Return the trials of the newest generation, by member."""
+        return _members(records, max(map(_generation, records), default=-1))
 
-    def _generation(
-        self, rows: Sequence[FrozenTrial], number: int
-    ) -> dict[int, FrozenTrial]:
-        found = {
-            place.member: row
-            for row in rows
-            if (place := lineage.of(row.user_attrs)) and place.generation == number
-        }
-        return dict(sorted(found.items()))
-
-    def founder(self, rows: Sequence[FrozenTrial]) -> Lineage | None:
-        """The lineage of the next trial that starts from nothing; None for no more."""
-        newest = self.newest(rows)
-        if max(map(_generation, rows), default=0) > 0 or len(newest) >= self.size:
+    def founder(self, records: Sequence[TrialRecord]) -> Lineage | None:
+        """Return the lineage of the next trial that starts from nothing, if any."""
+        newest = self.newest(records)
+        is_later = max(map(_generation, records), default=0) > 0
+        if is_later or len(newest) >= self.size:
             return None
         member = next(i for i in range(self.size) if i not in newest)
         return Lineage(
@@ -163,71 +150,76 @@ class Population:
         )
 
     def child(
-        self, rows: Sequence[FrozenTrial], *, space: Space, sign: int, seed: int
-    ) -> Child | None:
-        """The next trial that starts from another; None where there is none to start.
+        self,
+        records: Sequence[TrialRecord],
+        *,
+        space: Space,
+        objective: Objective,
+        seed: int,
+    ) -> TrialRecord | None:
+        """Return the next trial that starts from another; None if there is none yet.
 
         Args:
-            rows: all rows; those of the generation before the child's have ended.
-            space: which points there are.
-            sign: 1 where more is better, -1 where less is.
+            records: of all trials.
+            space: the points that there are.
             seed: of the sweep.
         """
-        newest = self.newest(rows)
-        number = max(map(_generation, rows), default=-1)
+        newest = self.newest(records)
+        number = max(map(_generation, records), default=-1)
         if number > 0:
-            before = self._generation(rows, number - 1)
-            found = self._missing(before, newest, space, sign=sign, seed=seed)
-            if found is not None:
-                return found
-        is_over = all(row.state.is_finished() for row in newest.values())
+            before = _members(records, number - 1)
+            child = self._missing(before, newest, space, objective, seed)
+            if child is not None:
+                return child
+        is_over = all(record.state.is_final for record in newest.values())
         if not is_over or number + 1 >= self.generations:
             return None
-        return self._missing(newest, {}, space, sign=sign, seed=seed)
+        return self._missing(newest, {}, space, objective, seed)
 
     def _missing(
         self,
-        parents: Mapping[int, FrozenTrial],
-        present: Mapping[int, FrozenTrial],
+        parents: Mapping[int, TrialRecord],
+        present: Mapping[int, TrialRecord],
         space: Space,
-        *,
-        sign: int,
+        objective: Objective,
         seed: int,
-    ) -> Child | None:
-        """The first child of a generation that has no row yet."""
-        ranked = _ranked(parents.values(), sign=sign)
+    ) -> TrialRecord | None:
+        """Return the first child of a generation that has no record yet."""
+        ranked = _ranked(parents.values(), objective)
         number = min(math.ceil(self._quantile * len(parents)), len(parents) // 2)
         num_worst = max(0, number - (len(parents) - len(ranked)))
-        going = ranked[: len(ranked) - num_worst]
+        survivors = ranked[: len(ranked) - num_worst]
         best = ranked[: max(1, number)]
-        taken = {_start(row, row.params) for row in going}
+        taken = {_identity(r.id, r.params) for r in survivors}
         taken |= {
-            (place.parent, frozenset(row.params.items()))
-            for row in present.values()
-            if (place := lineage.of(row.user_attrs))
+            _identity(r.lineage.parent, r.params)
+            for r in present.values()
+            if r.lineage is not None
         }
-        for member, row in parents.items():
+        for member, record in parents.items():
             if member in present or not ranked:
                 continue
             # Of the best as long as they have children that are new, then of others.
             draws = itertools.chain.from_iterable(
-                self._draws(pool, space, seed=seed, of=row) for pool in (best, going)
+                self._draws(pool, space, seed=seed, of=record)
+                for pool in (best, survivors)
             )
-            new = next((d for d in draws if _start(*d) not in taken), None)
-            is_able = any(row is other for other in ranked)
-            if any(row is other for other in going) or (new is None and is_able):
-                new = row, row.params
-            if new is not None:
-                return _child(*new, member=member, interval=self.interval)
+            child = next(
+                (d for d in draws if _identity(d[0].id, d[1]) not in taken), None
+            )
+            if record in survivors or (child is None and record in ranked):
+                child = record, record.params
+            if child is not None:
+                return _child(*child, member=member, interval=self.interval, seed=seed)
         return None
 
     def _draws(
-        self, best: Sequence[FrozenTrial], space: Space, *, seed: int, of: FrozenTrial
-    ) -> Iterator[tuple[FrozenTrial, Params]]:
-        """Parents with changed parameters, for the place of a trial."""
-        rng = np.random.default_rng(derive(seed, "population", of.user_attrs["id"]))
+        self, pool: Sequence[TrialRecord], space: Space, *, seed: int, of: TrialRecord
+    ) -> Iterator[tuple[TrialRecord, Params]]:
+        """Yield parents with changed parameters, to replace a trial."""
+        rng = np.random.default_rng(derive(seed, "population", of.id))
         for _ in range(MAX_DRAWS):
-            parent = best[int(rng.integers(len(best)))]
+            parent = pool[int(rng.integers(len(pool)))]
             params = {
                 p.name: mutation.near(
                     p,
@@ -248,38 +240,51 @@ class Population:
         return not is_fixed and len(parameter.texts) != 1
 
 
-def _generation(row: FrozenTrial) -> int:
-    place = lineage.of(row.user_attrs)
-    return -1 if place is None else place.generation
+def _generation(record: TrialRecord) -> int:
+    return -1 if record.lineage is None else record.lineage.generation
 
 
-def _ranked(rows: Collection[FrozenTrial], *, sign: int) -> list[FrozenTrial]:
-    """Trials that ended with their generation, best last value first."""
-    found = []
-    for row in rows:
-        place, last = lineage.of(row.user_attrs), row.last_step
-        if place is None or last is None or row.state is TrialState.FAIL:
+def _members(records: Sequence[TrialRecord], generation: int) -> dict[int, TrialRecord]:
+    members = {
+        record.lineage.member: record
+        for record in records
+        if record.lineage is not None and record.lineage.generation == generation
+    }
+    return dict(sorted(members.items()))
+
+
+def _ranked(
+    records: Collection[TrialRecord], objective: Objective
+) -> list[TrialRecord]:
+    """Return the trials that ended with their generation, best last value first."""
+    scored = []
+    for record in records:
+        lineage, last = record.lineage, record.last_epoch
+        if lineage is None or not last or record.state is State.FAILED:
             continue
-        value = row.intermediate_values[last]
-        if last >= place.until and math.isfinite(value):
-            found.append((-sign * value, place.member, row))
-    return [row for *_, row in sorted(found, key=lambda item: item[:2])]
+        loss = objective.loss(record.values[last])
+        if last >= lineage.until and math.isfinite(loss):
+            scored.append((loss, lineage.member, record))
+    return [record for *_, record in sorted(scored, key=lambda item: item[:2])]
 
 
-def _start(parent: FrozenTrial, params: Params) -> tuple[str, frozenset[object]]:
-    """What two children must not share: they would be one trial."""
-    return parent.user_attrs["id"], frozenset(params.items())
+def _identity(parent: str, params: Params) -> tuple[str, frozenset[object]]:
+    """Return what two children must not share: they would get one trial id."""
+    return parent, frozenset(params.items())
 
 
-def _child(parent: FrozenTrial, params: Params, *, member: int, interval: int) -> Child:
-    place = lineage.of(parent.user_attrs)
-    assert place is not None  # noqa: S101  # of a generation
-    start = parent.last_step or place.until
-    return Child(
-        params=params,
+def _child(
+    parent: TrialRecord, params: Params, *, member: int, interval: int, seed: int
+) -> TrialRecord:
+    lineage = parent.lineage
+    assert lineage is not None  # noqa: S101  # of a generation
+    start = parent.last_epoch or lineage.until
+    return TrialRecord.new(
+        params,
+        seed=seed,
         lineage=Lineage(
-            parent=parent.user_attrs["id"],
-            generation=place.generation + 1,
+            parent=parent.id,
+            generation=lineage.generation + 1,
             member=member,
             start=start,
             until=start + interval,

@@ -7,14 +7,10 @@ result of the same settings is not.
 import math
 import statistics
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Confirm
-from sweeper.trial import derive
-
-if TYPE_CHECKING:  # Optuna, which views of a sweep do not wait for
-    from optuna.trial import FrozenTrial
+from sweeper.trial import State, TrialRecord, derive
 
 SEEDS = 1_000_000
 
@@ -31,40 +27,30 @@ def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...
     return tuple(seeds)
 
 
-def is_fresh(row: "FrozenTrial", experiment: Experiment) -> bool:
-    """Return True for a row that confirms a finalist."""
-    fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
-    return row.user_attrs["seed"] in fresh
-
-
 def finalists(
-    rows: Sequence["FrozenTrial"], experiment: Experiment
-) -> list["FrozenTrial"]:
-    """Return the first row of each of the best points, the best first.
+    records: Sequence[TrialRecord], experiment: Experiment
+) -> list[TrialRecord]:
+    """Return the first record of each of the best points, the best first.
 
     A point counts with the mean of its seeds of the file; one of which a trial failed
     or was stopped early comes after those that ran whole.
 
     Args:
-        rows: of the first round, all of them ended.
+        records: of the first round, all of them ended.
     """
-    from optuna.trial import TrialState
+    points: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        points.setdefault(record.point, []).append(record)
 
-    points: dict[str, list[FrozenTrial]] = {}
-    for row in rows:
-        points.setdefault(row.user_attrs["point"], []).append(row)
-
-    def order(group: Sequence["FrozenTrial"]) -> tuple[bool, float, int]:
-        values = [row.values[0] for row in group if row.values]
-        is_whole = all(row.state is TrialState.COMPLETE for row in group)
-        loss = math.inf
-        if values:
-            loss = experiment.objective.loss(statistics.fmean(values))
-        return (not is_whole, loss, group[0].number)
+    def order(group: Sequence[TrialRecord]) -> tuple[bool, float, int]:
+        losses = [experiment.objective.loss(r.result[0]) for r in group if r.result]
+        is_whole = all(record.state is State.COMPLETE for record in group)
+        mean = statistics.fmean(losses) if losses else math.inf
+        return (not is_whole, mean, group[0].number)
 
     ranked = sorted(points.values(), key=order)
     return [
         group[0]
         for group in ranked[: experiment.confirm.top]
-        if any(row.values for row in group)
+        if any(record.result for record in group)
     ]

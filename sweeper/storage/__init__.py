@@ -1,1 +1,1 @@
-"""The study on disk: records, rows, results, checkpoints kept."""
+"""The study on disk: the journal file, its records, results of trials."""

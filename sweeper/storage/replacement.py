@@ -4,14 +4,13 @@ Its first start was refused, failed, or was stopped before the first epoch. What
 must not keep the corrected file out.
 """
 
-import contextlib
 import shutil
 
 from sweeper.errors import ExperimentChangedError
 from sweeper.experiment.experiment import Experiment, changes, dump
 from sweeper.host import locks
 from sweeper.host.paths import SweepPaths
-from sweeper.storage import database, store
+from sweeper.storage import store
 from sweeper.trial import State
 
 
@@ -52,26 +51,13 @@ def discard(paths: SweepPaths) -> None:
     Only under the sweep's lock. The experiment goes last: after a kill in the middle
     the next start finishes this.
     """
-    stored = store.load_experiment(paths)
     with locks.hold(paths.journal_lock, wait_seconds=store.WRITER_SECONDS):
         for folder in paths.trials.glob("*"):
             lock = paths.trial(folder.name).lock  # of a trial that outlives its driver
             with locks.hold(lock, wait_seconds=store.WRITER_SECONDS):
                 shutil.rmtree(folder)
-        if stored.storage is None:
-            paths.journal.unlink(missing_ok=True)
-        elif database.file(stored.storage, paths.folder).exists():
-            _delete_study(stored, paths)
+        paths.journal.unlink(missing_ok=True)
     derived = (paths.memory, paths.preflight, paths.preflight_errors, paths.report)
     for path in (*derived, paths.leaderboard_csv, paths.leaderboard_md):
         path.unlink(missing_ok=True)
     paths.experiment.unlink()
-
-
-def _delete_study(stored: Experiment, paths: SweepPaths) -> None:
-    import optuna
-
-    found = store.storage(stored, paths)
-    name = store.study_name(stored, paths, found)
-    with contextlib.suppress(KeyError):  # no start came so far as to make it
-        optuna.delete_study(study_name=name, storage=found)

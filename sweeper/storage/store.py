@@ -1,104 +1,24 @@
-"""The Optuna study of a sweep on disk: opened, mended and read as a `Sweep`.
-
-It never decides anything and adds no trial; `journal` is the only writer.
-"""
+"""The folder of a sweep: its experiment and its locks, and a reader of its trials."""
 
 import contextlib
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from sweeper.errors import JournalError, LockedError, SweepNotFoundError, nearest
 from sweeper.experiment import experiment
 from sweeper.experiment.experiment import Experiment
 from sweeper.host import correctness, locks
-from sweeper.host.paths import SweepPaths, drop_torn_tail, write_text
-from sweeper.storage import attributes, database
-from sweeper.storage.attributes import AnyRow
-from sweeper.storage.replay import Replay
+from sweeper.host.paths import SweepPaths, write_text
 from sweeper.trial import Sweep, TrialRecord
 
-if TYPE_CHECKING:  # a quarter of a second, which views of a sweep do not wait for
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
+if TYPE_CHECKING:  # Optuna, which a command that finds no sweep does not wait for
+    from sweeper.storage.study import TrialStore
 
 WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
 KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
 KEPT_END = "# end"
-HIDDEN = "hidden"  # attribute of a study: ids that its file no longer has
-UID = "uid"  # the same: what tells this sweep from every other one
-
-
-def storage(sweep: Experiment, paths: SweepPaths) -> "BaseStorage":
-    """The storage that the experiment names: a file of the sweep, or a database.
-
-    Raises:
-        JournalError: the file is damaged before its last record, or is no database.
-    """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if sweep.storage is None:
-        from sweeper.storage import records
-
-        return records.open_file(paths.journal)
-    from sweeper.storage import rdb
-
-    return rdb.open_url(sweep.storage, paths.folder)
-
-
-def study_name(sweep: Experiment, paths: SweepPaths, found: "BaseStorage") -> str:
-    """The name of the sweep's study, which outlives a new name of the sweep.
-
-    A journal that lies in the sweep's folder holds the study of that sweep alone. In
-    a database that sweeps share, the name tells them apart.
-    """
-    names = [study.study_name for study in found.get_all_studies()]
-    is_own = sweep.storage is None or database.is_inside(sweep.storage, paths.folder)
-    return names[0] if is_own and len(names) == 1 else sweep.name
-
-
-def disks(sweep: Experiment, paths: SweepPaths) -> tuple[Path, ...]:
-    """The folders on whose disks a sweep is written."""
-    if sweep.storage is None or database.is_inside(sweep.storage, paths.folder):
-        return (paths.folder,)
-    return (paths.folder, database.place(sweep.storage, paths.folder))
-
-
-def open_study(sweep: Experiment, paths: SweepPaths) -> "Study":
-    """The study to write to, made where it is missing.
-
-    Only under the sweep's lock: a record that a kill cut in half is dropped first,
-    since Optuna would glue the next record to it and never open the file again.
-    """
-    import optuna
-
-    from sweeper.search.samplers import directions  # Hydra's grammar: not to read
-
-    paths.folder.mkdir(parents=True, exist_ok=True)
-    if sweep.storage is None:
-        drop_torn_tail(paths.journal)
-    found = storage(sweep, paths)
-    return optuna.create_study(
-        storage=found,
-        study_name=study_name(sweep, paths, found),
-        directions=directions(sweep.objectives),
-        load_if_exists=True,
-    )
-
-
-def uid(study: "Study") -> str:
-    """Eight hex digits that no other study has, whatever it is called.
-
-    They are drawn at its first start and stay with the study, wherever it is moved.
-    """
-    if UID not in study.user_attrs:
-        study.set_user_attr(UID, secrets.token_hex(4))
-    found: str = study.user_attrs[UID]
-    return found
 
 
 @contextlib.contextmanager
@@ -119,14 +39,6 @@ def alone(paths: SweepPaths) -> Iterator[None]:
                 "sweep; stop it first"
             )
         yield
-
-
-def together(found: "BaseStorage") -> AbstractContextManager[None]:
-    """Makes one write of the records of a block, where the journal is a file."""
-    from sweeper.storage.records import Records
-
-    backend = getattr(found, "_backend", None)
-    return backend.together() if isinstance(backend, Records) else nullcontext()
 
 
 def load_sweep(folder: Path) -> Sweep:
@@ -168,85 +80,57 @@ def load_experiment(paths: SweepPaths) -> Experiment:
 
 
 class Reader:
-    """Reads one sweep again and again, at the cost of what is new."""
+    """A sweep that is read again and again, each time at the cost of what is new."""
 
     def __init__(self, loaded: Experiment, folder: Path) -> None:
         self._experiment = loaded
         self._paths = SweepPaths(folder)
-        self._rows: _Readable | None = None
-        self._known: dict[int, tuple[AnyRow, TrialRecord]] = {}
+        self._store: TrialStore | None = None
+        self._known: dict[str, tuple[TrialRecord, TrialRecord]] = {}
 
     def sweep(self) -> Sweep:
-        """The sweep as it stands now."""
-        trials, of_study = self._trials()
-        hidden = set(of_study.get(HIDDEN, ()))
+        """Return the sweep as it is now.
+
+        Raises:
+            JournalError: its journal is damaged.
+        """
+        store = self._refreshed()
+        records = (
+            [] if store is None else list(map(self._with_correctness, store.all()))
+        )
+        hidden = frozenset() if store is None else store.hidden
         return Sweep(
             experiment=self._experiment,
-            trials=tuple(t for t in trials if t.id not in hidden),
-            hidden=tuple(t for t in trials if t.id in hidden),
+            trials=tuple(r for r in records if r.id not in hidden),
+            hidden=tuple(r for r in records if r.id in hidden),
             folder=self._paths.folder,
-            uid=of_study.get(UID, ""),
+            uid="" if store is None else store.uid,
             is_running=locks.is_held(self._paths.lock),
         )
 
-    def _trials(self) -> tuple[list[TrialRecord], Mapping[str, Any]]:
-        """All trials, and the attributes of their study."""
-        experiment, paths = self._experiment, self._paths
-        if self._rows is None:
-            if not _file(experiment, paths).exists():
-                return [], {}
-            is_file = experiment.storage is None
-            self._rows = (
-                Replay(paths.journal) if is_file else _Database(experiment, paths)
-            )
-        rows, of_study = self._rows.read()
-        return [self._trial(row) for row in attributes.newest(rows)], of_study
+    def _refreshed(self) -> "TrialStore | None":
+        if not self._paths.journal.exists():
+            return None
+        from sweeper.storage import study
 
-    def _trial(self, frozen: AnyRow) -> TrialRecord:
-        known = self._known.get(frozen.number)
-        if known is None or known[0] is not frozen:
-            trial = attributes.to_trial(frozen)
-            best = trial.best(self._experiment.objective)
+        if self._store is None:
+            self._store = study.open_to_read(self._paths)
+        else:
+            study.refresh(self._store, self._paths)
+        return self._store
+
+    def _with_correctness(self, record: TrialRecord) -> TrialRecord:
+        """Add the correctness at the best epoch, from the folder."""
+        known = self._known.get(record.id)
+        if known is None or known[0] is not record:
+            shown = record
+            best = record.best(self._experiment.objective)
             if best is not None:
-                found = correctness.read(self._paths.trial(trial.id).correctness)
-                is_of_best = found is not None and found.epoch == best[0]
-                trial = replace(trial, correctness=found if is_of_best else None)
-            known = (frozen, trial)
-            self._known[frozen.number] = known
+                found = correctness.read(self._paths.trial(record.id).correctness)
+                if found is not None and found.epoch == best[0]:
+                    shown = replace(record, correctness=found)
+            self._known[record.id] = known = (record, shown)
         return known[1]
-
-
-class _Readable(Protocol):
-    """The rows of a study, read again and again."""
-
-    def read(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The rows by number, and the attributes of their study."""
-
-
-class _Database:
-    """The rows of a study that is in no file of its own."""
-
-    def __init__(self, loaded: Experiment, paths: SweepPaths) -> None:
-        self._experiment = loaded
-        self._paths = paths
-        self._storage = storage(loaded, paths)
-
-    def read(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        found = self._storage
-        name = study_name(self._experiment, self._paths, found)
-        try:
-            study_id = found.get_study_id_from_name(name)
-        except KeyError:
-            return [], {}
-        rows = found.get_all_trials(study_id, deepcopy=False)
-        return rows, found.get_study_user_attrs(study_id)
-
-
-def _file(loaded: Experiment, paths: SweepPaths) -> Path:
-    """What is there once a sweep has begun."""
-    if loaded.storage is None:
-        return paths.journal
-    return database.file(loaded.storage, paths.folder)
 
 
 def _missing(folder: Path) -> str:

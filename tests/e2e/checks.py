@@ -5,12 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna.trial import TrialState
-
-from sweeper.experiment.experiment import load
-from sweeper.host.paths import SweepPaths
 from sweeper.scheduling.spec import run_id
-from sweeper.storage import records, store
+from sweeper.storage import journal_file, store
 from sweeper.trial import State
 
 
@@ -52,13 +48,7 @@ def check_trials(cut: Cut) -> None:
 def check_journal(cut: Cut) -> None:
     """Each trial ended once; an epoch that was reported twice had one value."""
     journal = cut.folder / "journal.jsonl"
-    if not journal.exists():  # a database keeps no history: one row a trial
-        loaded = load(cut.folder / "experiment.yaml")
-        study = store.open_study(loaded, SweepPaths(cut.folder))
-        states = [row.state for row in study.get_trials(deepcopy=False)]
-        assert states == [TrialState.COMPLETE] * cut.trials, states
-        return
-    part = records.whole_part(journal)
+    part = journal_file.whole_part(journal)
     assert not part.damage, part.damage
     found = [json.loads(line) for line in part.lines]
     ends = Counter(

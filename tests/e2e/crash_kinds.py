@@ -73,12 +73,6 @@ KINDS = (
         space=INTERVAL,
         arguments=("--num-cpus", "1"),
     ),
-    _loop(
-        "sqlite",
-        "storage: sqlite:///journal.db",
-        space="{rate: [0.1, 0.2, 0.3, 0.4, 0.5]}",
-        arguments=(),
-    ),
     DIGITS,
 )
 

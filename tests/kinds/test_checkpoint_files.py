@@ -10,7 +10,8 @@ import torch
 from sweeper.callbacks.exact_resume import checkpoint_files
 from sweeper.host import saved_files
 from sweeper.host.paths import TrialPaths
-from sweeper.storage import handed_out, retention
+from sweeper.scheduling import retention
+from sweeper.storage import handed_out
 from sweeper.trial import Sweep
 from tests.cases.harness import run_case
 from tests.cases.kit.toy import digest

@@ -16,8 +16,8 @@ from sweeper.host import locks
 from sweeper.host.paths import SweepPaths, write_text
 from sweeper.memory import prediction
 from sweeper.project.compose import Composer
-from sweeper.scheduling import repair, spec
-from sweeper.storage import retention, store
+from sweeper.scheduling import repair, retention, spec
+from sweeper.storage import store
 from tests.helpers import make_experiment, open_journal
 from tests.test_leaderboard import make_sweep, make_trial
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.planning import dry_run
-from sweeper.search import agenda, algorithms
+from sweeper.search import algorithms
+from sweeper.search.next_trial import Agenda, Create
+from sweeper.trial import TrialRecord
 from tests.test_plan import make_plan_of
 
 
@@ -40,19 +41,10 @@ def test_a_plan_of_random_search_shows_the_points_that_run_draws(
         seeds=[3, 4],
         budget={"trials": 12},
     )
-    rows: list[FrozenTrial] = []
-    search = algorithms.search(plan.experiment)
-    while len(rows) < 12:
-        owed = agenda.next_owed(
-            rows, experiment=plan.experiment, space=plan.space, search=search
-        )
-        assert isinstance(owed, agenda.Owed)
-        rows.append(
-            create_trial(
-                state=TrialState.WAITING,
-                params=dict(owed.suggestion.params),
-                distributions=dict(owed.suggestion.distributions),
-                user_attrs={"point": owed.point, "seed": owed.seed},
-            )
-        )
-    assert [row.params for row in rows] == dry_run.sample(plan)[0]
+    records: list[TrialRecord] = []
+    agenda = Agenda(plan.experiment, plan.space, algorithms.search(plan.experiment))
+    while len(records) < 12:
+        action = agenda.next(records)
+        assert isinstance(action, Create)
+        records.append(action.record)
+    assert [record.params for record in records] == dry_run.sample(plan)[0]

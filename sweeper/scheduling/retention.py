@@ -13,7 +13,7 @@ from sweeper import lineage
 from sweeper.host import locks, saved_files
 from sweeper.host.paths import remove_stale_temporaries
 from sweeper.search import algorithms
-from sweeper.search.asha import Asha
+from sweeper.search.schedulers import Asha
 from sweeper.statistics.leaderboard import rank
 from sweeper.storage import handed_out
 from sweeper.trial import State, Sweep, TrialRecord
@@ -131,7 +131,7 @@ def _finished(sweep: Sweep) -> list[TrialRecord]:
     if len(sweep.experiment.objectives) > 1:
         fronts = {t.id: row.rank for row in rank(sweep) for t in row.trials}
     found = [
-        (fronts.get(trial.id, 0), objective.sign * best[1], trial.number, trial)
+        (fronts.get(trial.id, 0), objective.loss(best[1]), trial.number, trial)
         for trial in sweep.trials
         if trial.state in (State.COMPLETE, State.PRUNED)
         if (best := trial.best(objective)) is not None

@@ -11,7 +11,7 @@ from sweeper.experiment.experiment import load
 from sweeper.host.paths import SweepPaths
 from sweeper.protocol import Report
 from sweeper.scheduling.journal import Journal
-from sweeper.storage import records, store
+from sweeper.storage import journal_file, store
 from sweeper.trial import Failure, FailureKind, State
 from tests.helpers import make_experiment, open_journal
 
@@ -55,7 +55,7 @@ def test_a_journal_cut_at_any_byte_has_every_record_before_the_cut(
     whole = path.read_bytes()
     for cut in range(0, len(whole), 5):
         path.write_bytes(whole[:cut])
-        found = records.whole_part(path)
+        found = journal_file.whole_part(path)
         assert not found.damage
         assert len(found.lines) == whole[:cut].count(b"\n")
 
