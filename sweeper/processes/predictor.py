@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,26 +28,24 @@ def predict(
     Raises:
         TargetError: no such function, or the predictor refuses a file.
     """
-    read, write = os.pipe()
-    request = {
-        "name": name,
-        "checkpoint": str(checkpoint),
-        "images": [str(image) for image in images],
-        "answer": write,
-    }
-    command = [sys.executable, "-P", "-m", "sweeper.processes.predictor"]
-    with os.fdopen(read, "rb") as answer:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[write])
-        os.close(write)
-        try:
-            process.communicate(json.dumps(request).encode())
-        finally:
-            process.kill()
-            process.wait()
+    with tempfile.TemporaryFile() as answer:  # of any length, unlike a pipe
+        request = {
+            "name": name,
+            "checkpoint": str(checkpoint),
+            "images": [str(image) for image in images],
+            "answer": answer.fileno(),
+        }
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "sweeper.processes.predictor"],
+            input=json.dumps(request).encode(),
+            pass_fds=[answer.fileno()],
+            check=False,
+        )
+        answer.seek(0)
         text = answer.read()
     if not text:
         raise TargetError(
-            f"--predictor: {name!r}: its process ended with {process.returncode} and "
+            f"--predictor: {name!r}: its process ended with {done.returncode} and "
             "gave no answer; see its output above"
         )
     result = json.loads(text)
@@ -76,5 +75,5 @@ def _answer(request: dict[str, object]) -> dict[str, object]:
 
 if __name__ == "__main__":
     order = json.load(sys.stdin)
-    with os.fdopen(order["answer"], "w", encoding="utf-8") as pipe:
-        json.dump(_answer(order), pipe)
+    with os.fdopen(order["answer"], "w", encoding="utf-8") as answer_file:
+        json.dump(_answer(order), answer_file)
