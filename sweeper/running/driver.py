@@ -304,7 +304,7 @@ class _Driver:
             is_over = bool(wait([trials], timeout=POLL_SECONDS).done)
             after = reader.sweep()
             event_log.write(before, after)
-            if _num_ended(after) > _num_ended(before):
+            if _ended(after) - _ended(before):
                 event_log.write_once("retention", retention.tidy(after))
             before = after
             if not is_over or trials.exception() is not None:
@@ -323,8 +323,8 @@ class _Driver:
                 raise KeyboardInterrupt
 
 
-def _num_ended(sweep: Sweep) -> int:
-    return sum(trial.state.is_final for trial in sweep.trials)
+def _ended(sweep: Sweep) -> set[str]:
+    return {trial.id for trial in sweep.trials if trial.state.is_final}
 
 
 def _cluster_check(experiment: Experiment, display: Display) -> Callable[[], None]:
