@@ -269,8 +269,7 @@ class TrialRecord:
         finite = {epoch: v for epoch, v in self.values.items() if math.isfinite(v)}
         if not finite:
             return None
-        sign = -1 if objective.mode == "max" else 1
-        return min(finite.items(), key=lambda item: (sign * item[1], item[0]))
+        return min(finite.items(), key=lambda item: (objective.loss(item[1]), item[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ OOM = Failure(kind=FailureKind.OOM, message="oom")
 
 def _reached(budget: Budget, objective: Objective, rows: Sequence[TrialRecord]) -> str:
     """The definition: a look at every row."""
-    sign = -objective.sign
+    sign = -objective.loss(1.0)
     used = {
         "gpu_hours": math.fsum(sum(row.card_seconds.values()) for row in rows) / 3600,
         "cost": math.fsum(

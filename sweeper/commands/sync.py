@@ -80,7 +80,7 @@ def _why_not(fragment: "Fragment") -> str:
 
 def _contents(fragment: "Fragment") -> str:
     """Describe the contents of a fragment."""
-    steps = [int(str(row["_step"])) for row in fragment.rows if "_step" in row]
+    steps = fragment.steps
     span = f" of steps {min(steps)} to {max(steps)}" if steps else ""
     end = "ended" if fragment.is_ended else "cut by a kill"
     damage = f", damaged ({fragment.damage})" if fragment.damage else ""

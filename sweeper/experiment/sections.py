@@ -185,11 +185,6 @@ class Objective(Frozen):
     mode: Literal["max", "min"] = "max"
     validation_size: int = Field(default=0, ge=0, examples=[372])
 
-    @property
-    def sign(self) -> float:
-        """What a value is multiplied with for smaller to be better."""
-        return -1.0 if self.mode == "max" else 1.0
-
     def loss(self, value: float) -> float:
         """Return the value as one of which less is better."""
         return -value if self.mode == "max" else value

@@ -86,6 +86,11 @@ class Fragment:
     damage: str = ""
 
     @property
+    def steps(self) -> list[int]:
+        """The steps of its rows, in the order of the rows."""
+        return [int(str(row["_step"])) for row in self.rows if "_step" in row]
+
+    @property
     def started(self) -> str:
         """Return the time of its start, as text in sortable form."""
         folder = self.file.parent.name.removeprefix("offline-")  # run-DATE_TIME-ID

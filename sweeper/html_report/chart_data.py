@@ -15,11 +15,10 @@ import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    FloatDistribution,
 )
 from optuna.trial import FrozenTrial, create_trial
 
-from sweeper.statistics.insight import importance
+from sweeper.statistics.insight import importance, interval
 from sweeper.statistics.leaderboard import labels, varied
 from sweeper.statistics.row import Row
 from sweeper.text import plain, short, value_cell
@@ -32,7 +31,6 @@ MAX_POINTS = 60  # of one learning curve; a sweep of many trials stays under 5 M
 MAX_PARAMS = 12  # in one chart; those that explain the most
 MAX_CROSSED = 4  # parameters of which each pair has a surface
 MAX_SURFACE = 60  # suggestions of a surface, the best ones
-LOG_RATIO = 30.0  # positive numbers that span more than this get a logarithmic axis
 COLOURS = (
     *("#0b62c4", "#d9822b", "#2f9e5b", "#b8407f"),
     *("#7a5cd6", "#009aa6", "#c23b3b", "#8a7a1f"),
@@ -152,8 +150,7 @@ def _distribution(values: Values) -> BaseDistribution:
     numbers = _numbers(values).values()
     if not numbers:
         return CategoricalDistribution(sorted(set(map(_Category, values.values()))))
-    low, high = min(numbers), max(numbers)
-    return FloatDistribution(low, high, log=low > 0 and high / low > LOG_RATIO)
+    return interval(numbers)
 
 
 def _study(trials: Sequence[FrozenTrial], *modes: str) -> optuna.Study:

@@ -5,7 +5,7 @@ Optuna is imported late: most views of a sweep do without it.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeper.experiment.sections import Objective
@@ -14,7 +14,7 @@ from sweeper.statistics.row import Row
 from sweeper.trial import State, Value
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import BaseDistribution, FloatDistribution
 
 FEWEST_ROWS = 8
 BEST_SHARE = 0.25  # of the rows: the results that count as good
@@ -66,7 +66,7 @@ def importance(rows: Sequence[Row], objective: Objective) -> Mapping[str, float]
 def _column(
     values: Sequence[Value],
 ) -> tuple[Sequence[float | str], "BaseDistribution"]:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.distributions import CategoricalDistribution
 
     numbers = [
         float(v)
@@ -76,8 +76,15 @@ def _column(
     if len(numbers) < len(values) or len(set(numbers)) <= FEW_VALUES:
         texts = [repr(value) for value in values]  # True and 1 are two choices
         return texts, CategoricalDistribution(tuple(dict.fromkeys(texts)))
+    return numbers, interval(numbers)
+
+
+def interval(numbers: Collection[float]) -> "FloatDistribution":
+    """Return the interval that the numbers span, logarithmic if it is a wide one."""
+    from optuna.distributions import FloatDistribution
+
     low, high = min(numbers), max(numbers)
-    return numbers, FloatDistribution(low, high, log=0 < low < high / LOG_RATIO)
+    return FloatDistribution(low, high, log=0 < low < high / LOG_RATIO)
 
 
 def chance_of_better(tried: int, more: int) -> float:

@@ -49,7 +49,7 @@ def rank_all(sweeps: Sequence[Sweep]) -> tuple[Ranked, ...]:
                 "one objective; report them one by one"
             )
     pairs = [(sweep, row) for sweep in sweeps for row in rank(sweep) if row.rank]
-    pairs.sort(key=lambda pair: first.objective.sign * pair[1].mean)
+    pairs.sort(key=lambda pair: first.objective.loss(pair[1].mean))
     return tuple(
         Ranked(rank=position, sweep=sweep, row=row)
         for position, (sweep, row) in enumerate(pairs, start=1)

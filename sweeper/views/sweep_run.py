@@ -51,9 +51,8 @@ def record(sweep: Sweep, stop: Stop) -> None:
             tags=list(settings.tags) or None,
             config=redacted(sweep.experiment.model_dump(mode="json"), wandb.hidden()),
         )
-        rows = (row for fragment in earlier for row in fragment.rows)
-        steps = (int(str(row["_step"])) + 1 for row in rows if "_step" in row)
-        step = max(run.step, *steps, 0)
+        last = max((s for fragment in earlier for s in fragment.steps), default=-1)
+        step = max(run.step, last + 1)
         run.log(_row(sweep, client), step=step, commit=True)
         run.summary.update(summary(sweep, stop))
         run.finish(exit_code=0)
