@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import subprocess
+import sys
 
 import pytest
 from ray import _raylet
@@ -66,3 +68,11 @@ def test_tune_neither_prints_nor_asks_for_workers_of_its_own(
 def test_nothing_is_running_before_ray_has_started() -> None:
     assert not compat.is_head()
     assert compat.dead_processes() == []
+
+
+@pytest.mark.long
+def test_garbage_with_objects_of_ray_does_not_end_the_driver() -> None:
+    # One of the steps is a race, so without the remedy about every second run fails.
+    command = [sys.executable, "-m", "tests.ray_garbage"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ only a dashboard, an autoscaler or runtime environments are therefore not starte
 """
 
 import functools
+import gc
 import logging
 import signal
 import subprocess
@@ -108,13 +109,22 @@ def dead_processes() -> list[str]:
 def shutdown() -> None:
     """Leave the cluster; kill a node that this process started without a grace period.
 
-    Every trial has ended by then, and Ray's grace period would take a second.
+    Every trial has ended by then, and Ray's grace period would take a second. Garbage
+    is collected before and not meanwhile: a reference to an object of Ray that is freed
+    between two steps of the shutdown makes Ray end this process with exit code 1.
     """
     node = _node()
     if node is not None:
         kill = node.kill_all_processes
         node.kill_all_processes = functools.partial(_kill_at_once, kill)
-    ray.shutdown()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
+        ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _kill_at_once(kill: Any, **options: Any) -> None:
