@@ -21,7 +21,7 @@ VALUES = 50  # 4 models, 50 rates, 50 decays
 
 def plan(folder: Path) -> float:
     """Seconds from the file to 10,000 checked configs, imports left out."""
-    from sweeper.planning.plan import make_plan
+    from sweeper.plan.plan import make_plan
     from sweeper.project.points import composer, configs
 
     file = folder / "many.yaml"

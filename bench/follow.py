@@ -5,12 +5,12 @@ import resource
 import sys
 from pathlib import Path
 
+from sweeper.driver import driver, placement
+from sweeper.driver.event_log import EventLog
 from sweeper.experiment import experiment
-from sweeper.host.paths import SweepPaths
-from sweeper.running import driver, placement
-from sweeper.running.event_log import EventLog
-from sweeper.storage import store
-from sweeper.views.live import Silence
+from sweeper.journal import store
+from sweeper.reporting.live import Silence
+from sweeper.system.paths import SweepPaths
 
 LOOKS = 100
 

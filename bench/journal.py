@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bench.clocks import REPORTS, now, row, since
 from sweeper.experiment import experiment, space
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Demand
+from sweeper.journal.run_context import Launch
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.launch import Launch
-from sweeper.trial import Demand
 
 
 def _content(search: str, count: int, limits: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.host import orphans
+from sweeper.system import orphans
 
 TICK = os.sysconf("SC_CLK_TCK")
 INTERVAL_SECONDS = 0.5  # of a sample of memory, which takes CPU itself

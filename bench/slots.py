@@ -16,15 +16,15 @@ import ray
 from bench import measure
 from bench.overhead import PROJECT
 from bench.page import Goal, Section, table
-from sweeper.callbacks import ActiveTrial
+from sweeper.driver.journal_client import RemoteJournal
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.processes.slot import Process
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Demand, TrialSpec
+from sweeper.journal.run_context import Launch
+from sweeper.project.slot import Process
 from sweeper.protocol import Client, Decision, Ended, Left, Report, Run, Server
-from sweeper.running.remote import RemoteJournal
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.launch import Launch
-from sweeper.trial import Demand, TrialSpec
+from sweeper.trial.active_trial import ActiveTrial
 
 TRIALS = 25
 IDLE = (

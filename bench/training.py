@@ -88,11 +88,10 @@ def checkpoint(_: str) -> dict[str, float]:
     """Seconds that an exact-resume checkpoint keeps a training from going on."""
     import torch
 
-    from sweeper import callbacks
-    from sweeper.callbacks import ActiveTrial
-    from sweeper.callbacks.exact_resume import saver
-    from sweeper.processes import worker
-    from sweeper.trial import TrialSpec
+    from sweeper.journal.record import TrialSpec
+    from sweeper.trial import active_trial, worker
+    from sweeper.trial.active_trial import ActiveTrial
+    from sweeper.trial.exact_resume import saver
 
     torch.set_num_threads(1)
     spent: list[float] = []
@@ -122,11 +121,11 @@ def checkpoint(_: str) -> dict[str, float]:
         )
         trial = ActiveTrial(spec=spec)
         worker.prepare(spec, trial.paths)
-        callbacks.activate(trial)
+        active_trial.activate(trial)
         model, make = _parts("model=resnet18", "model.pretrained=false")
         trainer = make(max_epochs=SAVES + 1)
         trainer.fit(model, loader(1))
-        callbacks.activate(None)
+        active_trial.activate(None)
         last = trial.paths.resume / "last.ckpt"
         size = last.stat().st_size
         assert trainer.current_epoch == SAVES + 1

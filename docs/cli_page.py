@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper import cli, exits
+from sweeper import cli, exit_codes
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# Command line
@@ -38,7 +38,7 @@ def page() -> str:
 
 
 def _exit_codes() -> str:
-    lines = str(exits.__doc__).splitlines()
+    lines = str(exit_codes.__doc__).splitlines()
     return "\n".join(line for line in lines if line.startswith("|")) + "\n"
 
 

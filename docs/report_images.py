@@ -15,7 +15,7 @@ from selenium import webdriver
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sweeper import html_report  # noqa: E402
+from sweeper.reporting import html_report  # noqa: E402
 from tests import browser, sweeps  # noqa: E402  # the tests are no package of sweeper
 
 IMAGES = Path(__file__).parent / "images"

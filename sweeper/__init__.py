@@ -4,10 +4,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.callbacks import report, trial_dir
+    from sweeper.driver.notebook import SweepView, load_sweep, run, train
     from sweeper.experiment.experiment import Experiment
-    from sweeper.running.notebook import SweepView, load_sweep, run, train
-    from sweeper.trial import Decision, State, Sweep, TrialRecord
+    from sweeper.journal.record import Decision, State, Sweep, TrialRecord
+    from sweeper.trial.active_trial import report, trial_dir
 
 __all__ = [
     "Decision",
@@ -26,18 +26,18 @@ __all__ = [
 
 # A name is imported at its first use, so that `sweeper --help` imports none.
 _HOMES = {
-    "Decision": "trial",
+    "Decision": "protocol",
     "Experiment": "experiment.experiment",
-    "State": "trial",
-    "Sweep": "trial",
-    "SweepView": "running.notebook",
-    "TrialRecord": "trial",
-    "load_sweep": "running.notebook",
-    "parent_dir": "callbacks",
-    "report": "callbacks",
-    "run": "running.notebook",
-    "train": "running.notebook",
-    "trial_dir": "callbacks",
+    "State": "journal.record",
+    "Sweep": "journal.record",
+    "SweepView": "driver.notebook",
+    "TrialRecord": "journal.record",
+    "load_sweep": "driver.notebook",
+    "parent_dir": "trial.active_trial",
+    "report": "trial.active_trial",
+    "run": "driver.notebook",
+    "train": "driver.notebook",
+    "trial_dir": "trial.active_trial",
 }
 
 

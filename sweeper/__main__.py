@@ -3,7 +3,7 @@
 import gc
 
 from sweeper.cli import main
-from sweeper.host import process
+from sweeper.system import process
 
 ALLOCATIONS = 100_000  # between two looks for garbage: imports make objects that stay
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
-from sweeper import commands, exits
-from sweeper.errors import AddressError, ClusterLostError, SweeperError
-from sweeper.host import paths
+from sweeper import commands, exit_codes
+from sweeper.system import paths
+from sweeper.system.errors import AddressError, ClusterLostError, SweeperError
 
 HELPERS = {"sweeps"}  # modules of `commands` that define no command
 
@@ -110,11 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return SweeperError.exit_code
     except KeyboardInterrupt:
-        _leave("interrupted", exits.INTERRUPTED)
+        _leave("interrupted", exit_codes.INTERRUPTED)
     except BrokenPipeError:
         # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.FINISHED
+        return exit_codes.FINISHED
     return code
 
 

@@ -22,7 +22,7 @@ from enum import StrEnum
 from types import UnionType
 from typing import Any, ClassVar, Self, TypeAlias
 
-from sweeper.lineage import Lineage
+from sweeper.system.lineage import Lineage
 
 VERSION = 1
 CHUNK_BYTES = 65536

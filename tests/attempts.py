@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.host import wandb
-from sweeper.processes import worker
 from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
+from sweeper.system import wandb
+from sweeper.trial import worker
 from tests import warm
 
 WANDB_SECONDS = 120  # for its writer to bring to disk what the trial has logged

@@ -15,23 +15,22 @@ import pytest
 from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 
 from sweeper import cli
-from sweeper.callbacks import unknown_metric
-from sweeper.cards import packing
-from sweeper.cards.packing import Node
 from sweeper.commands import sweeps as naming
-from sweeper.errors import MetricError, SweeperError
+from sweeper.driver import driver, options, prewarm
 from sweeper.experiment import experiment
 from sweeper.experiment.experiment import dump
-from sweeper.host import locks
-from sweeper.host.paths import SweepPaths, builtin_conf, write_text
-from sweeper.planning import checks, demands, plan, preflight
-from sweeper.project import importing
+from sweeper.journal import failures, journal_file, store
+from sweeper.journal.record import Failure, FailureKind
+from sweeper.packing import packing
+from sweeper.packing.packing import Node
+from sweeper.plan import checks, demands, plan, preflight
 from sweeper.protocol import Report
-from sweeper.running import driver, options, prewarm
-from sweeper.scheduling import failures
-from sweeper.storage import journal_file, store
-from sweeper.trial import Failure, FailureKind
-from sweeper.views import export_trial, live, ranking
+from sweeper.reporting import export_trial, live, ranking
+from sweeper.system import locks
+from sweeper.system.errors import MetricError, SweeperError
+from sweeper.system.paths import SweepPaths, builtin_conf, write_text
+from sweeper.trial import importing
+from sweeper.trial.active_trial import unknown_metric
 from tests.helpers import make_experiment, open_journal
 from tests.test_leaderboard import make_sweep, make_trial
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings
 
 from sweeper.experiment import experiment, space
 from sweeper.experiment.experiment import Experiment
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.launch import Launch
-from sweeper.trial import Attempt, Cause, Demand, Failure
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Attempt, Cause, Demand, Failure
+from sweeper.journal.run_context import Launch
 
 LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 

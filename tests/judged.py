@@ -9,9 +9,9 @@ from pathlib import Path
 from optuna.pruners import BasePruner
 
 from sweeper.experiment.experiment import Experiment
+from sweeper.journal.record import Decision, State, TrialRecord
 from sweeper.search import algorithms
 from sweeper.search.schedulers import Judge, RecordScheduler
-from sweeper.trial import Decision, State, TrialRecord
 from tests.helpers import make_experiment
 
 

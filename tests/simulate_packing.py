@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sweeper.planning import demands, dry_run
-from sweeper.planning.dry_run import Machines, Preview
-from sweeper.planning.estimate import BUSY, Given
-from sweeper.planning.plan import make_plan
-from sweeper.text import duration
-from sweeper.trial import TrialSpec, derive
+from sweeper.journal.record import TrialSpec, derive
+from sweeper.plan import demands, preview
+from sweeper.plan.estimate import BUSY, Given
+from sweeper.plan.plan import make_plan
+from sweeper.plan.preview import Machines, Preview
+from sweeper.system.text import duration
 from tests.simulator import Model, Result, Simulator
 
 RISE_EPOCHS = 0.2  # of all epochs, until a curve is at two thirds of its end
@@ -113,13 +113,13 @@ def main() -> None:
     parser.add_argument("--busy", type=float, default=BUSY)
     parser.add_argument("--step-seconds", type=float, default=0.0)
     args = parser.parse_args()
-    preview = dry_run.preview(
+    shown = preview.preview(
         make_plan(args.file, args.overrides, sweeps=Path("sweeps")),
         machines=Machines(cards=args.cards),
         given=Given(step_seconds=args.step_seconds, busy=args.busy),
         has_memory=True,
     )
-    print(*lines(preview), sep="\n")
+    print(*lines(shown), sep="\n")
 
 
 if __name__ == "__main__":

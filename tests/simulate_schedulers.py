@@ -20,9 +20,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 
 from sweeper.experiment.experiment import Experiment
+from sweeper.journal.frozen_trial import again
+from sweeper.journal.record import Decision, State
 from sweeper.search.schedulers import Asha, Patience, RecordScheduler
-from sweeper.storage.record import again
-from sweeper.trial import Decision, State
 from tests.helpers import make_experiment
 from tests.judged import Judged
 

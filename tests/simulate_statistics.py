@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeper.host.correctness import Correctness
+from sweeper.journal.record import State, Sweep, TrialRecord, trial_id
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.verdict import verdict
-from sweeper.trial import State, Sweep, TrialRecord, trial_id
+from sweeper.system.correctness import Correctness
 from tests.helpers import make_experiment
 
 

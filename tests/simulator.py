@@ -15,16 +15,23 @@ from pathlib import Path
 import optuna
 from optuna.storages import InMemoryStorage
 
-from sweeper import lineage
-from sweeper.cards.packing import Node, Place, Room, memory_fraction
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
-from sweeper.memory.memory_key import memory_key
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import (
+    Decision,
+    Demand,
+    Failure,
+    FailureKind,
+    TrialSpec,
+    derive,
+)
+from sweeper.journal.run_context import Launch
+from sweeper.journal.study import directions
+from sweeper.packing.memory_key import memory_key
+from sweeper.packing.packing import Node, Place, Room, memory_fraction
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.launch import Launch
-from sweeper.storage.study import directions
-from sweeper.trial import Decision, Demand, Failure, FailureKind, TrialSpec, derive
+from sweeper.system import lineage
 
 OOM_SECONDS = 20.0  # until a trial that does not fit has said so
 CARD = "card"

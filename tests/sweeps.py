@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from sweeper.trial import (
+from sweeper.journal.record import (
     Attempt,
     Cause,
     Failure,

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.errors import ExperimentError
+from sweeper.journal.record import Decision, State
 from sweeper.protocol import Report
 from sweeper.search import algorithms
-from sweeper.trial import Decision, State
+from sweeper.system.errors import ExperimentError
 from tests.helpers import make_experiment, open_journal
 
 EPOCHS = 10

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper import lineage
 from sweeper.experiment import space
-from sweeper.host.paths import SweepPaths
+from sweeper.journal import journal_file
+from sweeper.journal.frozen_trial import from_row
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Failure, FailureKind, State, TrialRecord
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
 from sweeper.search import algorithms, policy
 from sweeper.search.history import KEPT_BEST, History
 from sweeper.search.next_trial import Action, Agenda, Create, Resume
-from sweeper.storage import journal_file
-from sweeper.storage.record import from_row
-from sweeper.trial import Failure, FailureKind, State, TrialRecord
+from sweeper.system import lineage
+from sweeper.system.paths import SweepPaths
 from tests.helpers import IN_FOLDERS, make_experiment, open_journal
 
 LOST = Failure(kind=FailureKind.LOST, message="gone")
@@ -54,7 +54,7 @@ SPACES: Mapping[str, Mapping[str, object]] = {
         "search_space": {"x": "interval(0.0, 1.0)"},
         "search": "random",
         "scheduler": {
-            "_target_": "sweeper.search.population.Population",
+            "_target_": "sweeper.search.pbt.population.Population",
             "population": 3,
             "interval": 1,
             "generations": 3,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.project import base_config
-from sweeper.project.base_config import Request
-from sweeper.project.compose import Composer
+from sweeper.trial import base_config
+from sweeper.trial.base_config import Request
+from sweeper.trial.compose import Composer
 
 CONF = """
 defaults: [_self_, model: small]

@@ -11,7 +11,7 @@ from bench import __main__ as bench
 from bench import measure, overhead, page, scheduling
 from bench.measure import Figures
 from sweeper.experiment import experiment
-from sweeper.storage import store
+from sweeper.journal import store
 
 
 def _work(out: Path, *, trials: int, epochs: int, checkpoints: int) -> None:

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import exits
+from sweeper import exit_codes
+from sweeper.driver import summary
 from sweeper.experiment import space
 from sweeper.experiment.experiment import dump
-from sweeper.host.paths import SweepPaths, write_text
+from sweeper.journal import store
+from sweeper.journal.frozen_trial import again
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, Demand, Failure, FailureKind, State, Sweep
+from sweeper.journal.stop import StopReason
 from sweeper.protocol import Report
-from sweeper.running import summary
-from sweeper.scheduling.journal import Journal
-from sweeper.stop import StopReason
-from sweeper.storage import store
-from sweeper.storage.record import again
-from sweeper.trial import Decision, Demand, Failure, FailureKind, State, Sweep
+from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import LAUNCH, make_experiment
 
 HALF = replace(
@@ -125,7 +125,7 @@ def test_a_limit_pauses_what_runs_exits_with_4_and_goes_on_when_raised(
     assert sweep.journal.is_finished()
     found, stop = sweep.load(), sweep.journal.stopped_by()
     assert stop.message.startswith(f"budget.{limit}: ")
-    assert summary.exit_code(found, stop) == exits.BUDGET == 4
+    assert summary.exit_code(found, stop) == exit_codes.BUDGET == 4
     paused = found.trials[1]
     assert (paused.id, paused.state) == (ids["b"], State.WAITING)
     assert paused.values == {1: 0.1, 2: 0.46}
@@ -147,7 +147,7 @@ def test_the_number_of_trials_ends_a_sweep_as_planned(tmp_path: Path) -> None:
         sweep.journal.finish(slot)
     assert sweep.journal.claim("a") is None
     code = summary.exit_code(sweep.load(), sweep.journal.stopped_by())
-    assert code == exits.FINISHED
+    assert code == exit_codes.FINISHED
     assert sweep.open(budget={"trials": 3}).claim("a") is not None
 
 

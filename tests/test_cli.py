@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import cli, errors, exits
-from sweeper.host.paths import SweepPaths
+from sweeper import cli, exit_codes
+from sweeper.journal import store
 from sweeper.protocol import Report
-from sweeper.storage import store
+from sweeper.system import errors
+from sweeper.system.paths import SweepPaths
 from tests.helpers import make_experiment, open_journal
 
 ROOT = Path(__file__).parent.parent
@@ -86,8 +87,10 @@ def test_every_argument_says_what_it_means(name: str) -> None:
 
 
 def test_exit_codes_stand_in_one_table() -> None:
-    table = {int(c) for c in re.findall(r"^\| (\d+) \|", str(exits.__doc__), re.M)}
-    named = {v for k, v in vars(exits).items() if k.isupper() and isinstance(v, int)}
+    table = {int(c) for c in re.findall(r"^\| (\d+) \|", str(exit_codes.__doc__), re.M)}
+    named = {
+        v for k, v in vars(exit_codes).items() if k.isupper() and isinstance(v, int)
+    }
     raised = {
         kind.exit_code
         for kind in vars(errors).values()
@@ -100,7 +103,7 @@ def test_exit_codes_stand_in_one_table() -> None:
 def test_completion_knows_every_command(
     shell: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["completion", shell]) == exits.FINISHED
+    assert cli.main(["completion", shell]) == exit_codes.FINISHED
     script = capsys.readouterr().out
     assert all(name in script for name in COMMANDS)
 
@@ -110,8 +113,8 @@ def test_doctor_names_versions_disk_and_wandb(
 ) -> None:
     code = cli.main(["doctor", "--sweeps", str(tmp_path / "none" / "yet")])
     text = capsys.readouterr().out
-    assert code in (exits.FINISHED, errors.SweeperError.exit_code)
-    assert (code == exits.FINISHED) == ("->" not in text)
+    assert code in (exit_codes.FINISHED, errors.SweeperError.exit_code)
+    assert (code == exit_codes.FINISHED) == ("->" not in text)
     for topic in ("python:", "torch:", "ray:", "disk:", "wandb runs:", "gpu"):
         assert topic in text
     assert not (tmp_path / "none").exists()

@@ -13,13 +13,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from sweeper.errors import ConfigError, ExperimentError
 from sweeper.experiment.experiment import Experiment, load
 from sweeper.experiment.space import Space, parse
 from sweeper.project import check as checking
-from sweeper.project import job
-from sweeper.project.compose import Composer, to_plain
 from sweeper.project.points import configs
+from sweeper.system.errors import ConfigError, ExperimentError
+from sweeper.trial import job
+from sweeper.trial.compose import Composer, to_plain
 
 FILES = {
     "train.yaml": """
@@ -171,7 +171,7 @@ def test_a_config_asks_for_a_seed(
 
 def test_all_that_composes_and_calls_a_target_needs_only_hydra() -> None:
     """It will run in the project's interpreter, which need not have the others."""
-    code = "import sys, sweeper.project.job; print(*sys.modules)"
+    code = "import sys, sweeper.trial.job; print(*sys.modules)"
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     ours = {"pydantic", "optuna", "ray", "numpy", "torch", "lightning", "rich", "scipy"}

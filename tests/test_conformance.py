@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from sweeper import lineage
-from sweeper.errors import ExperimentError
 from sweeper.experiment import space
 from sweeper.experiment.experiment import dump, load
 from sweeper.experiment.space import Space
-from sweeper.host.paths import builtin_conf
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, Sweep, derive
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
 from sweeper.statistics import leaderboard
-from sweeper.storage import store
-from sweeper.trial import Decision, Sweep, derive
+from sweeper.system import lineage
+from sweeper.system.errors import ExperimentError
+from sweeper.system.paths import builtin_conf
 from tests.helpers import make_experiment, open_journal
 
 SEARCHES = sorted(path.stem for path in (builtin_conf() / "search").glob("*.yaml"))

@@ -8,21 +8,12 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from sweeper.cards import packed
-from sweeper.cards.ladder import BatchKeys
-from sweeper.cards.lessons import Lesson
-from sweeper.cards.packing import CARDS, share
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.processes import endings
-from sweeper.protocol import Report
-from sweeper.scheduling.assignment import Assignment
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.launch import Launch
-from sweeper.search.history import History
-from sweeper.storage import store
-from sweeper.text import GIB
-from sweeper.trial import (
+from sweeper.journal import store
+from sweeper.journal.assignment import Assignment
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import (
     Decision,
     Demand,
     Failure,
@@ -31,7 +22,16 @@ from sweeper.trial import (
     Sweep,
     TrialRecord,
 )
-from sweeper.views import dataframes, live
+from sweeper.journal.run_context import Launch
+from sweeper.packing import packing_report
+from sweeper.packing.observations import Lesson
+from sweeper.packing.oom import BatchKeys
+from sweeper.packing.packing import CARDS, share
+from sweeper.protocol import Report
+from sweeper.reporting import dataframes, live
+from sweeper.search.history import History
+from sweeper.system.text import GIB
+from sweeper.trial import endings
 from tests.helpers import LAUNCH, make_experiment
 
 QUARTER = Demand(cpus=1.0, gpus=0.25, accelerator="T4")
@@ -351,11 +351,11 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
     asked = _open(tmp_path, launch, search_space=space_).offer()
     assert asked is not None
     assert round(1 / asked.gpus) == 3
-    (line,) = packed.lines(_sweep(tmp_path))
+    (line,) = packing_report.lines(_sweep(tmp_path))
     assert line == (
         "packing batch_size=8: 3 a T4, 75% busy, 10 steps/s a card with 3 (best)"
     )
-    (data,) = packed.to_json(_sweep(tmp_path))
+    (data,) = packing_report.to_json(_sweep(tmp_path))
     assert data["best_per_card"] == 3
     assert data["is_settled"]
 
@@ -390,7 +390,7 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
         on_l4.start(slot, "L4")
     for slot in "abcde":
         _report(on_l4, slot, {"rate": 2.0})
-    lines = [data["accelerator"] for data in packed.to_json(_sweep(tmp_path))]
+    lines = [data["accelerator"] for data in packing_report.to_json(_sweep(tmp_path))]
     assert sorted(lines) == ["L4"]
     rates = {trial.id: trial.rates for trial in _trials(tmp_path).values()}
     assert {"T4": {"3": 1.0}, "L4": {"5": 2.0}} in rates.values()
@@ -440,7 +440,7 @@ def test_what_was_measured_of_a_card_is_kept_for_each_trial(tmp_path: Path) -> N
     (trial,) = sweep.trials
     assert trial.peak_bytes == 2 * GIB
     assert trial.utilisation == pytest.approx(0.7)
-    assert packed.measured(trial) == (
+    assert packing_report.measured(trial) == (
         "0.25 of a T4, peak 2048 MiB, the card was 70% busy"
     )
     (shown,) = live.status_json(sweep)["trials"]  # type: ignore[misc]  # JSON

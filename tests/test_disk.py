@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from sweeper.experiment.experiment import load
-from sweeper.host import disk
-from sweeper.host.paths import atomic_write
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import State
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.storage import store
-from sweeper.trial import State
+from sweeper.system import disk
+from sweeper.system.paths import atomic_write
 from tests.helpers import open_journal
 
 DISK_BYTES = 512 * 1024

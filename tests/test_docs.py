@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from sweeper.storage import store
+from sweeper.journal import store
 from tests.helpers import make_experiment
 from tests.test_notebook import journaled
 
@@ -39,7 +39,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         name = page.relative_to(ROOT / "docs").with_suffix("")
         assert name.name == "index" or f'href="{name}/"' in menu
     reference = (tmp_path / "site" / "reference" / "index.html").read_text()
-    assert "sweeper.running.notebook.load_sweep" in reference
+    assert "sweeper.driver.notebook.load_sweep" in reference
     fetched = re.findall(
         r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))', reference
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.host.paths import TrialPaths
-from sweeper.trial import Decision
+from sweeper.journal.record import Decision
+from sweeper.system.paths import TrialPaths
 from tests import resume_fuzz
 from tests.exact import running
 from tests.exact.cases import CASES, QUICK

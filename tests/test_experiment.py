@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper.errors import ExperimentError, SweeperError
 from sweeper.experiment import space, yaml_lines
 from sweeper.experiment.experiment import Experiment, changes, dump, identity, load
+from sweeper.system.errors import ExperimentError, SweeperError
 
 SMALLEST = "search_space: {x: [1, 2]}\nobjective: {metric: acc}\n"
 FULL = """\

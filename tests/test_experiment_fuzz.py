@@ -10,9 +10,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper.errors import SweeperError
 from sweeper.experiment import space
 from sweeper.experiment.experiment import dump, load
+from sweeper.system.errors import SweeperError
 from tests.test_experiment import FULL
 
 CONTENT = yaml.safe_load(FULL)

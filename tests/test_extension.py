@@ -8,15 +8,15 @@ import pytest
 
 from sweeper.experiment import space
 from sweeper.experiment.experiment import changes, load
-from sweeper.project import code
+from sweeper.journal import store
+from sweeper.journal.frozen_trial import again
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Failure, FailureKind, State, Sweep
+from sweeper.journal.stop import StopReason
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
+from sweeper.reporting.tables import remarks
 from sweeper.statistics import leaderboard
-from sweeper.stop import StopReason
-from sweeper.storage import store
-from sweeper.storage.record import again
-from sweeper.trial import Failure, FailureKind, State, Sweep
-from sweeper.views.tables import remarks
+from sweeper.system import code_version
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
 
@@ -224,24 +224,24 @@ def _git(folder: Path, *arguments: str) -> None:
 
 
 def test_a_version_of_code_is_a_commit_and_what_differs(tmp_path: Path) -> None:
-    assert code.version(tmp_path) == ""
+    assert code_version.version(tmp_path) == ""
     _git(tmp_path, "init")
     (tmp_path / "train.py").write_text("x = 1\n")
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "-m", "one")
-    clean = code.version(tmp_path)
+    clean = code_version.version(tmp_path)
     assert len(clean) == 10
     (tmp_path / "train.py").write_text("x = 2\n")
-    edited = code.version(tmp_path)
+    edited = code_version.version(tmp_path)
     assert edited.startswith(f"{clean}+")
-    assert code.version(tmp_path) == edited
+    assert code_version.version(tmp_path) == edited
     (tmp_path / "train.py").write_text("x = 3\n")
-    assert code.version(tmp_path) not in (clean, edited)
+    assert code_version.version(tmp_path) not in (clean, edited)
     _git(tmp_path, "commit", "-am", "two")
-    assert code.version(tmp_path) not in (clean, edited)
-    committed = code.version(tmp_path)
+    assert code_version.version(tmp_path) not in (clean, edited)
+    committed = code_version.version(tmp_path)
     (tmp_path / "new.py").write_text("y = 1\n")
-    assert code.version(tmp_path).startswith(f"{committed}+")
+    assert code_version.version(tmp_path).startswith(f"{committed}+")
 
 
 def test_status_tells_that_the_code_has_changed(tmp_path: Path) -> None:

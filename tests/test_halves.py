@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.experiment.experiment import dump
-from sweeper.host.paths import SweepPaths, write_text
 from sweeper.protocol import Report
+from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import make_experiment, open_journal
 
 # Runs a command of sweeper; an import of what belongs to the trial's half fails.

@@ -12,10 +12,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from sweeper import html_report
-from sweeper.html_report import chart_data, files
+from sweeper.journal.record import State, Sweep
+from sweeper.reporting import html_report
+from sweeper.reporting.html_report import chart_data, files
 from sweeper.statistics.leaderboard import rank
-from sweeper.trial import State, Sweep
 from tests import browser, sweeps
 from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sweeper.experiment.sections import Objective
+from sweeper.journal.record import Value
 from sweeper.statistics.insight import (
     chance_of_better,
     expected_gain,
@@ -15,7 +16,6 @@ from sweeper.statistics.insight import (
 )
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.row import Row
-from sweeper.trial import Value
 from tests.test_leaderboard import make_sweep, make_trial
 
 OBJECTIVE = Objective(metric="acc")

@@ -9,11 +9,18 @@ import pytest
 
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import (
+    Decision,
+    Failure,
+    FailureKind,
+    State,
+    Sweep,
+    TrialRecord,
+)
+from sweeper.journal.stop import StopReason
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.stop import StopReason
-from sweeper.storage import store
-from sweeper.trial import Decision, Failure, FailureKind, State, Sweep, TrialRecord
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import JournalError
 from sweeper.experiment.experiment import load
-from sweeper.host.paths import SweepPaths
+from sweeper.journal import journal_file, store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Failure, FailureKind, State
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.storage import journal_file, store
-from sweeper.trial import Failure, FailureKind, State
+from sweeper.system.errors import JournalError
+from sweeper.system.paths import SweepPaths
 from tests.helpers import make_experiment, open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")

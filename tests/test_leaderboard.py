@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sweeper.journal.record import Params, State, Sweep, TrialRecord, trial_id
+from sweeper.reporting import cells, markdown
 from sweeper.statistics.intervals import score_interval, t_975
 from sweeper.statistics.leaderboard import best, best_row, labels, rank, varied
-from sweeper.trial import Params, State, Sweep, TrialRecord, trial_id
-from sweeper.views import cells, markdown
 from tests.helpers import make_experiment
 
 NAN, INF = math.nan, math.inf

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.cards import packing
-from sweeper.cards.lessons import RATES_KEPT, Lesson, Lessons
-from sweeper.trial import Attempt, Demand, Failure, FailureKind, TrialRecord
+from sweeper.journal.record import Attempt, Demand, Failure, FailureKind, TrialRecord
+from sweeper.packing import packing
+from sweeper.packing.observations import RATES_KEPT, Lesson, Lessons
 
 SHARES = st.sampled_from([1.0, 0.5, 0.25])
 CARDS = st.sampled_from(["T4", "L4"])

@@ -12,10 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from sweeper import html_report
+from sweeper.journal.record import Failure, FailureKind, Params, State, Sweep
+from sweeper.reporting import html_report, live
 from sweeper.statistics.leaderboard import best
-from sweeper.trial import Failure, FailureKind, Params, State, Sweep
-from sweeper.views import live
 from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial
 

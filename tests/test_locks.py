@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from sweeper.host import locks
+from sweeper.system import locks
 
 
 def _hold_forever(path: Path) -> int:

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from sweeper.experiment import experiment, space
-from sweeper.memory import prediction
-from sweeper.memory.prediction import Prediction
-from sweeper.project.compose import Composer
+from sweeper.packing import prediction
+from sweeper.packing.prediction import Prediction
+from sweeper.trial.compose import Composer
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sweeper.memory import step_memory
-from sweeper.memory.step_memory import Step
+from sweeper.trial import step_memory
+from sweeper.trial.step_memory import Step
 
 MIB = 1024**2
 WEIGHTS = {"adamw": 3, "momentum": 2, "sgd": 1}  # with the optimiser's state

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sweeper.experiment import space
 from sweeper.experiment.sections import Budget, Objective
+from sweeper.journal.budget import Meter
+from sweeper.journal.frozen_trial import again
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, Failure, FailureKind, State, TrialRecord
 from sweeper.protocol import Report
-from sweeper.scheduling.budget import Meter
-from sweeper.scheduling.journal import Journal
-from sweeper.storage.record import again
-from sweeper.trial import Decision, Failure, FailureKind, State, TrialRecord
 from tests.helpers import IN_FOLDERS, make_experiment
 from tests.test_budget import HALF
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.callbacks import ActiveTrial
-from sweeper.callbacks.exact_resume.fits import Fit
-from sweeper.callbacks.exact_resume.saver import KEY, Saver
+from sweeper.trial.active_trial import ActiveTrial
+from sweeper.trial.exact_resume.fits import Fit
+from sweeper.trial.exact_resume.saver import KEY, Saver
 from tests.exact import running
 from tests.exact.cases import CASES, MIDDLE
 from tests.exact.running import History, make_spec

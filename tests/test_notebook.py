@@ -12,15 +12,15 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import sweeper
 from sweeper import cli
-from sweeper.errors import SweeperError, SweepNotFoundError
+from sweeper.driver.notebook import SweepView
 from sweeper.experiment import experiment
-from sweeper.host.paths import write_text
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Sweep
 from sweeper.protocol import Report
-from sweeper.running.notebook import SweepView
-from sweeper.scheduling.journal import Journal
-from sweeper.storage import store
-from sweeper.trial import Sweep
-from sweeper.views import configs, dataframes, export_trial
+from sweeper.reporting import configs, dataframes, export_trial
+from sweeper.system.errors import SweeperError, SweepNotFoundError
+from sweeper.system.paths import write_text
 from tests import sweeps
 from tests.helpers import open_journal
 from tests.test_leaderboard import make_sweep, make_trial

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.project.compose import Composer
-from sweeper.trial import TrialSpec
+from sweeper.journal.record import TrialSpec
+from sweeper.trial.compose import Composer
 from tests.attempts import attempt
 
 ROOT = Path(__file__).parents[1]

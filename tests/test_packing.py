@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.cards import packing
-from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node, Room
-from sweeper.errors import DemandError
-from sweeper.planning import schedule
-from sweeper.planning.schedule import Task
-from sweeper.text import GIB
-from sweeper.trial import Demand
+from sweeper.journal.record import Demand
+from sweeper.packing import packing
+from sweeper.packing.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node, Room
+from sweeper.plan import schedule
+from sweeper.plan.schedule import Task
+from sweeper.system.errors import DemandError
+from sweeper.system.text import GIB
 
 
 @given(

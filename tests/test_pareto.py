@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sweeper import cli, load_sweep
-from sweeper.callbacks import ActiveTrial
-from sweeper.errors import ExperimentError, MetricError, SweeperError
+from sweeper.driver import wandb_sweep_run
 from sweeper.experiment import space
 from sweeper.experiment.experiment import changes, dump, load
+from sweeper.journal import repair, store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import State, Sweep
+from sweeper.journal.stop import Stop
 from sweeper.protocol import Answer, Message, Report
-from sweeper.scheduling import repair
-from sweeper.scheduling.journal import Journal
+from sweeper.reporting import cells, live, markdown, ranking, tables
 from sweeper.statistics import leaderboard, pareto, verdict
 from sweeper.statistics.row import trial_results
-from sweeper.stop import Stop
-from sweeper.storage import store
-from sweeper.trial import State, Sweep
-from sweeper.views import cells, live, markdown, ranking, sweep_run, tables
+from sweeper.system.errors import ExperimentError, MetricError, SweeperError
+from sweeper.trial.active_trial import ActiveTrial
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
 TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]
@@ -145,7 +145,7 @@ def test_views_show_every_objective(tmp_path: Path) -> None:
     assert "| acc (max) | size (min) | Pareto |" in markdown.leaderboard(sweep, rows)
     columns, values = cells.table(sweep, rows)
     assert all(len(line) == len(columns) for line in values)
-    summary = sweep_run.summary(sweep, Stop())
+    summary = wandb_sweep_run.summary(sweep, Stop())
     assert summary["best/size"] == 32.0
     assert "Pareto front" in markdown.section(sweep)
     shown = live.status_json(sweep)

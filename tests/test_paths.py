@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host.paths import (
+from sweeper.system.paths import (
     SweepPaths,
     atomic_write,
     project_root,

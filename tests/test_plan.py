@@ -9,15 +9,15 @@ import yaml
 from rich.console import Console
 
 from sweeper import cli
-from sweeper.cards.packing import CARDS, Node
-from sweeper.memory import memory_key
-from sweeper.memory.prediction import Prediction
-from sweeper.planning import dry_run, estimate, plan_view
-from sweeper.planning.dry_run import Machines
-from sweeper.planning.estimate import Given
-from sweeper.planning.plan import Plan, make_plan
-from sweeper.text import GIB, MIB
-from sweeper.trial import Demand
+from sweeper.journal.record import Demand
+from sweeper.packing import memory_key
+from sweeper.packing.packing import CARDS, Node
+from sweeper.packing.prediction import Prediction
+from sweeper.plan import estimate, plan_view, preview
+from sweeper.plan.estimate import Given
+from sweeper.plan.plan import Plan, make_plan
+from sweeper.plan.preview import Machines
+from sweeper.system.text import GIB, MIB
 from tests import simulate_packing
 
 CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
@@ -38,8 +38,8 @@ def make_plan_of(folder: Path, **keys: object) -> Plan:
     return make_plan(path, [], sweeps=folder / "sweeps")
 
 
-def _preview(plan: Plan, **given: float) -> dry_run.Preview:
-    return dry_run.preview(
+def _preview(plan: Plan, **given: float) -> preview.Preview:
+    return preview.preview(
         plan, machines=Machines(), given=Given(**given), has_memory=False
     )
 
@@ -92,7 +92,7 @@ def test_trials_that_differ_in_learning_only_share_a_memory_key(
         tmp_path, search_space=space, search="random", budget={"trials": 9}
     )
     assert len(memory_key.examples(plan.space)) == num_keys
-    points, _ = dry_run.sample(plan)
+    points, _ = preview.sample(plan)
     keys = {memory_key.memory_key(point, space=plan.space) for point in points}
     assert keys <= set(memory_key.examples(plan.space))
 
@@ -196,7 +196,7 @@ def test_an_unknown_card_is_named(
 
 
 def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
-    found = dry_run.preview(
+    found = preview.preview(
         make_plan_of(tmp_path, resources={"gpus": 0.5, "accelerator": "T4"}),
         machines=Machines(),
         given=Given(step_seconds=0.1),

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.cards.packing import CARDS, Node
-from sweeper.planning import demands
-from sweeper.scheduling.launch import Launch
-from sweeper.trial import Demand
+from sweeper.journal.record import Demand
+from sweeper.journal.run_context import Launch
+from sweeper.packing.packing import CARDS, Node
+from sweeper.plan import demands
 from tests.helpers import make_experiment
 from tests.test_plan import make_plan_of
 

@@ -15,16 +15,16 @@ from omegaconf import OmegaConf
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.errors import ExperimentError
 from sweeper.experiment import space
 from sweeper.experiment.sections import Retry
 from sweeper.experiment.space import Space
-from sweeper.host.paths import builtin_conf
+from sweeper.journal.record import Decision, Failure, FailureKind, State, TrialRecord
 from sweeper.search import algorithms
 from sweeper.search.history import NOTES, History, key, known_point
 from sweeper.search.next_trial import Agenda, Create
 from sweeper.search.policy import Search, retry
-from sweeper.trial import Decision, Failure, FailureKind, State, TrialRecord
+from sweeper.system.errors import ExperimentError
+from sweeper.system.paths import builtin_conf
 from tests.helpers import make_experiment
 from tests.judged import Judged
 from tests.simulate_schedulers import compare
@@ -287,7 +287,7 @@ def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
 def test_what_one_search_needs_is_not_imported_for_the_others() -> None:
     code = (
         "import sys, sweeper.search.policy, sweeper.statistics.leaderboard\n"
-        "import sweeper.views.live\n"
+        "import sweeper.reporting.live\n"
         "from sweeper.search.policy import Search\n"
         "Search(config={'_target_': 'optuna.samplers.TPESampler'}).sampler(1)\n"
         "print([m for m in ('torch', 'scipy.stats', 'cmaes') if m in sys.modules])"

@@ -9,31 +9,30 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sweeper import html_report
-from sweeper.errors import ExperimentError
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.lineage import Lineage
-from sweeper.planning.plan import _num_trials
+from sweeper.journal import store
+from sweeper.journal.events import events
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, Failure, FailureKind, State, Sweep
+from sweeper.plan.plan import _num_trials
 from sweeper.protocol import Report
-from sweeper.scheduling.events import events
-from sweeper.scheduling.journal import Journal
+from sweeper.reporting import html_report, markdown
+from sweeper.reporting.cells import to_csv
+from sweeper.reporting.tables import leaderboard_view
 from sweeper.search import algorithms
-from sweeper.search.mutation import near
-from sweeper.search.population import Population
+from sweeper.search.pbt.perturbation import near
+from sweeper.search.pbt.population import Population
 from sweeper.statistics.leaderboard import rank
-from sweeper.storage import store
-from sweeper.trial import Decision, Failure, FailureKind, State, Sweep
-from sweeper.views import markdown
-from sweeper.views.cells import to_csv
-from sweeper.views.tables import leaderboard_view
+from sweeper.system.errors import ExperimentError
+from sweeper.system.lineage import Lineage
 from tests.helpers import make_experiment, open_journal
 
 RATE = 0.05
 POINTS = [{"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.1}, {"a": 0.6, "b": 0.1}]
 POINTS += [{"a": 0.1, "b": 0.3}, {"a": 0.05, "b": 0.05}, {"a": 0.3, "b": 0.4}]
 PBT = {
-    "_target_": "sweeper.search.population.Population",
+    "_target_": "sweeper.search.pbt.population.Population",
     "population": 6,
     "interval": 4,
     "generations": 5,

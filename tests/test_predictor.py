@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import TargetError
-from sweeper.processes import predictor
+from sweeper.project import predictor
+from sweeper.system.errors import TargetError
 
 PROJECT = """
 import os

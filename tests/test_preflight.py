@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import ExperimentError, SweeperError
-from sweeper.host.paths import SweepPaths
-from sweeper.planning import checks, preflight, single_trial
-from sweeper.planning.checks import Finding
-from sweeper.planning.plan import make_plan
+from sweeper.plan import checks, preflight, single_trial
+from sweeper.plan.checks import Finding
+from sweeper.plan.plan import make_plan
 from sweeper.project.points import representatives
+from sweeper.system.errors import ExperimentError, SweeperError
+from sweeper.system.paths import SweepPaths
 
 ROOT = Path(__file__).parents[1]
 CLASSIC = ROOT / "tests" / "strangers" / "classic"

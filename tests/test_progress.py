@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.scheduling.events import events
-from sweeper.trial import Failure, FailureKind, State, Sweep
-from sweeper.views import live, progress
-from sweeper.views.tables import status_view
+from sweeper.journal.events import events
+from sweeper.journal.record import Failure, FailureKind, State, Sweep
+from sweeper.reporting import live, progress
+from sweeper.reporting.tables import status_view
 from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.journal.record import Decision, State
 from sweeper.search.schedulers import Wilcoxon
-from sweeper.trial import Decision, State
 from tests.helpers import make_experiment
 from tests.judged import Judged
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import SweeperError
-from sweeper.trial import Sweep
-from sweeper.views import markdown, ranking
+from sweeper.journal.record import Sweep
+from sweeper.reporting import markdown, ranking
+from sweeper.system.errors import SweeperError
 from tests import sweeps
 from tests.test_leaderboard import make_sweep, make_trial
 

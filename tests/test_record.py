@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.cli import main
-from sweeper.errors import JournalError
 from sweeper.experiment.experiment import load
+from sweeper.journal import store
+from sweeper.journal.frozen_trial import from_attrs, to_attrs
+from sweeper.journal.record import Cause, Failure, FailureKind
 from sweeper.protocol import Report
-from sweeper.storage import store
-from sweeper.storage.record import from_attrs, to_attrs
-from sweeper.trial import Cause, Failure, FailureKind
+from sweeper.system.errors import JournalError
 from tests.helpers import IN_FOLDERS, open_journal
 
 LOST = Failure(kind=FailureKind.LOST, message="gone")

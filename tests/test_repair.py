@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.errors import LockedError
 from sweeper.experiment.experiment import load
-from sweeper.host import locks, metrics_file
-from sweeper.host.paths import SweepPaths, write_text
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Failure, FailureKind, State, TrialRecord
+from sweeper.journal.repair import Repair, repair
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.repair import Repair, repair
-from sweeper.storage import store
-from sweeper.trial import Failure, FailureKind, State, TrialRecord
+from sweeper.system import locks, metrics_file
+from sweeper.system.errors import LockedError
+from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")

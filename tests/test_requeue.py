@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.host import locks
-from sweeper.host.paths import SweepPaths
+from sweeper.journal import store
+from sweeper.journal.record import Failure, FailureKind, State
 from sweeper.protocol import Report
-from sweeper.storage import store
-from sweeper.trial import Failure, FailureKind, State
+from sweeper.system import locks
+from sweeper.system.paths import SweepPaths
 from tests.helpers import open_journal
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import ExperimentError
-from sweeper.host import locks
-from sweeper.lineage import Lineage
-from sweeper.scheduling import retention
-from sweeper.trial import State, Sweep, TrialRecord
+from sweeper.journal import retention
+from sweeper.journal.record import State, Sweep, TrialRecord
+from sweeper.system import locks
+from sweeper.system.errors import ExperimentError
+from sweeper.system.lineage import Lineage
 from tests.helpers import make_experiment
 
 MB = 10**6

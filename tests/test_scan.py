@@ -9,8 +9,8 @@ from sweeper import cli
 from sweeper.commands import init
 from sweeper.experiment import experiment, space
 from sweeper.project import check
-from sweeper.project.compose import Composer
 from sweeper.project.scan import MAX_PYTHON_FILES, scan
+from sweeper.trial.compose import Composer
 
 ROOT = Path(__file__).parents[1]
 STRANGERS = ROOT / "tests" / "strangers"

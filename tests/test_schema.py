@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeper import cli
-from sweeper.errors import ExperimentError
 from sweeper.experiment import yaml_lines
 from sweeper.experiment.experiment import load, schema
+from sweeper.system.errors import ExperimentError
 from tests.test_experiment import FULL, SMALLEST
 
 ROOT = Path(__file__).parent.parent

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sweeper.cards import lessons, throughput
-from sweeper.cards.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
 from sweeper.experiment import space
-from sweeper.trial import Demand, TrialSpec
+from sweeper.journal.record import Demand, TrialSpec
+from sweeper.packing import observations, throughput
+from sweeper.packing.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
 from tests.helpers import LAUNCH, make_experiment
 from tests.simulator import Model, Result, Simulator
 
@@ -179,7 +179,7 @@ def test_the_guard_finds_how_many_trials_a_bucket_of_tokens_is_worth(
     simulator = _simulator(tmp_path, models, cards=2, trials_each=120)
     assert simulator.run().most == 8  # as many as memory holds, at first
     records = simulator.journal._store.all()
-    lesson = lessons.learn(records)[SMALL]
+    lesson = observations.learn(records)[SMALL]
     assert throughput.best(lesson.rates["T4"], limit=8) == (best, True)
     assert {record.demand.gpus for record in records[-10:]} == {1 / best}
 

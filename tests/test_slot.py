@@ -14,13 +14,13 @@ import pytest
 
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.processes import launch, slot
-from sweeper.processes.endings import describe_exit
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import FailureKind, State, Sweep, TrialRecord
+from sweeper.journal.stop import StopReason
+from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client
-from sweeper.scheduling.journal import Journal
-from sweeper.stop import StopReason
-from sweeper.storage import store
-from sweeper.trial import FailureKind, State, Sweep, TrialRecord
+from sweeper.trial.endings import describe_exit
 from tests.helpers import LAUNCH, make_experiment
 
 LOOP = Path(__file__).parent / "strangers" / "loop"
@@ -31,8 +31,8 @@ NO_RETRY = {"oom": 0, "lost": 0}
 def address() -> Iterator[Path]:
     """Socket of a zygote that lives as long as this module's tests."""
     scratch = Path(tempfile.mkdtemp(prefix="slot-"))
-    process = launch.launch(scratch / "zygote")
-    launch.order(scratch / "zygote", project=LOOP, target="loop:train").close()
+    process = zygote_client.launch(scratch / "zygote")
+    zygote_client.order(scratch / "zygote", project=LOOP, target="loop:train").close()
     yield scratch / "zygote"
     assert process.stdin is not None
     process.stdin.close()

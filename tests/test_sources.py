@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import ExperimentError, TargetError
-from sweeper.host import sources
-from sweeper.project.importing import load, register
+from sweeper.system import sources
+from sweeper.system.errors import ExperimentError, TargetError
+from sweeper.trial.importing import load, register
 from tests.helpers import make_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_a_secret_in_env_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_target_names_the_nearest() -> None:
     with pytest.raises(TargetError, match="did you mean 'load'"):
-        load("sweeper.project.importing:laod")
+        load("sweeper.trial.importing:laod")
 
 
 @pytest.mark.slow

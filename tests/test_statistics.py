@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sweeper.experiment.sections import Confirm, Objective
-from sweeper.host import correctness
-from sweeper.host.correctness import Correctness
+from sweeper.journal.record import State, Sweep, TrialRecord
+from sweeper.reporting import markdown
+from sweeper.reporting.cells import tie_text, to_csv
 from sweeper.statistics import finalists, intervals, significance
 from sweeper.statistics.intervals import expected_max, t_975
 from sweeper.statistics.leaderboard import rank
 from sweeper.statistics.row import delta
 from sweeper.statistics.verdict import lines, verdict
-from sweeper.trial import State, Sweep, TrialRecord
-from sweeper.views import markdown
-from sweeper.views.cells import tie_text, to_csv
+from sweeper.system import correctness
+from sweeper.system.correctness import Correctness
 from tests.simulate_statistics import World, equal, one_better, simulate
 from tests.test_leaderboard import make_sweep, make_trial
 

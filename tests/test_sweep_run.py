@@ -4,13 +4,14 @@ import csv
 import io
 from pathlib import Path
 
+from sweeper.driver import wandb_sweep_run
 from sweeper.experiment.experiment import dump, load
-from sweeper.host.paths import SweepPaths, write_text
+from sweeper.journal import store
+from sweeper.journal.stop import Stop, StopReason
 from sweeper.protocol import Report
+from sweeper.reporting import cells
 from sweeper.statistics import leaderboard
-from sweeper.stop import Stop, StopReason
-from sweeper.storage import store
-from sweeper.views import cells, sweep_run
+from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import make_experiment, open_journal
 
 
@@ -29,11 +30,13 @@ def test_table_and_summary_say_where_the_sweep_stands(tmp_path: Path) -> None:
     assert columns[:3] == ["rank", "x", "value"]
     assert {len(row) for row in rows} == {len(columns)}
     assert [row[:3] for row in rows] == [[1, 2, 0.7], [2, 1, 0.5]]
-    found = sweep_run.summary(sweep, Stop(reason=StopReason.BUDGET, message="hours"))
+    found = wandb_sweep_run.summary(
+        sweep, Stop(reason=StopReason.BUDGET, message="hours")
+    )
     assert found["best/acc"] == 0.7
     assert found["trials/complete"] == 2
     assert found["stop_reason"] == "budget: hours"
-    assert sweep_run.summary(sweep, Stop())["stop_reason"] == ""
+    assert wandb_sweep_run.summary(sweep, Stop())["stop_reason"] == ""
 
 
 def test_the_table_has_the_columns_and_ranks_of_the_csv(tmp_path: Path) -> None:

@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.errors import JournalError
-from sweeper.host import correctness, locks
-from sweeper.host.correctness import Correctness
-from sweeper.host.paths import SweepPaths, TrialPaths, write_text
-from sweeper.memory import prediction
-from sweeper.memory.prediction import Prediction
+from sweeper.journal import result, spec, store
+from sweeper.packing import prediction
+from sweeper.packing.prediction import Prediction
 from sweeper.protocol import Report
-from sweeper.scheduling import spec
-from sweeper.storage import result, store
+from sweeper.system import correctness, locks
+from sweeper.system.correctness import Correctness
+from sweeper.system.errors import JournalError
+from sweeper.system.paths import SweepPaths, TrialPaths, write_text
 from tests.helpers import make_experiment, open_journal
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host.paths import TrialPaths, write_text
-from sweeper.processes.training import make_spec
-from sweeper.trial import TrialSpec
+from sweeper.driver.training import make_spec
+from sweeper.journal.record import TrialSpec
+from sweeper.system.paths import TrialPaths, write_text
 
 
 def spec(*overrides: str, **settings: object) -> TrialSpec:

@@ -5,7 +5,14 @@ import math
 import pytest
 
 from sweeper.experiment.sections import Objective
-from sweeper.trial import State, TrialRecord, TrialSpec, canonical, derive, trial_id
+from sweeper.journal.record import (
+    State,
+    TrialRecord,
+    TrialSpec,
+    canonical,
+    derive,
+    trial_id,
+)
 
 SPEC = TrialSpec(
     id="abc",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import metrics_file, wandb
-from sweeper.host.paths import TrialPaths
-from sweeper.trial import TrialSpec, trial_id
+from sweeper.journal.record import TrialSpec, trial_id
+from sweeper.system import metrics_file, wandb
+from sweeper.system.paths import TrialPaths
 from tests import attempts
 
 ROOT = Path(__file__).parents[1]

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.host import process
+from sweeper.system import process
 
 ROOT = Path(__file__).parents[1]
-PRELOADED = ("lightning.pytorch", "pytorch_lightning", "sweeper.processes.worker")
+PRELOADED = ("lightning.pytorch", "pytorch_lightning", "sweeper.trial.worker")
 LIMIT_SECONDS = 600.0
 
 

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 if TYPE_CHECKING:
-    from sweeper.trial import Sweep, TrialRecord
+    from sweeper.journal.record import Sweep, TrialRecord
 
 EXAMPLE = "sweeper best lr_sweep --ckpt"
 
@@ -36,24 +36,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sweeper.scheduling import spec
+    from sweeper.journal import best_checkpoint, spec
+    from sweeper.reporting import live
     from sweeper.statistics import leaderboard
-    from sweeper.storage import handed_out
-    from sweeper.views import live
 
     sweep = sweeps.find(args)
     is_one = args.trial or args.config or args.ckpt or args.command
     front = leaderboard.front_trials(sweep)
     if front and not is_one:
         _print_front(sweep, front, is_json=args.json)
-        return exits.FINISHED
+        return exit_codes.FINISHED
     best = sweeps.find_trial(sweep, args.trial or sweeps.BEST)
     command = spec.stored_command(sweep.paths.trial(best.id).spec)
     data = live.best_json(sweep, best, command=command)
     if args.json:
         print(json.dumps(data))
     elif args.ckpt:
-        found = handed_out.require(sweep, best)
+        found = best_checkpoint.require(sweep, best)
         print(found.path)
         print(found.text(sweep.experiment.objective.metric), file=sys.stderr)
     elif args.command:
@@ -63,16 +62,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         for key, value in data.items():
             print(f"{key}: {value}")
-    return exits.FINISHED
+    return exit_codes.FINISHED
 
 
 def _print_front(
     sweep: "Sweep", front: Sequence["TrialRecord"], *, is_json: bool
 ) -> None:
-    from sweeper.scheduling import spec
-    from sweeper.text import short
-    from sweeper.views import live
-    from sweeper.views.cells import point
+    from sweeper.journal import spec
+    from sweeper.reporting import live
+    from sweeper.reporting.cells import point
+    from sweeper.system.text import short
 
     found = [
         live.best_json(

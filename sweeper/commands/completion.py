@@ -2,7 +2,7 @@
 
 import argparse
 
-from sweeper import exits
+from sweeper import exit_codes
 
 EXAMPLE = "sweeper completion bash > ~/.local/share/bash-completion/completions/sweeper"
 
@@ -17,4 +17,4 @@ def run(args: argparse.Namespace) -> int:
     import shtab
 
     print(shtab.complete(args.parser, args.shell))
-    return exits.FINISHED
+    return exit_codes.FINISHED

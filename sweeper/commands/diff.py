@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 EXAMPLE = "sweeper diff lr_sweep/best lr_sweep/3f9a"
@@ -21,9 +21,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the differences; nothing if there are none."""
     from rich.console import Console
 
+    from sweeper.reporting import configs
     from sweeper.statistics.row import trial_result
-    from sweeper.text import value_cell
-    from sweeper.views import configs
+    from sweeper.system.text import value_cell
 
     (left, first), (right, second) = (
         sweeps.find_reference(args, name) for name in (args.a, args.b)
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     )
     best = [("best " + left.experiment.objective.metric, results[0], results[1])]
     _print(console, "result", [*best, *metrics], args)
-    return exits.FINISHED
+    return exit_codes.FINISHED
 
 
 def _print(

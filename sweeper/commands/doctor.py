@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper import exits
-from sweeper.errors import SweeperError
+from sweeper import exit_codes
+from sweeper.system.errors import SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.planning.checks import Finding
+    from sweeper.plan.checks import Finding
 
 EXAMPLE = "sweeper doctor --determinism experiments/digits.yaml"
 
@@ -33,20 +33,22 @@ def run(args: argparse.Namespace) -> int:
         if not finding.is_fine:
             print(f"  -> {finding.advice}", flush=True)
             is_fine = False
-    return exits.FINISHED if is_fine else SweeperError.exit_code
+    return exit_codes.FINISHED if is_fine else SweeperError.exit_code
 
 
 def _findings(args: argparse.Namespace) -> "Iterator[Finding]":
-    from sweeper.planning import checks
+    from sweeper.plan import checks
 
     if args.determinism is not None:
-        from sweeper.planning import determinism
-        from sweeper.planning.plan import make_plan
-        from sweeper.processes import launch
+        from sweeper.plan import determinism
+        from sweeper.plan.plan import make_plan
+        from sweeper.project import zygote_client
 
         plan = make_plan(args.determinism, (), sweeps=args.sweeps, has_sweep=False)
         loaded = plan.experiment
-        with launch.running(project=loaded.project, target=loaded.target) as address:
+        with zygote_client.running(
+            project=loaded.project, target=loaded.target
+        ) as address:
             yield from determinism.examine(plan, address)
         return
     yield from checks.examine(args.sweeps)
@@ -57,13 +59,13 @@ def _findings(args: argparse.Namespace) -> "Iterator[Finding]":
 def _ray() -> "Finding":
     """Check that a small Ray starts and stops on this machine."""
     from sweeper.compat import ray as compat
-    from sweeper.planning.checks import Finding
-    from sweeper.running import ray_node
-    from sweeper.running.options import ClusterOptions
+    from sweeper.driver import ray_cluster
+    from sweeper.driver.options import ClusterOptions
+    from sweeper.plan.checks import Finding
 
     with tempfile.TemporaryDirectory(prefix="sweeper.") as scratch:
         try:
-            ray_node.start(ClusterOptions(cpus=1, gpus=0), scratch=Path(scratch))
+            ray_cluster.start(ClusterOptions(cpus=1, gpus=0), scratch=Path(scratch))
         except (SweeperError, RuntimeError, OSError) as error:
             advice = str(error).splitlines()[0]
             return Finding(

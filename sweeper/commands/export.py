@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
-from sweeper.errors import SweeperError
+from sweeper.system.errors import SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.trial import Sweep
+    from sweeper.journal.record import Sweep
 
 EXAMPLE = "sweeper export lr_sweep --format parquet --output lr_sweep.parquet"
 
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sweeper.views import export_trial
+    from sweeper.reporting import export_trial
 
     sweep = sweeps.find(args)
     if args.trial:
@@ -51,14 +51,14 @@ def run(args: argparse.Namespace) -> int:
         trial = sweeps.find_trial(sweep, name)
         for written in export_trial.copy(sweep, trial, Path(target)):
             print(Path(target) / written)
-        return exits.FINISHED
+        return exit_codes.FINISHED
     if args.format == "tensorboard":
-        from sweeper.views import tensorboard
+        from sweeper.reporting import tensorboard
 
         folder = Path(args.output or sweep.folder / "tensorboard")
         count = tensorboard.write(sweep, folder)
         print(f"{count} trials; look at them: tensorboard --logdir {folder}")
-        return exits.FINISHED
+        return exit_codes.FINISHED
     if args.format == "optuna":
         return _copy_study(sweep, args.output)
     if args.format == "parquet" and args.output is None:
@@ -68,11 +68,11 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(text.decode())
     else:
         Path(args.output).write_bytes(text)
-    return exits.FINISHED
+    return exit_codes.FINISHED
 
 
 def _copy_study(sweep: "Sweep", url: str | None) -> int:
-    from sweeper.storage import study
+    from sweeper.journal import study
 
     if url is None:
         raise SweeperError(
@@ -81,13 +81,13 @@ def _copy_study(sweep: "Sweep", url: str | None) -> int:
         )
     name = study.copy(sweep.paths, url)
     print(f"study {name!r} with {len(sweep.trials)} trials is in {url}")
-    return exits.FINISHED
+    return exit_codes.FINISHED
 
 
 def _table(args: argparse.Namespace) -> bytes:
     import io
 
-    from sweeper.views import dataframes
+    from sweeper.reporting import dataframes
 
     sweep = sweeps.find(args)
     frame = dataframes.storable(getattr(dataframes, args.table)(sweep))

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper import exits
-from sweeper.errors import ConfigError, SweeperError
+from sweeper import exit_codes
+from sweeper.system.errors import ConfigError, SweeperError
 
 if TYPE_CHECKING:
     from sweeper.project.scan import Scan
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Scan the project, write the file and print the next step."""
-    from sweeper.planning.plan import make_plan
+    from sweeper.plan.plan import make_plan
     from sweeper.project.scan import scan
 
     if not args.project.is_dir():
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         make_plan(args.output, (), sweeps=Path("sweeps"))
     except SweeperError as error:
         print(f"edit it first, since plan refuses it as it is: {error}")
-    return exits.FINISHED
+    return exit_codes.FINISHED
 
 
 def first_experiment(project: Path, scan: "Scan") -> str:

@@ -5,7 +5,7 @@ The importance of a parameter for a result in the best quarter is from PED-ANOVA
 
 import argparse
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 EXAMPLE = "sweeper insight lr_sweep --more 20"
@@ -32,4 +32,4 @@ def run(args: argparse.Namespace) -> int:
     text = insight.lines(rows, experiment.objective, is_random=is_random, more=more)
     for line in (*text, *verdict.said(rows, experiment.objectives)):
         print(line)
-    return exits.FINISHED
+    return exit_codes.FINISHED

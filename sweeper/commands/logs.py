@@ -4,9 +4,9 @@ import argparse
 import sys
 import time
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
-from sweeper.errors import SweepNotFoundError
+from sweeper.system.errors import SweepNotFoundError
 
 EXAMPLE = "sweeper logs lr_sweep 3f9a -f"
 POLL_SECONDS = 0.5
@@ -39,4 +39,4 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(POLL_SECONDS)
             sys.stdout.write(file.read())
             sys.stdout.flush()
-    return exits.FINISHED
+    return exit_codes.FINISHED

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper import exits
+from sweeper import exit_codes
 
 if TYPE_CHECKING:
-    from sweeper.planning.plan import Plan
+    from sweeper.plan.plan import Plan
 
 EXAMPLE = "sweeper plan experiments/jersey_t4.yaml --cards 4"
 
@@ -54,16 +54,16 @@ def run(args: argparse.Namespace) -> int:
     """Check the file and print its plan; no trial starts."""
     from rich.console import Console
 
-    from sweeper.planning import dry_run, plan_view
-    from sweeper.planning import plan as planning
-    from sweeper.planning.estimate import Given
+    from sweeper.plan import plan as planning
+    from sweeper.plan import plan_view, preview
+    from sweeper.plan.estimate import Given
 
     plan = planning.make_plan(args.file, args.overrides, sweeps=args.sweeps)
     if args.preflight:
         return _preflight(plan)
-    preview = dry_run.preview(
+    shown = preview.preview(
         plan,
-        machines=dry_run.Machines(
+        machines=preview.Machines(
             cards=args.cards, card=args.card, cpus_per_card=args.cpus_per_card
         ),
         given=Given(
@@ -75,10 +75,10 @@ def run(args: argparse.Namespace) -> int:
         has_memory=not args.no_memory,
     )
     if args.json:
-        print(json.dumps(plan_view.to_json(preview)))
+        print(json.dumps(plan_view.to_json(shown)))
     else:
-        Console(highlight=False, soft_wrap=True).print(plan_view.view(preview))
-    return exits.FINISHED
+        Console(highlight=False, soft_wrap=True).print(plan_view.view(shown))
+    return exit_codes.FINISHED
 
 
 def _share(text: str) -> float:
@@ -90,14 +90,14 @@ def _share(text: str) -> float:
 
 def _preflight(plan: "Plan") -> int:
     """Print each finding as it comes; return 2 if one is not fine."""
-    from sweeper.errors import SweeperError
-    from sweeper.planning import preflight
-    from sweeper.processes import launch
+    from sweeper.plan import preflight
+    from sweeper.project import zygote_client
+    from sweeper.system.errors import SweeperError
 
     project, target = plan.experiment.project, plan.experiment.target
     is_fine = True
-    with launch.running(project=project, target=target) as address:
+    with zygote_client.running(project=project, target=target) as address:
         for finding in preflight.preflight(plan, address):
             print("ok  " if finding.is_fine else "FAIL", finding, flush=True)
             is_fine = is_fine and finding.is_fine
-    return exits.FINISHED if is_fine else SweeperError.exit_code
+    return exit_codes.FINISHED if is_fine else SweeperError.exit_code

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from sweeper import defaults, exits
+from sweeper import exit_codes
+from sweeper.experiment import defaults
 
 EXAMPLE = "sweeper predict $(sweeper best lr_sweep --ckpt) crops/*.png"
 
@@ -26,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sweeper.processes import predictor
+    from sweeper.project import predictor
 
     predictions = predictor.predict(args.predictor, args.checkpoint, args.images)
     rows = [
@@ -38,4 +39,4 @@ def run(args: argparse.Namespace) -> int:
     else:
         for row in rows:
             print(f"{row['image']}\t{row['class']}\t{row['probability']:.3f}")
-    return exits.FINISHED
+    return exit_codes.FINISHED

@@ -8,7 +8,7 @@ import os
 import sys
 import webbrowser
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 EXAMPLE = "sweeper report lr_sweep --open no"
@@ -36,21 +36,20 @@ def has_display() -> bool:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from sweeper import html_report
-    from sweeper.views import markdown, ranking
+    from sweeper.reporting import html_report, markdown, ranking
 
     found = [sweeps.find_named(args, name) for name in args.names]
     if args.md:
         print("\n".join(markdown.section(sweep) for sweep in found), end="")
         if len(found) > 1:
             print("\n" + markdown.ranking_table(ranking.rank_all(found)), end="")
-        return exits.FINISHED
+        return exit_codes.FINISHED
     if len(found) > 1:
         Console(highlight=False).print(ranking.table(ranking.rank_all(found)))
-        return exits.FINISHED
+        return exit_codes.FINISHED
     (sweep,) = found
     html_report.write(sweep)
     print(sweep.paths.report)
     if args.open == "yes":
         webbrowser.open(sweep.paths.report.absolute().as_uri())
-    return exits.FINISHED
+    return exit_codes.FINISHED

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 EXAMPLE = "sweeper retry lr_sweep"
@@ -21,9 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Queue the trials; they start at the next `sweeper run`."""
-    from sweeper.scheduling.requeue import requeue
+    from sweeper.journal.requeue import requeue
 
     sweep = sweeps.find(args)
     ids = requeue(sweep, [sweeps.find_trial(sweep, name).id for name in args.trials])
     print(f"{len(ids)} failed trials wait for the next `sweeper run`")
-    return exits.FINISHED
+    return exit_codes.FINISHED

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.running.prewarm import Prewarm
+    from sweeper.driver.prewarm import Prewarm
 
 EXAMPLE = "sweeper run experiments/lr_sweep.yaml budget.trials=4"
 
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan and run the sweep, then print the leaderboard."""
-    from sweeper.running import prewarm
+    from sweeper.driver import prewarm
 
     with prewarm.started() as started:
         return _run(args, started)
@@ -51,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
     from rich.console import Console
 
-    from sweeper.planning import plan as planning
-    from sweeper.running import driver, summary
-    from sweeper.running.options import ClusterOptions
-    from sweeper.views import live
+    from sweeper.driver import driver, summary
+    from sweeper.driver.options import ClusterOptions
+    from sweeper.plan import plan as planning
+    from sweeper.reporting import live
 
     console = Console(highlight=False, soft_wrap=True, quiet=args.json)
     overrides = [

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from sweeper import exits
+from sweeper import exit_codes
 
 EXAMPLE = "sweeper schema > .experiment.schema.json"
 
@@ -16,4 +16,4 @@ def run(args: argparse.Namespace) -> int:
     from sweeper.experiment import experiment
 
     print(json.dumps(experiment.schema(), indent=1))
-    return exits.FINISHED
+    return exit_codes.FINISHED

@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 EXAMPLE = "sweeper status lr_sweep --watch"
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from sweeper.views import live
+    from sweeper.reporting import live
 
     sweep = sweeps.find(args)
     if args.watch:
@@ -31,16 +31,15 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(live.status_json(sweep)))
     else:
         Console(highlight=False).print(live.status_view(sweep))
-    return exits.FINISHED
+    return exit_codes.FINISHED
 
 
 def _watch(args: argparse.Namespace) -> int:
     """Follow the sweep: a table on a terminal, lines in a pipe."""
     from rich.console import Console
 
-    from sweeper.scheduling import events
-    from sweeper.storage import store
-    from sweeper.views import live
+    from sweeper.journal import events, store
+    from sweeper.reporting import live
 
     sweep = sweeps.find(args)
     reader = store.Reader(sweep.experiment, sweep.folder)
@@ -57,4 +56,4 @@ def _watch(args: argparse.Namespace) -> int:
             before = after
     if not args.json:
         console.print(live.status_view(before))
-    return exits.FINISHED
+    return exit_codes.FINISHED

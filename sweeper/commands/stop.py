@@ -2,7 +2,7 @@
 
 import argparse
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
 
 EXAMPLE = "sweeper stop lr_sweep"
@@ -14,7 +14,7 @@ def run(args: argparse.Namespace) -> int:
     sweep = sweeps.find(args)
     if not sweep.is_running:
         print(f"{sweep.experiment.name} is not running")
-        return exits.FINISHED
+        return exit_codes.FINISHED
     sweep.paths.stop_request.touch()
     print(f"asked {sweep.experiment.name} to pause its trials at their next epoch")
-    return exits.FINISHED
+    return exit_codes.FINISHED

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.errors import SweepNotFoundError, nearest
+from sweeper.system.errors import SweepNotFoundError, nearest
 
 if TYPE_CHECKING:
-    from sweeper.trial import Sweep, TrialRecord
+    from sweeper.journal.record import Sweep, TrialRecord
 
 BEST = "best"
 
@@ -38,7 +38,7 @@ def find_folder(args: argparse.Namespace, name: str) -> Path:
 
 def load(folder: Path) -> "Sweep":
     """Load the sweep in a folder."""
-    from sweeper.storage import store
+    from sweeper.journal import store
 
     return store.load_sweep(folder)
 

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sweeper import exits
+from sweeper import exit_codes
 from sweeper.commands import sweeps
-from sweeper.errors import SweeperError
+from sweeper.system.errors import SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.host.wandb import Fragment
-    from sweeper.trial import Sweep
+    from sweeper.journal.record import Sweep
+    from sweeper.system.wandb import Fragment
 
 EXAMPLE = "sweeper sync lr_sweep"
 
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every fragment, then upload those that W&B does not have yet."""
-    from sweeper.host import wandb
+    from sweeper.system import wandb
 
     sweep = sweeps.find(args)
     waiting = []
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             waiting.append(str(fragment.file.parent))
     if args.dry_run or not waiting:
         print(f"{len(waiting)} to upload")
-        return exits.FINISHED
+        return exit_codes.FINISHED
     if not wandb.has_login():
         raise SweeperError(
             f"{len(waiting)} runs wait: no W&B login on this machine; run `wandb "
@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
             "give the command again when it does"
         )
     command = [sys.executable, "-m", "wandb", "sync", *waiting]
-    return exits.FINISHED if subprocess.call(command) == 0 else SweeperError.exit_code
+    return (
+        exit_codes.FINISHED if subprocess.call(command) == 0 else SweeperError.exit_code
+    )
 
 
 def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
@@ -58,7 +60,7 @@ def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
 
     `wandb sync` joins fragments of one id in the order of their start.
     """
-    from sweeper.host import wandb
+    from sweeper.system import wandb
 
     for trial in sweep.trials:
         for fragment in wandb.fragments(sweep.paths.trial(trial.id).folder):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sweeper import defaults
+from sweeper.experiment import defaults
 
 EXAMPLE = "sweeper train model=resnet50 data.batch_size=32"
 
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sweeper.processes import training
+    from sweeper.driver import training
 
     return training.train(
         training.make_spec(

@@ -6,9 +6,9 @@ A key of the experiment file is set there; any other is an override for Hydra.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper.errors import ExperimentError
 from sweeper.experiment import yaml_lines
 from sweeper.experiment.yaml_lines import Location
+from sweeper.system.errors import ExperimentError
 
 COMMAND_LINE = -1  # the "line" of a value that the command line sets
 PLACE = Path("command line")

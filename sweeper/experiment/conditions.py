@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sweeper.errors import ConfigError, nearest
 from sweeper.protocol import Params
+from sweeper.system.errors import ConfigError, nearest
 
 MAX_LENGTH = 2_000
 UNKNOWN = object()  # the value of a parameter that the point does not have

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sweeper.errors import ConfigError
 from sweeper.experiment import conditions, grammar, hydra_sweeper
 from sweeper.experiment.conditions import Condition
 from sweeper.experiment.experiment import Experiment
@@ -18,7 +17,8 @@ from sweeper.experiment.parameter import (
     from_values,
 )
 from sweeper.experiment.yaml_lines import Location
-from sweeper.host.seeds import derive
+from sweeper.system.errors import ConfigError
+from sweeper.system.seeds import derive
 
 VARIANT = "variant"
 

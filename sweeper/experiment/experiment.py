@@ -12,9 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 
-from sweeper import defaults
-from sweeper.errors import ExperimentError, nearest
-from sweeper.experiment import assignments, hydra_sweeper, validation, yaml_lines
+from sweeper.experiment import (
+    assignments,
+    defaults,
+    hydra_sweeper,
+    validation,
+    yaml_lines,
+)
 from sweeper.experiment.key_names import EPOCHS
 from sweeper.experiment.sections import (
     Budget,
@@ -42,7 +46,8 @@ from sweeper.experiment.sections import (
     short_wandb,
 )
 from sweeper.experiment.yaml_lines import Location
-from sweeper.host.paths import project_root
+from sweeper.system.errors import ExperimentError, nearest
+from sweeper.system.paths import project_root
 
 
 class Experiment(Frozen):

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from sweeper.errors import ConfigError
+from sweeper.system.errors import ConfigError
 
 MAX_LENGTH = 10_000  # characters of one override
 

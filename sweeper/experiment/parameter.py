@@ -19,11 +19,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeper.errors import ConfigError, nearest
 from sweeper.experiment import grammar
 from sweeper.experiment.conditions import Condition
 from sweeper.experiment.yaml_lines import Location
 from sweeper.protocol import Params, Value
+from sweeper.system.errors import ConfigError, nearest
 
 SPACE = "#"  # the choice between the spaces of a list
 MAX_CHOICES = 10_000

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sweeper.host.redaction import is_secret
-from sweeper.host.sources import is_program
+from sweeper.system.redaction import is_secret
+from sweeper.system.sources import is_program
 
 # As wandb.Settings refuses them, at the first trial.
 WANDB_PROJECT = 128  # characters

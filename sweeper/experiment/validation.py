@@ -7,8 +7,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from sweeper.errors import nearest
 from sweeper.experiment.yaml_lines import Location
+from sweeper.system.errors import nearest
 
 SHOWN = 60  # characters of a wrong value
 

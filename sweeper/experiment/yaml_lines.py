@@ -14,7 +14,7 @@ from typing import TypeAlias
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from sweeper.errors import ExperimentError
+from sweeper.system.errors import ExperimentError
 
 Location: TypeAlias = tuple[str | int, ...]
 

@@ -7,17 +7,17 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeper.errors import ConfigError, ExperimentError, nearest
 from sweeper.experiment import grammar, hydra_sweeper, validation
 from sweeper.experiment.assignments import COMMAND_LINE
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import VARIANT, Space
 from sweeper.experiment.yaml_lines import Location
-from sweeper.project.compose import Composer, open_choice
-from sweeper.project.config_keys import exists, hint
+from sweeper.journal.record import Params
 from sweeper.project.points import representatives
-from sweeper.trial import Params
+from sweeper.system.errors import ConfigError, ExperimentError, nearest
+from sweeper.trial.compose import Composer, open_choice
+from sweeper.trial.config_keys import exists, hint
 
 MAX_TRIED = 100  # values of one parameter
 EITHER = {"precision"}  # keys of Lightning that take numbers and words alike

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sweeper.experiment import grammar
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import VARIANT, Space
-from sweeper.project.compose import Composer
-from sweeper.project.config_keys import updated
-from sweeper.trial import Params, Value
+from sweeper.journal.record import Params, Value
+from sweeper.trial.compose import Composer
+from sweeper.trial.config_keys import updated
 
 MAX_COMPOSED = 24  # choices of groups; beyond, each option once
 

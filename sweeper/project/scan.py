@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.errors import ConfigError, SweeperError
 from sweeper.experiment.key_names import BATCH_SIZES, EPOCHS, LEARNING_RATES
-from sweeper.host.sources import mentions, reached
-from sweeper.project.compose import REGISTERING, Composer, Description
-from sweeper.project.config_keys import leaves
-from sweeper.project.entry_points import FOLDERS, Main, find_mains
+from sweeper.system.entry_points import FOLDERS, Main, find_mains
+from sweeper.system.errors import ConfigError, SweeperError
+from sweeper.system.sources import mentions, reached
+from sweeper.trial.compose import REGISTERING, Composer, Description
+from sweeper.trial.config_keys import leaves
 
 SKIPPED = {
     *("site-packages", "node_modules", "outputs", "multirun", "wandb"),

@@ -17,11 +17,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
-from sweeper.errors import ExperimentError, nearest
 from sweeper.experiment.experiment import Experiment
-from sweeper.host.paths import builtin_conf
 from sweeper.search.policy import Grid, Search
 from sweeper.search.schedulers import RecordScheduler
+from sweeper.system.errors import ExperimentError, nearest
+from sweeper.system.paths import builtin_conf
 
 
 def search(experiment: Experiment) -> Search:

@@ -17,13 +17,12 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.errors import ConfigError
 from sweeper.experiment.sections import Objective
 from sweeper.experiment.space import Space
+from sweeper.journal.frozen_trial import NAMES, directions, to_attrs
+from sweeper.journal.record import Params, State, TrialRecord
 from sweeper.statistics import pareto
-from sweeper.storage.record import NAMES, to_attrs
-from sweeper.storage.study import directions
-from sweeper.trial import Params, State, TrialRecord
+from sweeper.system.errors import ConfigError
 
 Key = frozenset[tuple[str, object]]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
+from sweeper.journal.record import Params, TrialRecord, derive
 from sweeper.search import policy
 from sweeper.search.history import History, Key, key
-from sweeper.search.population import Population
+from sweeper.search.pbt.population import Population
 from sweeper.search.schedulers import Asha
 from sweeper.statistics import finalists
-from sweeper.trial import Params, TrialRecord, derive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Objective
+from sweeper.journal.record import State, TrialRecord
 from sweeper.search.history import Pruning
-from sweeper.trial import State, TrialRecord
 
 
 class RecordScheduler:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Confirm
-from sweeper.trial import State, TrialRecord, derive
+from sweeper.journal.record import State, TrialRecord, derive
 
 SEEDS = 1_000_000
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeper.experiment.sections import Objective
+from sweeper.journal.record import State, Value
 from sweeper.statistics.intervals import expected_max
 from sweeper.statistics.row import Row
-from sweeper.trial import State, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution, FloatDistribution

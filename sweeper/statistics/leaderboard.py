@@ -7,9 +7,9 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sweeper import lineage
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Objective
+from sweeper.journal.record import Params, Sweep, TrialRecord, Value, canonical
 from sweeper.statistics import finalists, intervals, pareto, significance
 from sweeper.statistics.row import (
     Row,
@@ -20,7 +20,7 @@ from sweeper.statistics.row import (
     trial_result,
     trial_results,
 )
-from sweeper.trial import Params, Sweep, TrialRecord, Value, canonical
+from sweeper.system import lineage
 
 
 def rank(sweep: Sweep) -> tuple[Row, ...]:

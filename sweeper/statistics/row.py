@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper import lineage
 from sweeper.experiment.sections import Objective
+from sweeper.journal.record import Params, State, TrialRecord
 from sweeper.statistics import intervals, significance
 from sweeper.statistics.significance import Array
-from sweeper.trial import Params, State, TrialRecord
+from sweeper.system import lineage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.callbacks.exact_resume import checkpoint_files
-from sweeper.host import metrics_file
-from sweeper.host.paths import drop_torn_tail
+from sweeper.system import metrics_file
+from sweeper.system.paths import drop_torn_tail
+from sweeper.trial.exact_resume import checkpoint_files
 
 
 def _two(folder: Path) -> bytes:

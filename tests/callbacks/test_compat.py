@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics import MaxMetric
 
-from sweeper.callbacks.compat import lightning as compat
-from sweeper.callbacks.compat import torch as torch_compat
+from sweeper.trial.compat import lightning as compat
+from sweeper.trial.compat import torch as torch_compat
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")

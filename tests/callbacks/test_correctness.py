@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sweeper.callbacks.correctness import ValidationPass
+from sweeper.trial.correctness import ValidationPass
 
 LABELS = torch.tensor([0, 1, 2])
 LOGITS = torch.eye(3)[[0, 2, 2]]

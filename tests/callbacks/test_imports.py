@@ -8,19 +8,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PLAIN = [
-    "sweeper.callbacks",
-    "sweeper.callbacks.compat.lightning",
-    "sweeper.callbacks.compat.torch",
-    "sweeper.callbacks.exact_resume",
-    "sweeper.callbacks.one_batch",
-    "sweeper.callbacks.progress",
-    "sweeper.callbacks.trainer_setup",
+    "sweeper.trial.active_trial",
+    "sweeper.trial.compat.lightning",
+    "sweeper.trial.compat.torch",
+    "sweeper.trial.exact_resume",
+    "sweeper.trial.one_batch",
+    "sweeper.trial.progress",
+    "sweeper.trial.trainer_setup",
 ]
 # These import torch, torchmetrics or numpy, and the standard library otherwise.
 WITH_TORCH = [
-    "sweeper.callbacks.correctness",
-    "sweeper.callbacks.reporter",
-    "sweeper.callbacks.exact_resume.callback",
+    "sweeper.trial.correctness",
+    "sweeper.trial.reporter",
+    "sweeper.trial.exact_resume.callback",
 ]
 LIBRARIES = {"pydantic", "optuna", "ray", "rich", "hydra", "omegaconf", "yaml"}
 

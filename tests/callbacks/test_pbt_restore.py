@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sweeper.lineage import Lineage
-from sweeper.processes import worker
-from sweeper.trial import Decision, TrialSpec
+from sweeper.journal.record import Decision, TrialSpec
+from sweeper.system.lineage import Lineage
+from sweeper.trial import worker
 from tests.exact import running
 from tests.exact.running import History, make_spec
 

@@ -5,9 +5,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.scheduling.spec import run_id
-from sweeper.storage import journal_file, store
-from sweeper.trial import State
+from sweeper.journal import journal_file, store
+from sweeper.journal.record import State
+from sweeper.journal.spec import run_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

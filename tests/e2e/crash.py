@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.project.code import version
+from sweeper.system.code_version import version
 from tests.e2e import checks, crash_report, failpoints
 from tests.e2e.crash_kinds import (
     ACTIONS,

@@ -105,8 +105,7 @@ def moments(event: str, arguments: tuple) -> list[str]:
     is_here = {
         "lock": mode != "" and path.endswith("driver.lock"),
         "admit": event == "os.rename" and target.endswith("experiment.yaml"),
-        "template": event == "subprocess.Popen"
-        and "sweeper.processes.zygote" in target,
+        "template": event == "subprocess.Popen" and "sweeper.trial.zygote" in target,
         "ray": event == "import" and path == "ray",
         "append": is_append,
         "torn append": is_append,

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweeper.host import orphans
+from sweeper.system import orphans
 
 ROOT = Path(__file__).parents[2]
 LOOP = ROOT / "tests" / "strangers" / "loop"
@@ -106,7 +106,7 @@ class Driver:
         return [
             pid
             for pid, line in self.processes().items()
-            if "sweeper.processes.zygote" in line and os.getpgid(pid) == pid
+            if "sweeper.trial.zygote" in line and os.getpgid(pid) == pid
         ]
 
     def slots(self) -> list[int]:
@@ -119,7 +119,7 @@ class Driver:
 
     def templates(self) -> list[int]:
         """The process that forks trials."""
-        zygotes = set(self._named("sweeper.processes.zygote"))
+        zygotes = set(self._named("sweeper.trial.zygote"))
         return sorted(pid for pid in zygotes if _parent(pid) not in zygotes)
 
     def raylets(self) -> list[int]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeper.storage import store
-from sweeper.trial import State, TrialRecord
+from sweeper.journal import store
+from sweeper.journal.record import State, TrialRecord
 from tests.e2e.harness import LOOP, driver, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -41,7 +41,7 @@ def test_a_population_that_is_killed_has_the_lineage_of_a_whole_one(
     tmp_path: Path,
 ) -> None:
     pbt = {
-        "_target_": "sweeper.search.population.Population",
+        "_target_": "sweeper.search.pbt.population.Population",
         "population": 4,
         "interval": 2,
         "generations": 2,

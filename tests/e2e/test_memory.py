@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.cards import packing
-from sweeper.storage import store
+from sweeper.journal import store
+from sweeper.packing import packing
 from tests.e2e.harness import LOOP, ROOT, driver, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host.paths import SweepPaths
-from sweeper.storage import store
+from sweeper.journal import store
+from sweeper.system.paths import SweepPaths
 from tests.e2e.harness import driver, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import locks, orphans
-from sweeper.running.signals import SAME_SECONDS
+from sweeper.driver.signals import SAME_SECONDS
+from sweeper.system import locks, orphans
 from tests.e2e.crash_kinds import CUTS, GOES_ON, INTERRUPTED, LOST_RAY
 from tests.e2e.harness import LOOP, ROOT, driver, status, sweeper
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.journal import store
 from sweeper.statistics import verdict
 from sweeper.statistics.leaderboard import rank
-from sweeper.storage import store
 from tests.e2e.harness import sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

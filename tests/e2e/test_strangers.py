@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
-from sweeper.host import locks, wandb
-from sweeper.host.paths import SweepPaths
-from sweeper.storage import store
+from sweeper.journal import store
+from sweeper.system import locks, wandb
+from sweeper.system.paths import SweepPaths
 from tests.e2e.harness import ROOT, Driver, driver, status, sweeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from sweeper.processes import worker
+from sweeper.journal.record import Decision, TrialSpec
 from sweeper.protocol import Answer, Message, Report
-from sweeper.trial import Decision, TrialSpec
+from sweeper.trial import worker
 from tests.exact import cutting
 from tests.exact.cutting import Cut
 

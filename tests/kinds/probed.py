@@ -10,9 +10,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from sweeper.host.sources import put_on_path
-from sweeper.processes import forked, probe
-from sweeper.project import importing
+from sweeper.system.sources import put_on_path
+from sweeper.trial import forked, importing, probe
 
 
 def take(project: Path, seconds: float) -> None:

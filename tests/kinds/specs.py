@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sweeper.trial import TrialSpec
+from sweeper.journal.record import TrialSpec
 
 
 def spec_of(

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.callbacks.exact_resume import checkpoint_files
-from sweeper.host import saved_files
-from sweeper.host.paths import TrialPaths
-from sweeper.scheduling import retention
-from sweeper.storage import handed_out
-from sweeper.trial import Sweep
+from sweeper.journal import best_checkpoint, retention
+from sweeper.journal.record import Sweep
+from sweeper.system import saved_files
+from sweeper.system.paths import TrialPaths
+from sweeper.trial.exact_resume import checkpoint_files
 from tests.cases.harness import run_case
 from tests.cases.kit.toy import digest
 from tests.kinds.test_handed_out import Loaded
@@ -87,21 +86,21 @@ def test_keep_best_looks_into_every_folder(tmp_path: Path) -> None:
     retention.tidy(sweep)
     assert saved_files.checkpoints(sweep.paths.trial(worse.id)) == []
     assert len(saved_files.checkpoints(sweep.paths.trial(best.id))) == 3
-    assert handed_out.find(sweep, worse) is None
+    assert best_checkpoint.find(sweep, worse) is None
 
 
 def test_what_is_handed_out_stays_where_the_resume_files_go(tmp_path: Path) -> None:
     sweep = _sweep(tmp_path)
     _, best = sweep.trials
     paths = sweep.paths.trial(best.id)
-    epoch = handed_out.best_epoch(best, sweep.experiment.objective)
+    epoch = best_checkpoint.best_epoch(best, sweep.experiment.objective)
     assert epoch is not None
     for file in saved_files.checkpoints(paths):
         file.unlink()
     _save(paths, "weights/late.ckpt", epoch=epoch + 1)
     last = _save(paths, "checkpoints/resume/last.ckpt", epoch=epoch)
     retention.tidy(sweep)
-    found = handed_out.find(sweep, best)
+    found = best_checkpoint.find(sweep, best)
     assert found is not None
     assert (found.path, found.note) == (last, "")
 
@@ -153,6 +152,6 @@ def test_a_second_fit_at_the_same_step_is_another_epoch(tmp_path: Path) -> None:
 def test_a_trial_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, make_trial(0, {"x": 1}, 0.5))
     trial = replace(sweep.trials[0])
-    assert handed_out.find(sweep, trial) is None
+    assert best_checkpoint.find(sweep, trial) is None
     with pytest.raises(Exception, match="has no checkpoint"):
-        handed_out.require(sweep, trial)
+        best_checkpoint.require(sweep, trial)

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sweeper.errors import ExperimentChangedError
-from sweeper.host.paths import SweepPaths, write_text
-from sweeper.planning import lengths
-from sweeper.planning.plan import Plan, make_plan
-from sweeper.processes import worker
-from sweeper.project.compose import Composer
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import State
+from sweeper.plan import lengths
+from sweeper.plan.plan import Plan, make_plan
 from sweeper.protocol import Report
-from sweeper.scheduling.journal import Journal
-from sweeper.trial import State
+from sweeper.system.errors import ExperimentChangedError
+from sweeper.system.paths import SweepPaths, write_text
+from sweeper.trial import worker
+from sweeper.trial.compose import Composer
 from tests.cases.harness import run_case
 from tests.helpers import LAUNCH, make_experiment
 

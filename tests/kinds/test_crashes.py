@@ -12,12 +12,11 @@ import pytest
 import yaml
 
 from sweeper.experiment import experiment, space
-from sweeper.host import locks
-from sweeper.host.paths import SweepPaths, write_text
-from sweeper.memory import prediction
-from sweeper.project.compose import Composer
-from sweeper.scheduling import repair, retention, spec
-from sweeper.storage import store
+from sweeper.journal import repair, retention, spec, store
+from sweeper.packing import prediction
+from sweeper.system import locks
+from sweeper.system.paths import SweepPaths, write_text
+from sweeper.trial.compose import Composer
 from tests.helpers import make_experiment, open_journal
 from tests.test_leaderboard import make_sweep, make_trial
 

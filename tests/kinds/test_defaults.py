@@ -12,13 +12,13 @@ import pytest
 
 import sweeper
 from sweeper import cli
-from sweeper.cards import booking
-from sweeper.errors import ExperimentError, SweeperError
 from sweeper.experiment import experiment
 from sweeper.experiment.experiment import schema
 from sweeper.experiment.space import parse
-from sweeper.host import paths
-from sweeper.planning.plan import Plan, headline, make_plan
+from sweeper.packing import booking
+from sweeper.plan.plan import Plan, headline, make_plan
+from sweeper.system import paths
+from sweeper.system.errors import ExperimentError, SweeperError
 from tests.cases.harness import copy_case, run_case
 from tests.e2e.harness import ROOT, driver
 from tests.helpers import make_experiment

@@ -11,8 +11,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from PIL import Image
 
-from sweeper.errors import ConfigError
-from sweeper.project.compose import Composer
+from sweeper.system.errors import ConfigError
+from sweeper.trial.compose import Composer
 from sweeper.vision import register
 from sweeper.vision.callbacks.confusion_matrix import ConfusionMatrix
 from sweeper.vision.registry import RegisterError, _registered

@@ -10,10 +10,10 @@ from lightning.pytorch import LightningModule
 from torch import nn
 from torchmetrics import MeanMetric
 
-from sweeper.callbacks import values
-from sweeper.callbacks.exact_resume import untracked_state
-from sweeper.lineage import Lineage
-from sweeper.trial import Decision
+from sweeper.journal.record import Decision
+from sweeper.system.lineage import Lineage
+from sweeper.trial import values
+from sweeper.trial.exact_resume import untracked_state
 from tests.exact import running
 from tests.exact.cases import CASES
 from tests.exact.running import History, make_spec

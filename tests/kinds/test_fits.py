@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from sweeper.callbacks.exact_resume import loop_state
-from sweeper.callbacks.exact_resume.loop_state import FitPosition
-from sweeper.host.paths import TrialPaths
-from sweeper.processes import worker
-from sweeper.trial import Decision
+from sweeper.journal.record import Decision
+from sweeper.system.paths import TrialPaths
+from sweeper.trial import worker
+from sweeper.trial.exact_resume import loop_state
+from sweeper.trial.exact_resume.loop_state import FitPosition
 from tests.exact import running
 from tests.exact.cases import CASES
 from tests.exact.running import History, make_spec

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sweeper.experiment import space
-from sweeper.processes import launch, slot
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, FailureKind, State, TrialRecord
+from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client, Report
-from sweeper.scheduling.journal import Journal
-from sweeper.storage import store
-from sweeper.trial import Decision, FailureKind, State, TrialRecord
 from tests.cases.harness import CASES
 from tests.helpers import LAUNCH, make_experiment
 
@@ -26,11 +26,13 @@ def address() -> Iterator[Path]:
     """Socket of a zygote of the project, which lives as long as the tests."""
     os.environ["PYTHON"] = sys.executable
     scratch = Path(tempfile.mkdtemp(prefix="forks-"))
-    process = launch.launch(scratch / "zygote")
-    ordered = launch.order(scratch / "zygote", project=FORKS, target="train:main")
-    assert launch.await_import(ordered).error == ""
+    process = zygote_client.launch(scratch / "zygote")
+    ordered = zygote_client.order(
+        scratch / "zygote", project=FORKS, target="train:main"
+    )
+    assert zygote_client.await_import(ordered).error == ""
     yield scratch / "zygote"
-    launch.end(process)
+    zygote_client.end(process)
     del os.environ["PYTHON"]
 
 
@@ -115,7 +117,7 @@ def test_a_pause_that_a_forked_process_hears_pauses_the_trial(
 @pytest.mark.parametrize(
     "target",
     [
-        "python launch.py",
+        "python zygote.py",
         "bash run.sh",
         pytest.param(
             "python -m torch.distributed.run --nproc-per-node 2 --master-addr "

@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from sweeper.host import disk
-from sweeper.processes import worker
-from sweeper.trial import TrialSpec
+from sweeper.journal.record import TrialSpec
+from sweeper.system import disk
+from sweeper.trial import worker
 from tests.exact.running import make_spec
 from tests.test_disk import as_root, fill, mounted
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.callbacks.exact_resume import checkpoint_files
-from sweeper.host import metrics_file, saved_files
-from sweeper.host.paths import TrialPaths
-from sweeper.processes import worker
+from sweeper.journal import best_checkpoint
+from sweeper.journal.best_checkpoint import HandedOut
+from sweeper.journal.record import Decision, TrialSpec
 from sweeper.protocol import Answer, Message, Report
-from sweeper.storage import handed_out
-from sweeper.storage.handed_out import HandedOut
-from sweeper.trial import Decision, TrialSpec
+from sweeper.system import metrics_file, saved_files
+from sweeper.system.paths import TrialPaths
+from sweeper.trial import worker
+from sweeper.trial.exact_resume import checkpoint_files
 from tests.attempts import attempt
 from tests.cases.harness import copy_case
 from tests.cases.kit.toy import digest
@@ -100,7 +100,7 @@ def handed(paths: TrialPaths) -> HandedOut:
     rows = metrics_file.epochs(paths.metrics)
     best = metrics_file.best(paths.metrics, metric="val/acc", mode="max")
     values = {epoch: row["val/acc"] for epoch, row in rows.items()}
-    found = handed_out.choose(paths, best=best and best[0], values=values)
+    found = best_checkpoint.choose(paths, best=best and best[0], values=values)
     assert found is not None
     return found
 
@@ -219,11 +219,11 @@ def test_a_loop_without_a_trainer_hands_out_its_newest_file(
     file: str, tmp_path: Path
 ) -> None:
     paths = TrialPaths(tmp_path)
-    assert handed_out.choose(paths, best=1, values={1: 0.5}) is None
+    assert best_checkpoint.choose(paths, best=1, values={1: 0.5}) is None
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    found = handed_out.choose(paths, best=1, values={1: 0.5})
+    found = best_checkpoint.choose(paths, best=1, values={1: 0.5})
     assert found is not None
     assert (found.path, found.epoch, found.value) == (path, None, None)
     assert found.note

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.errors import ExperimentError
+from sweeper.driver.event_log import EventLog
 from sweeper.experiment import space
 from sweeper.experiment.experiment import dump
-from sweeper.host.paths import SweepPaths, write_text
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, Demand, Failure, FailureKind, Sweep
+from sweeper.journal.stop import StopReason
+from sweeper.journal.stopwatch import COUNT_SECONDS
 from sweeper.protocol import Report
-from sweeper.running.event_log import EventLog
-from sweeper.scheduling.journal import Journal
-from sweeper.scheduling.stopwatch import COUNT_SECONDS
-from sweeper.stop import StopReason
-from sweeper.storage import store
-from sweeper.trial import Decision, Demand, Failure, FailureKind, Sweep
-from sweeper.views import progress
-from sweeper.views.live import Lines
-from sweeper.views.tables import status_view
+from sweeper.reporting import progress
+from sweeper.reporting.live import Lines
+from sweeper.reporting.tables import status_view
+from sweeper.system.errors import ExperimentError
+from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import LAUNCH, make_experiment
 
 HOUR = 3600.0

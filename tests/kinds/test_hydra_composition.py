@@ -13,12 +13,12 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from sweeper.errors import ConfigError, SweeperError
 from sweeper.experiment import experiment, space
-from sweeper.planning.plan import make_plan
+from sweeper.plan.plan import make_plan
 from sweeper.project import check
-from sweeper.project.compose import Composer
 from sweeper.project.points import configs
+from sweeper.system.errors import ConfigError, SweeperError
+from sweeper.trial.compose import Composer
 
 PROJECT = Path(__file__).parents[1] / "cases" / "composed"
 ORACLE = Path(__file__).with_name("hydra_oracle.py")

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import ConfigError, ExperimentError
-from sweeper.planning.plan import Plan, make_plan
-from sweeper.processes import program
-from sweeper.project import compose
-from sweeper.project.compose import Composer
+from sweeper.plan.plan import Plan, make_plan
 from sweeper.project.points import configs as point_configs
+from sweeper.system.errors import ConfigError, ExperimentError
+from sweeper.trial import compose, program
+from sweeper.trial.compose import Composer
 from tests.cases.harness import CASES
 from tests.kinds.specs import spec_of
 from tests.test_scan import write

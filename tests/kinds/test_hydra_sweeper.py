@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import ExperimentError
 from sweeper.experiment import experiment
-from sweeper.planning.plan import Plan, make_plan
+from sweeper.plan.plan import Plan, make_plan
+from sweeper.system.errors import ExperimentError
 from tests.attempts import attempt
 from tests.cases.harness import CASES
 from tests.kinds.specs import spec_of

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sweeper import cli
-from sweeper.planning.plan import Plan, make_plan
+from sweeper.plan.plan import Plan, make_plan
 from tests.test_scan import STRANGERS, write
 
 NET = """

@@ -11,11 +11,11 @@ import hydra
 import pytest
 import torch
 
-from sweeper.errors import TargetError
-from sweeper.processes import causes, endings
+from sweeper.journal import failures
+from sweeper.journal.record import Failure, FailureKind
 from sweeper.protocol import Ended
-from sweeper.scheduling import failures
-from sweeper.trial import Failure, FailureKind
+from sweeper.system.errors import TargetError
+from sweeper.trial import causes, endings
 from tests.cases.harness import run_case
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import wandb
+from sweeper.system import wandb
 from tests.cases.harness import copy_case
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ import json, logging, os, signal, sys, warnings
 from pathlib import Path
 import torch, wandb
 import sweeper
-import sweeper.processes.training  # torch sets a variable when it is imported
+import sweeper.driver.training  # torch sets a variable when it is imported
 
 def state():
     return {

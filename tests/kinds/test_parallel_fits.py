@@ -8,9 +8,9 @@ import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from sweeper import callbacks
-from sweeper.callbacks import ActiveTrial, trainer_setup
-from sweeper.errors import TargetError
+from sweeper.system.errors import TargetError
+from sweeper.trial import active_trial, trainer_setup
+from sweeper.trial.active_trial import ActiveTrial
 from tests.attempts import attempt
 from tests.cases.harness import Sweep, copy_case, run_case
 from tests.exact.running import make_spec
@@ -47,9 +47,9 @@ ALLOWED: tuple[dict[str, Any], ...] = (
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[ActiveTrial]:
     made = ActiveTrial(spec=make_spec(tmp_path, []))
-    callbacks.activate(made)
+    active_trial.activate(made)
     yield made
-    callbacks.activate(None)
+    active_trial.activate(None)
 
 
 @pytest.mark.parametrize("settings", REFUSED)

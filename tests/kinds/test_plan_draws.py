@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.planning import dry_run
+from sweeper.journal.record import TrialRecord
+from sweeper.plan import preview
 from sweeper.search import algorithms
 from sweeper.search.next_trial import Agenda, Create
-from sweeper.trial import TrialRecord
 from tests.test_plan import make_plan_of
 
 
@@ -24,7 +24,7 @@ def test_a_plan_of_a_finite_space_shows_no_point_twice(
         budget={"trials": trials},
         baseline={"model.lr": 0.2, "data.batch_size": 4},
     )
-    points, is_exact = dry_run.sample(plan)
+    points, is_exact = preview.sample(plan)
     assert len({tuple(point.items()) for point in points}) == min(trials, 12)
     assert len(points) == min(trials, 12)
     assert points[0] == {"model.lr": 0.2, "data.batch_size": 4}
@@ -47,4 +47,4 @@ def test_a_plan_of_random_search_shows_the_points_that_run_draws(
         action = agenda.next(records)
         assert isinstance(action, Create)
         records.append(action.record)
-    assert [record.params for record in records] == dry_run.sample(plan)[0]
+    assert [record.params for record in records] == preview.sample(plan)[0]

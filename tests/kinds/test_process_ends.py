@@ -11,12 +11,12 @@ import pytest
 
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
-from sweeper.planning import single_trial
-from sweeper.processes import launch, slot
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Decision, FailureKind, State, TrialRecord
+from sweeper.plan import single_trial
+from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client, Report
-from sweeper.scheduling.journal import Journal
-from sweeper.storage import store
-from sweeper.trial import Decision, FailureKind, State, TrialRecord
 from tests.cases.harness import copy_case
 from tests.exact.running import make_spec
 from tests.helpers import LAUNCH, make_experiment
@@ -83,9 +83,11 @@ def _run(project: Path, ways: list[str]) -> Ended:
     )
     sweep_folder = folder / "sweeps" / "toy"
     scratch = Path(tempfile.mkdtemp(prefix="ends-"))
-    process = launch.launch(scratch / "zygote")
+    process = zygote_client.launch(scratch / "zygote")
     try:
-        order = launch.order(scratch / "zygote", project=project, target="train:main")
+        order = zygote_client.order(
+            scratch / "zygote", project=project, target="train:main"
+        )
         order.close()
         connect = functools.partial(Client, str(scratch / "zygote"))
         while True:  # a new start each time three trials in a row failed alike
@@ -129,7 +131,7 @@ def test_a_fault_of_the_journal_is_no_failure_of_the_trial(tmp_path: Path) -> No
         raise OSError(errno.EIO, "Input/output error")
 
     with (
-        launch.running(project=project, target="train:main") as address,
+        zygote_client.running(project=project, target="train:main") as address,
         pytest.raises(OSError, match="Input/output error"),
     ):
         single_trial.run(spec, address, decide=refuse, env={})

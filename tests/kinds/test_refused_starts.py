@@ -9,15 +9,15 @@ import pytest
 import yaml
 
 from sweeper import cli
-from sweeper.errors import ExperimentChangedError, ExperimentError
+from sweeper.driver.driver import admit as admit_to
 from sweeper.experiment import experiment, space
-from sweeper.host.paths import SweepPaths
-from sweeper.planning.plan import Plan, make_plan
+from sweeper.journal import store
+from sweeper.journal.journal import Journal
+from sweeper.journal.record import Failure, FailureKind
+from sweeper.plan.plan import Plan, make_plan
 from sweeper.protocol import Report
-from sweeper.running.driver import admit as admit_to
-from sweeper.scheduling.journal import Journal
-from sweeper.storage import store
-from sweeper.trial import Failure, FailureKind
+from sweeper.system.errors import ExperimentChangedError, ExperimentError
+from sweeper.system.paths import SweepPaths
 from tests.cases.harness import copy_case, run_case
 from tests.e2e.harness import driver
 from tests.helpers import LAUNCH, make_experiment, open_journal

@@ -10,17 +10,17 @@ import pytest
 import yaml
 
 from sweeper import cli
-from sweeper.cards import packing
-from sweeper.cards.packing import Node
-from sweeper.host import metrics_file, redaction
-from sweeper.planning import estimate, preflight
-from sweeper.planning.plan import make_plan
+from sweeper.journal.record import Demand, TrialSpec
+from sweeper.journal.spec import command
+from sweeper.packing import packing
+from sweeper.packing.packing import Node
+from sweeper.plan import estimate, preflight
+from sweeper.plan.plan import make_plan
 from sweeper.project.points import representatives
-from sweeper.scheduling.spec import command
+from sweeper.reporting import cells, dataframes
 from sweeper.statistics.leaderboard import rank
-from sweeper.text import value_cell
-from sweeper.trial import Demand, TrialSpec
-from sweeper.views import cells, dataframes
+from sweeper.system import metrics_file, redaction
+from sweeper.system.text import value_cell
 from tests.cases.harness import run_case
 from tests.test_leaderboard import make_sweep, make_trial
 

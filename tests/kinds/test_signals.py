@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.cards.packing import Node
-from sweeper.errors import AddressError, ClusterLostError, SweeperError
-from sweeper.running import node_watch
-from sweeper.running.node_watch import NodeWatch
-from sweeper.running.options import ClusterOptions
-from sweeper.running.signals import Signals, StoppedError, await_result, submit
+from sweeper.driver import node_watch
+from sweeper.driver.node_watch import NodeWatch
+from sweeper.driver.options import ClusterOptions
+from sweeper.driver.signals import Signals, StoppedError, await_result, submit
+from sweeper.packing.packing import Node
+from sweeper.system.errors import AddressError, ClusterLostError, SweeperError
 from tests.helpers import make_experiment
 
 BUSY = """

@@ -76,7 +76,7 @@ import sys, time
 
 
 def train(cfg):
-    if "sweeper.memory.trace" in sys.orig_argv:
+    if "sweeper.trial.memory_trace" in sys.orig_argv:
         time.sleep(3600)
 """
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import metrics_file
+from sweeper.journal.record import State, TrialSpec
+from sweeper.journal.stop_conditions import StopReason
 from sweeper.protocol import Report
-from sweeper.scheduling.halt import StopReason
-from sweeper.trial import State, TrialSpec
+from sweeper.system import metrics_file
 from tests.attempts import attempt
 from tests.cases.harness import copy_case, run_case
 from tests.helpers import open_journal

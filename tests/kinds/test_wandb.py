@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.host import metrics_file, wandb
-from sweeper.trial import TrialSpec
+from sweeper.journal.record import TrialSpec
+from sweeper.system import metrics_file, wandb
 from tests.attempts import attempt
 from tests.cases.harness import CASES
 

@@ -149,7 +149,9 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path, content):
         predict(path, [])
 
 
-@pytest.mark.parametrize("name", ["nowhere:predict", "sweeper.exits:predict", "", ":"])
+@pytest.mark.parametrize(
+    "name", ["nowhere:predict", "sweeper.exit_codes:predict", "", ":"]
+)
 def test_a_predictor_that_is_not_there_is_named(name, capsys):
     arguments = ["predict", "a.ckpt", "a.png", "--predictor", name]
     assert cli.main(arguments) == 2

@@ -1,1 +1,0 @@
-"""Shares of a card: how many trials fit, what memory errors taught."""

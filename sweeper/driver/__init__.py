@@ -1,0 +1,1 @@
+"""One start of a sweep: the driver, Ray, and the slots that run trials."""

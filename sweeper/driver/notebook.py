@@ -1,0 +1,185 @@
+"""Sweeps from Python: run one, train one trial, look at what came out."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from sweeper.experiment import defaults
+from sweeper.journal import store
+from sweeper.journal.record import Sweep, TrialRecord
+from sweeper.reporting import live
+from sweeper.reporting.tables import sweep_state
+from sweeper.statistics.leaderboard import best, front_trials
+from sweeper.system.errors import SweeperError
+from sweeper.system.paths import default_sweeps
+from sweeper.system.text import value_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS = 20  # of the leaderboard below a cell
+
+
+@dataclass(frozen=True, slots=True)
+class SweepView:
+    """A sweep as it stood when it was loaded, for people who write Python."""
+
+    sweep: Sweep
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.sweep.experiment.name
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it lies."""
+        return self.sweep.folder
+
+    @property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """Every trial, by number."""
+        return self.sweep.trials
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial of the best suggestion; None before the first value.
+
+        With several objectives the best by the first one of the Pareto front.
+        """
+        return best(self.sweep)
+
+    @property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """A trial of each suggestion on the Pareto front; () with one objective."""
+        return front_trials(self.sweep)
+
+    @property
+    def leaderboard(self) -> "pd.DataFrame":
+        """One line a suggestion, best first, indexed by rank."""
+        from sweeper.reporting import dataframes
+
+        return dataframes.leaderboard(self.sweep)
+
+    @property
+    def curves(self) -> "pd.DataFrame":
+        """One line an epoch of a trial: id, epoch, value of the objective."""
+        from sweeper.reporting import dataframes
+
+        return dataframes.curves(self.sweep)
+
+    def refresh(self) -> "SweepView":
+        """The same sweep as it stands now."""
+        return SweepView(store.load_sweep(self.folder))
+
+    def write_report(self) -> Path:
+        """Write `report.html`; its path."""
+        from sweeper.reporting import html_report
+
+        html_report.write(self.sweep)
+        return self.sweep.paths.report
+
+    def __repr__(self) -> str:
+        return f"<sweep {self.name}: {sweep_state(self.sweep)}, {self._counts()}>"
+
+    def _repr_html_(self) -> str:
+        frame = self.leaderboard.head(MAX_ROWS)
+        shown = frame.map(value_cell).to_html(escape=True, border=0)
+        hidden = len(self.leaderboard) - len(frame)
+        more = f"<p>and {hidden} more suggestions</p>" if hidden > 0 else ""
+        state = sweep_state(self.sweep)
+        head = f"<b>{escape(self.name)}</b> {state}, {self._counts()}"
+        return f"<div>{head}{shown}{more}</div>"
+
+    def _counts(self) -> str:
+        return f"{len(self.trials)} trials"
+
+
+def load_sweep(name: str | Path, *, sweeps: str | Path | None = None) -> SweepView:
+    """The sweep of that name, or in that folder, as it stands now.
+
+    Args:
+        name: of the sweep, or its folder.
+        sweeps: folder of all sweeps; None for the one of this project.
+
+    Raises:
+        SweepNotFoundError: no sweep is there.
+    """
+    given = Path(name)
+    is_folder = (given / "experiment.yaml").exists()
+    below = Path(sweeps or default_sweeps()) / name
+    return SweepView(store.load_sweep(given if is_folder else below))
+
+
+def run(
+    file: str | Path,
+    *overrides: str,
+    sweeps: str | Path | None = None,
+    address: str = "",
+    quiet: bool = False,
+) -> SweepView:
+    """Run a sweep, or go on with it, as `sweeper run` does.
+
+    Args:
+        file: the experiment file.
+        overrides: `key=value`, as on the command line.
+        sweeps: folder of all sweeps; None for the one of the file's project.
+        address: a running Ray cluster, "auto" for this machine's; "" starts one.
+        quiet: print no events.
+
+    Raises:
+        SweeperError: what the message says, and how to mend it.
+    """
+    from sweeper.driver import prewarm
+
+    with prewarm.started() as started:
+        from sweeper.driver import driver
+        from sweeper.driver.options import ClusterOptions
+        from sweeper.plan import plan as planning
+
+        folder = Path(sweeps or default_sweeps(Path(file)))
+        plan = planning.make_plan(Path(file), overrides, sweeps=folder)
+        started.prepare(plan.experiment)
+        # in a notebook, too, one plain line an event: a cell keeps what it printed
+        console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
+        total = plan.num_trials or 0
+        options = ClusterOptions(address=address)
+        with live.display(console, quiet=quiet, total=total) as display:
+            sweep, _ = driver.run(
+                plan, prewarm=started, cluster=options, display=display
+            )
+    return SweepView(sweep)
+
+
+def train(
+    *overrides: str,
+    config: str | Path = defaults.CONFIG,
+    target: str = "",
+    metric: str = defaults.METRIC,
+    mode: str = "max",
+    wandb: str = "auto",
+    sweeps: str | Path | None = None,
+) -> Path:
+    """Train one trial in this process, or go on with it; its folder.
+
+    Raises:
+        SweeperError: the config is wrong, or the training failed.
+    """
+    from sweeper.driver import training
+
+    spec = training.make_spec(
+        overrides,
+        config=Path(config),
+        target=target,
+        metric=metric,
+        mode=mode,
+        wandb_mode=wandb,
+        sweeps=Path(sweeps or default_sweeps(Path(config))),
+    )
+    code = training.train(spec)
+    if code == 3:
+        raise SweeperError(f"{spec.folder}: the training failed; see error.txt there")
+    return Path(spec.folder)

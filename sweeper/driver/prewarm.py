@@ -1,0 +1,61 @@
+"""The zygote of a driver's node, started before the plan is known.
+
+Its imports take longest of all that a run does before its first trial.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from sweeper.project import zygote_client
+from sweeper.protocol import Imported
+
+if TYPE_CHECKING:
+    from sweeper.experiment.experiment import Experiment
+
+
+class Prewarm:
+    """A zygote that imports torch and Lightning while the plan is made.
+
+    Attributes:
+        zygote: socket of the zygote of this node.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack.enter_context(ExitStack())
+        self.zygote = self._stack.enter_context(zygote_client.launched())
+
+    def prepare(self, experiment: "Experiment") -> None:
+        """Order the import of the experiment's target, and import what runs a sweep."""
+        from sweeper.system import wandb
+
+        if experiment.env:  # some are read by libraries as they load
+            self._stack.close()
+            self.zygote = self._stack.enter_context(zygote_client.launched())
+        has_runs = wandb.mode(experiment.wandb.mode) != "none"
+        ordered = zygote_client.order(
+            self.zygote,
+            project=experiment.project,
+            target=experiment.target,
+            modules=["wandb"] if has_runs else [],
+            timeout_seconds=experiment.timeout,
+        )
+        self._imported = self._stack.enter_context(ordered)
+        # Ray and Tune, before anything is shown that would stand still meanwhile.
+        from sweeper.driver import journal_server, placement  # noqa: F401
+
+    def await_import(self) -> Imported:
+        """Wait until the zygote has imported the target; return the result.
+
+        Raises:
+            OSError: the zygote has ended.
+        """
+        return zygote_client.await_import(self._imported)
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Prewarm]:
+    """Start a zygote that ends with the block, or with this process."""
+    with ExitStack() as stack:
+        yield Prewarm(stack)

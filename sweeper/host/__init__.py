@@ -1,1 +1,0 @@
-"""This machine: files, locks, disks and processes."""

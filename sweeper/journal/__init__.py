@@ -1,0 +1,1 @@
+"""The journal of a sweep and the decisions that follow from it."""

@@ -1,0 +1,145 @@
+"""The one checkpoint file that is shown and copied for a trial, with its own value."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.experiment.sections import Objective
+from sweeper.journal.record import Sweep, TrialRecord
+from sweeper.system import saved_files
+from sweeper.system.errors import SweepNotFoundError
+from sweeper.system.paths import TrialPaths, files_below
+from sweeper.system.saved_files import SavedFile
+
+SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")  # of a loop without a Trainer
+SKIPPED = ("wandb", "artifacts")  # folders whose files are copies and exports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOut:
+    """A checkpoint file.
+
+    Attributes:
+        epoch: whose weights it holds; None where nothing recorded it.
+        value: the objective of these weights; None where it was not measured.
+        note: why it is not the best epoch's file; "" where it is.
+    """
+
+    path: Path
+    epoch: int | None
+    value: float | None
+    note: str
+
+    def text(self, metric: str) -> str:
+        """Return the epoch, the value and the note in one line.
+
+        >>> HandedOut(path=Path("a.ckpt"), epoch=2, value=0.9, note="").text("acc")
+        'epoch 2, acc 0.9'
+        """
+        epoch = "epoch unknown" if self.epoch is None else f"epoch {self.epoch}"
+        value = "no value" if self.value is None else f"{self.value:.6g}"
+        shown = f"{epoch}, {metric} {value}"
+        return f"{shown}; {self.note}" if self.note else shown
+
+
+def find(sweep: Sweep, trial: TrialRecord) -> HandedOut | None:
+    """Return the file of the trial's best epoch, else of its last; None without one."""
+    return choose(
+        sweep.paths.trial(trial.id),
+        best=best_epoch(trial, sweep.experiment.objective),
+        values=trial.values,
+    )
+
+
+def require(sweep: Sweep, trial: TrialRecord) -> HandedOut:
+    """Return the same.
+
+    Raises:
+        SweepNotFoundError: the trial has saved no checkpoint.
+    """
+    found = find(sweep, trial)
+    if found is None:
+        raise SweepNotFoundError(
+            f"{sweep.paths.trial(trial.id).checkpoints}: trial {trial.id} has no "
+            "checkpoint; a Trainer saves one in each epoch, another loop must save one "
+            "in sweeper.trial_dir(); name a trial that has one"
+        )
+    return found
+
+
+def to_json(found: HandedOut | None) -> dict[str, object]:
+    """Return the file as plain data, for `best --json` and `status --json`."""
+    return {
+        "checkpoint": None if found is None else str(found.path),
+        "checkpoint_epoch": None if found is None else found.epoch,
+        "checkpoint_value": None if found is None else found.value,
+        "checkpoint_note": "" if found is None else found.note,
+    }
+
+
+def best_epoch(trial: TrialRecord, objective: Objective) -> int | None:
+    """Return the epoch of the best value; None before the first one."""
+    best = trial.best(objective)
+    return None if best is None else best[0]
+
+
+def choose(
+    paths: TrialPaths, *, best: int | None, values: Mapping[int, float]
+) -> HandedOut | None:
+    """Return the file whose recorded epoch is the best one, else the last one.
+
+    Of several files of one epoch a file of the project's own comes before the one that
+    sweeper resumes from, and the first one saved before the others.
+
+    Args:
+        best: the best epoch; None without a value.
+        values: the objective by epoch.
+    """
+    files = [file for file in saved_files.read(paths) if file.epoch]
+    files.sort(key=lambda file: (not file.is_final, paths.resume in file.path.parents))
+    of_best = next((file for file in files if file.epoch == best), None)
+    if of_best is not None:
+        note = "" if of_best.is_final else "saved within the best epoch, not at its end"
+        return _recorded(of_best, values, note=note)
+    if files:
+        last = max(files, key=lambda file: (file.epoch, file.is_final))
+        why = "no value" if best is None else f"no file of the best epoch {best}"
+        return _recorded(last, values, note=f"the last file: {why}")
+    return _unrecorded(paths)
+
+
+def _recorded(file: SavedFile, values: Mapping[int, float], *, note: str) -> HandedOut:
+    value = values.get(file.epoch) if file.is_final else file.value
+    is_value = value is not None and math.isfinite(value)
+    return HandedOut(
+        path=file.path, epoch=file.epoch, value=value if is_value else None, note=note
+    )
+
+
+def _saved_at(path: Path) -> float:
+    """Return when a file was written; 0 if its trial has just renamed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _unrecorded(paths: TrialPaths) -> HandedOut | None:
+    """Return the newest file of a loop without a Trainer, or of an older version."""
+    own = [
+        path
+        for path in files_below(paths.folder)
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and paths.resume not in path.parents
+        and path.relative_to(paths.folder).parts[0] not in SKIPPED
+    ]
+    if paths.best in own:
+        own = [paths.best]
+    candidates = own or [path for path in (paths.last,) if path.exists()]
+    if not candidates:
+        return None
+    newest = max(candidates, key=_saved_at)
+    note = "the last file: nothing recorded which epoch it holds"
+    return HandedOut(path=newest, epoch=None, value=None, note=note)

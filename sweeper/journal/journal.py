@@ -1,0 +1,334 @@
+"""The only writer of a sweep: every answer is a function of what it has written.
+
+It has no state that a restart would miss, except which slot runs which trial.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from optuna.study import Study
+
+from sweeper.experiment.experiment import Experiment, epochs
+from sweeper.experiment.space import Space
+from sweeper.journal import extension, result, warm_start
+from sweeper.journal import study as studies
+from sweeper.journal.frozen_trial import again
+from sweeper.journal.queue import TrialQueue, unstarted
+from sweeper.journal.record import (
+    Attempt,
+    Cause,
+    Decision,
+    Demand,
+    Failure,
+    FailureKind,
+    State,
+    TrialRecord,
+    TrialSpec,
+)
+from sweeper.journal.run_context import Launch
+from sweeper.journal.spec import make_spec
+from sweeper.journal.stop import Stop, StopReason
+from sweeper.journal.stop_conditions import Halt
+from sweeper.journal.stopwatch import Stopwatch
+from sweeper.packing.oom import Rung
+from sweeper.protocol import Report
+from sweeper.search import algorithms, policy
+from sweeper.search.schedulers import Judge
+from sweeper.system.paths import SweepPaths
+
+
+class Journal:
+    """Hands out trials and records their results.
+
+    A slot is whoever runs one trial at a time: a Ray worker, or this process.
+
+    Args:
+        experiment: what runs; its sweep's folder is `folder`.
+        launch: what the driver settled for this start.
+        clock: seconds; only differences count.
+        study: where to write instead of the sweep's file.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        space: Space,
+        folder: Path,
+        launch: Launch,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        study: Study | None = None,
+    ) -> None:
+        self._experiment = experiment
+        self._space = space
+        self._paths = SweepPaths(folder)
+        self._store = store = (
+            studies.open_store(experiment.name, experiment.objectives, self._paths)
+            if study is None
+            else studies.prepare(study)
+        )
+        self._launch = launch = replace(launch, uid=store.uid)
+        scheduler = algorithms.scheduler(experiment)
+        self._judge = Judge(experiment, scheduler, store.follow())
+        self._queue = TrialQueue(
+            experiment,
+            space,
+            launch,
+            store=store,
+            search=algorithms.search(experiment),
+            scheduler=scheduler,
+            warm=warm_start.history(store, experiment, space, self._paths),
+        )
+        self._spec = functools.partial(
+            make_spec, experiment, space, launch, paths=self._paths
+        )
+        self._watch = Stopwatch(clock)
+        self._halt = Halt(experiment, store, clock=clock)
+        self._recover()
+        self._extend()
+
+    def _recover(self) -> None:
+        """Put trials that a dead driver left running back in the queue."""
+        for record in list(self._store.all()):
+            if record.state is State.RUNNING:
+                *before, attempt = record.attempts
+                attempt = replace(attempt, cause=Cause.KILLED)
+                self._store.put(
+                    replace(record, attempts=(*before, attempt), state=State.WAITING)
+                )
+
+    def _extend(self) -> None:
+        """Bring the records up to the file, which may have been edited since."""
+        experiment, store = self._experiment, self._store
+        seeds = sorted({*store.attribute("seeds", ()), *experiment.seeds})
+        store.set_attribute("seeds", seeds)
+        hidden = extension.removed(
+            store.all(), experiment=experiment, space=self._space, seeds_before=seeds
+        )
+        store.hide(hidden)
+        now, ids = epochs(experiment), self._launch.outgrown
+        for record in list(extension.outgrown(store.shown(), epochs=now, ids=ids)):
+            store.add(again(record))
+
+    # ---- handing out
+
+    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
+        """Reserve the next trial for a slot; None if it has nothing to run now.
+
+        Args:
+            slot: who will run it.
+            demand: only a trial that asks for exactly this; None for any.
+        """
+        self._halt.watch_budget()
+        return None if self._halt.is_on else self._queue.claim(slot, demand)
+
+    def offer(self) -> Demand | None:
+        """Return the demand of the trial that `claim` would reserve, if any.
+
+        A trial that is not in the journal yet is written there.
+        """
+        return None if self._halt.is_on else self._queue.offer()
+
+    def is_finished(self) -> bool:
+        """Return whether no trial runs and none will start in this driver's life."""
+        if not self._queue.is_idle:
+            return False
+        return self._halt.is_on or self._queue.is_finished
+
+    def start(self, slot: str, card: str = "") -> TrialSpec:
+        """Mark the slot's trial as running; return what its process needs to know.
+
+        Args:
+            card: type of the cards where the slot is, "" if it is not known.
+        """
+        record, demand = self._queue.trial(slot), self._queue.demand(slot)
+        attempt = Attempt(
+            slot=slot,
+            started_at=datetime.now(UTC),
+            demand=demand,
+            card=(card or demand.accelerator) if demand.gpus else "",
+            code=self._launch.code,
+        )
+        record = self._store.put(
+            replace(
+                record,
+                state=State.RUNNING,
+                attempts=(*record.attempts, attempt),
+                epochs=epochs(self._experiment),
+                **self._queue.started(record, demand),
+            )
+        )
+        self._watch.start(slot)
+        return self._spec(record, demand=demand)
+
+    # ---- results
+
+    def report(self, slot: str, report: Report) -> Decision:
+        """Record one epoch, then decide whether the trial continues.
+
+        Args:
+            slot: whose trial reports.
+            report: what it reports.
+        """
+        record = _with_seconds(self._queue.trial(slot), report.busy_seconds)
+        self._watch.count(slot)
+        record = replace(
+            record,
+            metrics=dict(report.metrics),
+            is_mean=record.is_mean or report.is_mean,
+            **self._queue.measured(slot, record, report.usage),
+        )
+        if report.values:
+            values = studies.with_report(
+                record, epoch=report.epoch, values=report.values
+            )
+            record = replace(record, **values)
+        record = self._store.put(record)
+        if report.values and self._is_stopped(record):
+            return Decision.STOP
+        self.count_time()
+        return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
+
+    def count_time(self) -> None:
+        """Count the time of trials that have not reported for a while."""
+        for slot in self._watch.silent():
+            record = self._queue.trial(slot)
+            self._store.put(_with_seconds(record, self._watch.seconds(slot)))
+            self._watch.count(slot)
+        self._halt.watch_budget()
+
+    def _is_stopped(self, record: TrialRecord) -> bool:
+        """Return whether the scheduler ends the trial, now or earlier."""
+        if record.stopped_at is not None:
+            return True
+        is_over, judged = self._judge.judge(record, self._store.all())
+        if is_over:
+            judged = replace(judged, stopped_at=record.last_epoch)
+        if judged is not record:
+            self._store.put(judged)
+        return is_over
+
+    def _end(
+        self, slot: str, cause: Cause, failure: Failure | None = None
+    ) -> TrialRecord:
+        """Take the trial from a slot; return its record with the attempt ended."""
+        record = self._queue.trial(slot)
+        self._queue.release(slot)
+        if not self._watch.runs(slot):  # it died before the trial started
+            if failure is None:
+                return record
+            attempt = unstarted(failure, code=self._launch.code)
+            return replace(record, attempts=(*record.attempts, attempt))
+        record = _with_seconds(record, self._watch.seconds(slot))
+        self._watch.stop(slot)
+        *before, attempt = record.attempts
+        attempt = replace(
+            attempt, ended_at=datetime.now(UTC), cause=cause, failure=failure
+        )
+        return replace(record, attempts=(*before, attempt))
+
+    def finish(self, slot: str) -> State:
+        """End the slot's trial with its best value.
+
+        A trial without one finite value has failed.
+        """
+        record = self._queue.trial(slot)
+        objective = self._experiment.objective
+        best = record.best(objective)
+        if best is None:
+            problem = "was never finite" if record.values else "was never reported"
+            return self.fail(
+                slot,
+                Failure(
+                    kind=FailureKind.NAN,
+                    message=f"{objective.metric} {problem}",
+                    step=record.last_epoch,
+                ),
+            )
+        epoch, value = best
+        # The end of a generation is the end of a trial, not a judgement on it.
+        is_pruned = record.stopped_at is not None and record.lineage is None
+        record = self._store.put(
+            replace(
+                self._end(slot, Cause.STOPPED if is_pruned else Cause.FINISHED),
+                state=State.PRUNED if is_pruned else State.COMPLETE,
+                result=(value, *record.others.get(epoch, ())),
+            )
+        )
+        result.save(record, self._paths.trial(record.id))
+        self._halt.succeeded()
+        return record.state
+
+    def fail(self, slot: str, failure: Failure) -> State:
+        """Record a failed attempt: WAITING if a retry is left, else FAILED."""
+        demand = self._queue.demand(slot)
+        record = self._end(slot, Cause.FAILED, failure)
+        rung = self._queue.rung(record, failure, demand)
+        is_retried = (
+            policy.retry(record.failures, self._experiment.retry)
+            if rung is None
+            else rung is not Rung.INFEASIBLE
+        )
+        record = self._store.put(
+            replace(
+                record,
+                state=State.WAITING if is_retried else State.FAILED,
+                is_shrunk=record.is_shrunk or rung is Rung.SHRINK,
+                is_infeasible=rung is Rung.INFEASIBLE,
+            )
+        )
+        if not is_retried:
+            result.save(record, self._paths.trial(record.id))
+            if rung is None:  # that a point is too large says nothing of the next
+                self._halt.failed(record.id, failure)
+        return record.state
+
+    def pause(self, slot: str) -> None:
+        """Put the slot's trial back in the queue as it is."""
+        self._store.put(replace(self._end(slot, Cause.PAUSED), state=State.WAITING))
+
+    def lost(self, slot: str) -> None:
+        """Record that a slot died; its trial, if it held one, counts as lost."""
+        if not self._queue.holds(slot):
+            return
+        step = self._queue.trial(slot).last_epoch
+        message = "the process or its node died"
+        self.fail(slot, Failure(kind=FailureKind.LOST, message=message, step=step))
+
+    # ---- the sweep as a whole
+
+    def drain(self) -> None:
+        """Start nothing from now on and pause every trial at its next epoch."""
+        self._halt.set(StopReason.INTERRUPTED)
+
+    def abort(self, slot: str, message: str) -> None:
+        """Stop the sweep for an error that every trial would meet.
+
+        If another one has ended well with the same code, the error is this trial's own.
+        """
+        has_ended_well = self._halt.has_succeeded or any(
+            record.state is State.COMPLETE
+            and record.attempts[-1:]
+            and record.attempts[-1].code == self._launch.code
+            for record in self._store.shown()
+        )
+        if has_ended_well:
+            self.fail(slot, Failure(kind=FailureKind.ERROR, message=message))
+            return
+        self._halt.set(StopReason.ERROR, message)
+        self.pause(slot)
+
+    def stopped_by(self) -> Stop:
+        """Return the reason why the journal starts nothing more."""
+        return self._halt.stop
+
+
+def _with_seconds(record: TrialRecord, seconds: float) -> TrialRecord:
+    """Return a record whose running attempt has taken so long, or longer."""
+    *before, attempt = record.attempts
+    attempt = replace(attempt, busy_seconds=max(seconds, attempt.busy_seconds))
+    return replace(record, attempts=(*before, attempt))

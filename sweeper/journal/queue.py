@@ -1,0 +1,241 @@
+"""The queue of trials, and the slots that run them.
+
+It creates records for the trials that come next and fails those that cannot fit; the
+end of a trial that runs is the journal's business.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.space import Space
+from sweeper.journal.assignment import Assignment, measured
+from sweeper.journal.frozen_trial import again
+from sweeper.journal.record import (
+    Attempt,
+    Cause,
+    Demand,
+    Failure,
+    FailureKind,
+    State,
+    TrialRecord,
+)
+from sweeper.journal.run_context import Launch
+from sweeper.journal.study import TrialStore
+from sweeper.packing import packing
+from sweeper.packing.observations import Lesson, Lessons
+from sweeper.packing.oom import Rung
+from sweeper.search.next_trial import Action, Agenda, Create, Resume
+from sweeper.search.policy import Search
+
+AHEAD = 2  # records created before they run, for each slot, where shares differ
+
+
+class TrialQueue:
+    """Assigns trials to slots.
+
+    Args:
+        search: the algorithm; a grid's records may be created before they run.
+        scheduler: stops trials, and may resume them or give them children.
+        warm: trials of another sweep to learn from.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        space: Space,
+        launch: Launch,
+        *,
+        store: TrialStore,
+        search: Search,
+        scheduler: object,
+        warm: Sequence[TrialRecord] = (),
+    ) -> None:
+        self._experiment = experiment
+        self._space = space
+        self._launch = launch
+        self._store = store
+        self._search = search
+        self._agenda = Agenda(experiment, space, search, scheduler=scheduler, warm=warm)
+        self._slots: dict[str, tuple[str, Demand]] = {}
+        self._is_exhausted = False
+        self._changed = store.follow()
+        self._lessons = Lessons(launch.accelerators)
+        self.assignment = Assignment(experiment, space, launch)
+
+    # ---- slots
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no slot holds a trial."""
+        return not self._slots
+
+    def holds(self, slot: str) -> bool:
+        """Return whether a slot has a trial."""
+        return slot in self._slots
+
+    def trial(self, slot: str) -> TrialRecord:
+        """Return the record of a slot's trial."""
+        return self._store.get(self._slots[slot][0])
+
+    def demand(self, slot: str) -> Demand:
+        """Return what a slot's trial asked for when it was claimed."""
+        return self._slots[slot][1]
+
+    def release(self, slot: str) -> None:
+        """Take the trial from a slot."""
+        del self._slots[slot]
+
+    def claim(self, slot: str, demand: Demand | None) -> Demand | None:
+        """Give the next trial to a slot, if it asks for `demand`; None for any."""
+        record = self._next()
+        if record is None:
+            return None
+        asked = self._demand(record)
+        if demand is not None and demand != asked:
+            return None
+        self._slots[slot] = (record.id, asked)
+        return asked
+
+    def offer(self) -> Demand | None:
+        """Create the record of the next trial, if none waits; return its demand."""
+        record = self._next()
+        return None if record is None else self._demand(record)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no trial runs, waits or will be created; writes nothing."""
+        if self._slots or self._store.num_waiting:
+            return False
+        return self._is_exhausted or self._spent(self._agenda.next(self._store.shown()))
+
+    # ---- the next trial
+
+    def _demand(self, record: TrialRecord) -> Demand:
+        return self.assignment.demand(self.assignment.key(record), self.lessons())
+
+    def _waiting(self) -> Iterator[TrialRecord]:
+        held = {identity for identity, _ in self._slots.values()}
+        return (record for record in self._store.waiting() if record.id not in held)
+
+    def _next(self) -> TrialRecord | None:
+        if not self.assignment.is_mixed:
+            return next(self._waiting(), None) or self._create_next()
+        while True:
+            self._create_ahead()
+            lessons = self.lessons()
+            record = self.assignment.next([*self._waiting()], lessons=lessons)
+            record = record or self._create_next()
+            if record is None or not self.assignment.is_hopeless(record, lessons):
+                return record
+            self._give_up(record)
+
+    def _give_up(self, record: TrialRecord) -> None:
+        """Fail a trial that would only run out of memory, without starting it."""
+        failure = Failure(
+            kind=FailureKind.OOM,
+            message="not started: a trial of this batch or a smaller one ran out of "
+            "a whole card's memory",
+        )
+        attempt = unstarted(failure, code=self._launch.code)
+        self._store.put(
+            replace(
+                record,
+                attempts=(*record.attempts, attempt),
+                is_infeasible=True,
+                state=State.FAILED,
+            )
+        )
+
+    def _create_ahead(self) -> None:
+        """Create the records of a grid's next points, so that large shares go first."""
+        if not self._search.is_grid:
+            return
+        for _ in range(self._store.num_waiting, AHEAD * self._launch.slots):
+            if self._create_next() is None:
+                return
+
+    def _create_next(self) -> TrialRecord | None:
+        """Write the record of the trial that the search or the scheduler has next."""
+        if self._is_exhausted:
+            return None
+        action = self._agenda.next(self._store.shown())
+        if isinstance(action, Resume):
+            return self._store.add(again(action.record))
+        self._is_exhausted = self._spent(action)
+        if self._is_exhausted or not isinstance(action, Create):
+            return None
+        record = action.record
+        distributions = self._space.distributions_of(record.params)
+        return self._store.add(record, distributions)
+
+    def _spent(self, action: Action) -> bool:
+        """Return whether nothing will be created, since the budget counts trials."""
+        limit = self._experiment.budget.trials
+        if action is None:
+            return True
+        if not isinstance(action, Create) or limit is None:
+            return False
+        hidden = self._store.hidden  # a hidden trial counts if it ever started
+        records = self._store.all()
+        unstarted = sum(not self._store.get(identity).attempts for identity in hidden)
+        return len(records) - unstarted >= limit
+
+    # ---- what trials teach about cards
+
+    def is_full(self, slot: str) -> bool:
+        """Return whether the cluster is full of trials with a slot's demand.
+
+        Only then do the speeds of trials say what their number is worth.
+        """
+        asked = self.demand(slot)
+        cards = max(1, round(self._launch.cards))
+        alike = sum(demand == asked for _, demand in self._slots.values())
+        return bool(asked.gpus) and alike >= cards * packing.per_card(asked.gpus)
+
+    def measured(
+        self, slot: str, record: TrialRecord, usage: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """Return the fields of a record that a measurement of its process changes."""
+        return measured(record, usage, is_full=self.is_full(slot))
+
+    def started(self, record: TrialRecord, demand: Demand) -> dict[str, Any]:
+        """Return the fields of a record that a start with a GPU changes."""
+        if not demand.gpus:
+            return {}
+        key = self.assignment.key(record)
+        lesson = self.lessons().get(key)  # even a whole card may have been too small
+        return {
+            "memory_key": key,
+            "cores": demand.cpus if record.cores is None else record.cores,
+            "is_shrunk": record.is_shrunk or bool(lesson and lesson.is_shrunk),
+        }
+
+    def rung(
+        self, record: TrialRecord, failure: Failure, demand: Demand
+    ) -> Rung | None:
+        """Return the next step after a failure for memory; None for any other."""
+        is_oom = failure.kind is FailureKind.OOM
+        if not is_oom or not self.assignment.is_laddered(demand):
+            return None
+        return self.assignment.rung(record, demand)
+
+    def lessons(self) -> Mapping[str, Lesson]:
+        """Return what the records have taught so far."""
+        self._lessons.look(self._changed())
+        return self._lessons.all()
+
+
+def unstarted(failure: Failure, *, code: str) -> Attempt:
+    """Return an attempt that failed before its process was started."""
+    now = datetime.now(UTC)
+    return Attempt(
+        slot="",
+        started_at=now,
+        ended_at=now,
+        code=code,
+        cause=Cause.FAILED,
+        failure=failure,
+    )

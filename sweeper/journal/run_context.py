@@ -1,0 +1,50 @@
+"""What a driver settles once for every trial of one start, as a frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sweeper.journal.record import Demand
+from sweeper.packing.oom import BatchKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What the driver settles once for every trial of one start.
+
+    Attributes:
+        demand: what each trial asks for; with `is_auto` or after it ran out of memory
+            its share may be another one.
+        slots: trials that the cluster holds at once.
+        seed_key: config key that takes the trial's seed, "" where it has none.
+        wandb_mode: "online", "offline" or "none".
+        is_auto: whether shares are chosen by memory.
+        peaks: predicted bytes by memory key.
+        device_bytes: memory of a card, 0 where it is not known.
+        cards: of the whole cluster.
+        accelerators: types of those cards, () for not known.
+        trials: of the whole sweep, 0 where nobody knows.
+        node_cpus: cores of the machine with the fewest for each of its `node_gpus`.
+        batch: where the config has its batch size.
+        workers: loader workers that the config asks for, by key.
+        outgrown: ids of complete trials whose config has more epochs by now.
+        code: version of the project's code, "" where it is in no repository.
+        uid: tells the sweep from every other one, of the same name too.
+    """
+
+    demand: Demand
+    slots: int
+    seed_key: str
+    wandb_mode: str
+    is_auto: bool = False
+    peaks: Mapping[str, int] = field(default_factory=dict)
+    device_bytes: int = 0
+    cards: float = 0.0
+    accelerators: tuple[str, ...] = ()
+    trials: int = 0
+    node_cpus: float = 0.0
+    node_gpus: float = 0.0
+    batch: BatchKeys = field(default_factory=BatchKeys)
+    workers: Mapping[str, int] = field(default_factory=dict)
+    outgrown: frozenset[str] = frozenset()
+    code: str = ""
+    uid: str = ""

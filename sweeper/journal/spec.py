@@ -1,0 +1,187 @@
+"""From a suggestion to the `TrialSpec` that its process runs, and its file."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.experiment import defaults
+from sweeper.experiment.experiment import Experiment
+from sweeper.journal.record import Demand, Params, TrialRecord, TrialSpec
+from sweeper.journal.run_context import Launch
+from sweeper.packing import oom, packing
+from sweeper.statistics.leaderboard import labels
+from sweeper.system import lineage
+from sweeper.system.paths import SweepPaths, write_text
+from sweeper.system.text import value_cell
+
+if TYPE_CHECKING:  # Hydra's grammar, which `best` does not read
+    from sweeper.experiment.space import Space
+
+
+def make_spec(
+    experiment: Experiment,
+    space: "Space",
+    launch: Launch,
+    record: TrialRecord,
+    *,
+    demand: Demand,
+    paths: SweepPaths,
+) -> TrialSpec:
+    """What the process of one trial needs to know.
+
+    Args:
+        record: the trial's; with `cores` it keeps the threads and loader workers of its
+            first start, since they are a part of bit-equality.
+        demand: what it was given.
+    """
+    params, seed, identity = record.params, record.seed, record.id
+    seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
+    words = (*experiment.overrides, *space.overrides(params), *seeded)
+    cores = demand.cpus if record.cores is None else record.cores
+    words += _workers(launch, words, cores=cores) if 0 < demand.gpus < 1 else ()
+    if record.is_shrunk:
+        words += oom.shrunk(words, launch.batch)
+    return TrialSpec(
+        id=identity,
+        number=record.number,
+        sweep=experiment.name,
+        target=experiment.target,
+        config=str(experiment.project / experiment.config),
+        overrides=words,
+        params=dict(params),
+        seed=seed,
+        folder=str(paths.trial(identity).folder.absolute()),
+        project=str(experiment.project),
+        metric=experiment.objective.metric,
+        mode=experiment.objective.mode,
+        more_metrics=tuple(o.metric for o in experiment.objectives[1:]),
+        chdir=experiment.chdir,
+        timeout_seconds=experiment.timeout,
+        gpus=demand.gpus,
+        threads=max(1, int(cores)),
+        memory_fraction=packing.memory_fraction(
+            demand.gpus, device_bytes=launch.device_bytes
+        ),
+        checkpoint_steps=experiment.checkpoint.every_steps or 0,
+        checkpoint_minutes=experiment.checkpoint.every_minutes or 0.0,
+        env=dict(experiment.env),
+        wandb={
+            "id": run_id(identity, launch.uid),
+            **_wandb(experiment, launch, params=params, seed=seed),
+        },
+        lineage=record.lineage,
+        is_stopped=record.stopped_at is not None,
+    )
+
+
+def _workers(
+    launch: Launch, overrides: Sequence[str], *, cores: float
+) -> tuple[str, ...]:
+    """Fewer loader workers than the config asks for, where they share the cores."""
+    given = {word.lstrip("+").partition("=")[0] for word in overrides}
+    return tuple(
+        f"{key}={packing.loader_workers(asked, cores=cores)}"
+        for key, asked in launch.workers.items()
+        if key not in given and asked > packing.loader_workers(asked, cores=cores)
+    )
+
+
+def _wandb(
+    experiment: Experiment, launch: Launch, *, params: Params, seed: int
+) -> dict[str, str | tuple[str, ...]]:
+    return {
+        "mode": launch.wandb_mode,
+        "project": experiment.wandb.project,
+        "entity": experiment.wandb.entity,
+        "group": experiment.name,
+        "name": run_name(params, seed=seed if len(experiment.seeds) > 1 else None),
+        "notes": experiment.notes,
+        "tags": experiment.wandb.tags,
+    }
+
+
+def run_id(trial: str, uid: str) -> str:
+    """The id of a trial's W&B run, which no trial of another sweep has.
+
+    >>> run_id("3f9a1c2b07", "5e1d0c9a")
+    '3f9a1c2b07-5e1d0c9a'
+    """
+    return f"{trial}-{uid}"
+
+
+def read(path: Path) -> TrialSpec | None:
+    """The spec in a file; None where there is none, or not the whole of it."""
+    try:
+        return TrialSpec.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def relocate(paths: SweepPaths, experiment: Experiment) -> None:
+    """Write the specs of a sweep anew whose folder or project was moved or copied."""
+    for path in sorted(paths.trials.glob("*/spec.json")):
+        old = read(path)
+        if old is None:
+            continue  # its trial starts anew and writes it
+        new = replace(
+            old,
+            folder=str(path.parent.absolute()),
+            project=str(experiment.project),
+            config=str(experiment.project / experiment.config),
+        )
+        if old != new:
+            write_text(path, new.to_json())
+
+
+def run_name(params: Params, *, seed: int | None) -> str:
+    """Name of a trial's W&B run: what is swept, in short.
+
+    >>> run_name({"model": "resnet18", "model.learning_rate": 1e-3}, seed=None)
+    'model=resnet18 learning_rate=0.001'
+    """
+    names = labels(list(params))
+    words = [
+        f"{name}={value_cell(value)}"
+        for name, value in zip(names, params.values(), strict=True)
+    ]
+    return " ".join([*words, *([] if seed is None else [f"seed={seed}"])])
+
+
+def stored_command(path: Path) -> str:
+    """`command` of the spec in a file; "" before the trial's first start."""
+    found = read(path)
+    return "" if found is None else command(found)
+
+
+def last_of_each_key(overrides: Sequence[str]) -> list[str]:
+    """Leave out overrides that a later one of the same key replaces.
+
+    >>> last_of_each_key(["lr=1", "+a=1", "lr=2", "~b", "lr=3"])
+    ['+a=1', '~b', 'lr=3']
+    """
+    keys = [word.partition("=")[0] for word in overrides]
+    return [word for i, word in enumerate(overrides) if keys[i] not in keys[i + 1 :]]
+
+
+def command(spec: TrialSpec) -> str:
+    """The shell command that trains the same trial alone, in this terminal."""
+    env = [f"{name}={value}" for name, value in spec.env.items()]
+    words = [*(["env", *env] if env else []), "python", "-m", "sweeper", "train"]
+    words += last_of_each_key(spec.overrides)
+    if spec.target != defaults.TARGET:
+        words += ["--target", spec.target]
+    config = Path(spec.config)
+    if config != Path(spec.project) / defaults.CONFIG:
+        words += ["--config", spec.config]
+    if spec.metric != defaults.METRIC:
+        words += ["--metric", spec.metric]
+    if spec.mode != "max":
+        words += ["--mode", spec.mode]
+    if not any(word.lstrip("+").startswith("seed=") for word in spec.overrides):
+        words += ["--seed", str(spec.seed)]
+    words += ["--threads", str(spec.threads), *(["--chdir"] if spec.chdir else [])]
+    parent = lineage.parent(spec.lineage)
+    note = f"  # from the start, not from {parent}" if parent else ""
+    return shlex.join(words) + note

@@ -1,0 +1,140 @@
+"""The folder of a sweep: its experiment and its locks, and a reader of its trials."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.experiment import experiment
+from sweeper.experiment.experiment import Experiment
+from sweeper.journal.record import Sweep, TrialRecord
+from sweeper.system import correctness, locks
+from sweeper.system.errors import JournalError, LockedError, SweepNotFoundError, nearest
+from sweeper.system.paths import SweepPaths, write_text
+
+if TYPE_CHECKING:  # Optuna, which a command that finds no sweep does not wait for
+    from sweeper.journal.study import TrialStore
+
+WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
+KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
+KEPT_END = "# end"
+
+
+@contextlib.contextmanager
+def alone(paths: SweepPaths) -> Iterator[None]:
+    """Keep drivers, and a journal that outlived its own, from writing in a block.
+
+    Raises:
+        LockedError: one of them holds the sweep.
+    """
+    with (
+        locks.hold(paths.lock) as driver,
+        locks.hold(paths.journal_lock, wait_seconds=WRITER_SECONDS) as writer,
+    ):
+        other = driver or writer
+        if other is not None:
+            raise LockedError(
+                f"{paths.folder}: process {other.pid} on {other.host} drives this "
+                "sweep; stop it first"
+            )
+        yield
+
+
+def load_sweep(folder: Path) -> Sweep:
+    """What the folder of a sweep holds now; safe while a driver writes.
+
+    Raises:
+        SweepNotFoundError: no sweep is there.
+        JournalError: its journal is damaged.
+    """
+    paths = SweepPaths(folder)
+    if not paths.experiment.exists():
+        raise SweepNotFoundError(_missing(folder))
+    return Reader(load_experiment(paths), folder).sweep()
+
+
+def save_experiment(sweep: Experiment, paths: SweepPaths) -> None:
+    """Keep what runs beside the sweep, with an end that shows it is whole."""
+    text = f"{KEPT_COPY}\n{experiment.dump(sweep)}{KEPT_END}\n"
+    write_text(paths.experiment, text)
+
+
+def load_experiment(paths: SweepPaths) -> Experiment:
+    """The experiment that a sweep keeps.
+
+    Raises:
+        JournalError: the file is cut short. What is left may be an experiment, but
+            not this one.
+        ExperimentError: it is none.
+    """
+    text = paths.experiment.read_bytes()
+    if text.startswith(KEPT_COPY.encode()) and not text.endswith(
+        f"{KEPT_END}\n".encode()
+    ):
+        raise JournalError(
+            f"{paths.experiment}: is cut short: its last line is not {KEPT_END!r}; "
+            "copy the experiment file that the sweep ran over it"
+        )
+    return experiment.load(paths.experiment)
+
+
+class Reader:
+    """A sweep that is read again and again, each time at the cost of what is new."""
+
+    def __init__(self, loaded: Experiment, folder: Path) -> None:
+        self._experiment = loaded
+        self._paths = SweepPaths(folder)
+        self._store: TrialStore | None = None
+        self._known: dict[str, tuple[TrialRecord, TrialRecord]] = {}
+
+    def sweep(self) -> Sweep:
+        """Return the sweep as it is now.
+
+        Raises:
+            JournalError: its journal is damaged.
+        """
+        store = self._refreshed()
+        records = (
+            [] if store is None else list(map(self._with_correctness, store.all()))
+        )
+        hidden = frozenset() if store is None else store.hidden
+        return Sweep(
+            experiment=self._experiment,
+            trials=tuple(r for r in records if r.id not in hidden),
+            hidden=tuple(r for r in records if r.id in hidden),
+            folder=self._paths.folder,
+            uid="" if store is None else store.uid,
+            is_running=locks.is_held(self._paths.lock),
+        )
+
+    def _refreshed(self) -> "TrialStore | None":
+        if not self._paths.journal.exists():
+            return None
+        from sweeper.journal import study
+
+        if self._store is None:
+            self._store = study.open_to_read(self._paths)
+        else:
+            study.refresh(self._store, self._paths)
+        return self._store
+
+    def _with_correctness(self, record: TrialRecord) -> TrialRecord:
+        """Add the correctness at the best epoch, from the folder."""
+        known = self._known.get(record.id)
+        if known is None or known[0] is not record:
+            shown = record
+            best = record.best(self._experiment.objective)
+            if best is not None:
+                found = correctness.read(self._paths.trial(record.id).correctness)
+                if found is not None and found.epoch == best[0]:
+                    shown = replace(record, correctness=found)
+            self._known[record.id] = known = (record, shown)
+        return known[1]
+
+
+def _missing(folder: Path) -> str:
+    sweeps = folder.parent
+    names = [p.parent.name for p in sweeps.glob("*/experiment.yaml")]
+    hint = nearest(folder.name, names)
+    return f"{folder}: no sweep is there; {hint} (another place: --sweeps DIR)"

@@ -1,0 +1,327 @@
+"""The study of a sweep: its trials as records, written one change at a time."""
+
+import bisect
+import math
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper.experiment.sections import Objective
+from sweeper.journal import journal_file
+from sweeper.journal.frozen_trial import NAMES, directions, from_row, to_attrs
+from sweeper.journal.journal_file import JournalFile
+from sweeper.journal.record import Params, State, TrialRecord
+from sweeper.system.errors import JournalError, SweeperError
+from sweeper.system.paths import SweepPaths, drop_torn_tail
+
+FORMAT = 2  # of the records
+HIDDEN = "hidden"  # ids of trials that the experiment file no longer has
+
+
+class TrialStore:
+    """The newest record of each trial of a study.
+
+    An id has a second row if its trial was put back in the queue after its end, since
+    a finished row cannot be written to. A row without an id is not one of sweeper's.
+
+    Args:
+        study: read and, by one object alone, written to.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._storage = study._storage
+        self._rows: list[FrozenTrial] = []
+        self._records: list[TrialRecord] = []
+        self._places: dict[str, int] = {}  # of ids, in both lists
+        self._waiting: list[int] = []  # places, in order
+        self._news: list[set[int]] = []  # changed places, for each follower
+        self.hidden: frozenset[str] = frozenset(self.attribute(HIDDEN, ()))
+        self.refresh()
+
+    # ---- reading
+
+    def refresh(self) -> None:
+        """Read what another process has written.
+
+        Raises:
+            JournalError: the study was written by another version of sweeper.
+        """
+        rows = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
+        ours = (row for row in rows if "id" in row.user_attrs)
+        newest = {row.user_attrs["id"]: row for row in ours}
+        if newest and self.attribute("format") != FORMAT:
+            raise JournalError(
+                f"{self._study.study_name}: another version of sweeper wrote this "
+                "sweep, and this one cannot read it; run it again under a new name: "
+                "--fork NAME"
+            )
+        self.hidden = frozenset(self.attribute(HIDDEN, ()))
+        for place, (identity, row) in enumerate(newest.items()):
+            if place == len(self._rows) or row is not self._rows[place]:
+                self._set(identity, row)
+
+    def _set(self, identity: str, row: FrozenTrial) -> TrialRecord:
+        place = self._places.setdefault(identity, len(self._rows))
+        record = from_row(row)
+        self._rows[place : place + 1] = [row]
+        self._records[place : place + 1] = [record]
+        for news in self._news:
+            news.add(place)
+        is_waiting = record.state is State.WAITING and identity not in self.hidden
+        index = bisect.bisect_left(self._waiting, place)
+        was_waiting = self._waiting[index : index + 1] == [place]
+        if is_waiting != was_waiting:
+            self._waiting[index : index + was_waiting] = [place] * is_waiting
+        return record
+
+    def all(self) -> Sequence[TrialRecord]:
+        """Return every record, hidden ones too, by number; not to be changed."""
+        return self._records
+
+    def shown(self) -> Sequence[TrialRecord]:
+        """Return every record of a trial that is not hidden, by number."""
+        if not self.hidden:
+            return self._records
+        return [record for record in self._records if record.id not in self.hidden]
+
+    def get(self, identity: str) -> TrialRecord:
+        """Return the record of a trial.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        return self._records[self._places[identity]]
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._places
+
+    def waiting(self) -> Iterator[TrialRecord]:
+        """Yield the records of the trials that wait, by number."""
+        return (self._records[place] for place in self._waiting)
+
+    @property
+    def num_waiting(self) -> int:
+        """How many trials wait or are about to start."""
+        return len(self._waiting)
+
+    def follow(self) -> Callable[[], Mapping[int, TrialRecord]]:
+        """Return a callable that gives the records changed since its last call.
+
+        They are keyed by place, which a trial keeps. The first call gives all.
+        """
+        news = set(range(len(self._records)))
+        self._news.append(news)
+
+        def changed() -> Mapping[int, TrialRecord]:
+            records = {place: self._records[place] for place in sorted(news)}
+            news.clear()
+            return records
+
+        return changed
+
+    def attribute(self, key: str, default: Any = None) -> Any:  # JSON
+        """Return an attribute of the whole sweep."""
+        attributes = self._storage.get_study_user_attrs(self._study._study_id)
+        return attributes.get(key, default)
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self._study.study_name
+
+    @property
+    def uid(self) -> str:
+        """Eight hex digits that no other sweep has, of the same name or not."""
+        return str(self.attribute("uid", ""))
+
+    # ---- writing
+
+    def set_attribute(self, key: str, value: object) -> None:
+        """Write an attribute of the whole sweep."""
+        if self.attribute(key) != value:
+            self._storage.set_study_user_attr(self._study._study_id, key, value)
+
+    def hide(self, ids: Collection[str]) -> None:
+        """Hide these trials, and no others, from views and from decisions."""
+        if sorted(ids) != self.attribute(HIDDEN, []):
+            self.set_attribute(HIDDEN, sorted(ids))
+        self.hidden = frozenset(ids)
+        gone = {self._places[identity] for identity in ids}
+        self._waiting = [place for place in self._waiting if place not in gone]
+
+    def add(
+        self,
+        record: TrialRecord,
+        distributions: Mapping[str, BaseDistribution] | None = None,
+    ) -> TrialRecord:
+        """Write a new row, for a new trial or one that is put back in the queue.
+
+        One line holds the whole row: a kill leaves all of it or nothing.
+
+        Args:
+            distributions: of the parameters; without them, those of the trial's older
+                row, or its values alone.
+        """
+        if distributions is None:
+            distributions = self._distributions(record.id, record.params)
+        row = create_trial(
+            state=TrialState[NAMES[record.state]],
+            params=dict(record.params),
+            distributions=dict(distributions),
+            values=list(record.result) or None,
+            user_attrs=to_attrs(record),
+            system_attrs=dict(record.notes),
+            intermediate_values=dict(record.values),
+        )
+        row_id = self._storage.create_new_trial(self._study._study_id, row)
+        return self._set(record.id, self._storage.get_trial(row_id))
+
+    def _distributions(
+        self, identity: str, params: Params
+    ) -> Mapping[str, BaseDistribution]:
+        if identity in self._places:
+            return self._rows[self._places[identity]].distributions
+        return {name: CategoricalDistribution((v,)) for name, v in params.items()}
+
+    def put(self, record: TrialRecord) -> TrialRecord:
+        """Write what a record says that the trial's row does not; return the new one.
+
+        The state comes last: of a write that a kill cut short, the trial runs still.
+        Optuna keeps one value an epoch; the other objectives are attributes.
+        """
+        place = self._places[record.id]
+        before, row_id = self._records[place], self._rows[place]._trial_id
+        storage = self._storage
+        with self._together():
+            for key, value in to_attrs(record, before).items():
+                storage.set_trial_user_attr(row_id, key, value)
+            for epoch, number in record.values.items():
+                known = before.values.get(epoch)
+                if known is not number and known != number:
+                    storage.set_trial_intermediate_value(row_id, epoch, number)
+            for key, note in record.notes.items():
+                if key not in before.notes or before.notes[key] != note:
+                    storage.set_trial_system_attr(row_id, key, note)
+            if record.state is not before.state:
+                state = TrialState[NAMES[record.state]]
+                storage.set_trial_state_values(
+                    row_id, state, list(record.result) or None
+                )
+        return self._set(record.id, storage.get_trial(row_id))
+
+    def _together(self) -> Any:  # a context
+        backend = getattr(self._storage, "_backend", None)
+        return backend.together() if isinstance(backend, JournalFile) else nullcontext()
+
+
+def open_store(
+    name: str, objectives: Sequence[Objective], paths: SweepPaths
+) -> TrialStore:
+    """Open the study to write to; make it if there is none.
+
+    Only under the sweep's lock: a line that a kill cut in half is dropped first, since
+    Optuna would glue the next record to it and never open the file again.
+
+    Args:
+        name: of a new study. That of an old one outlives a new name of the sweep.
+
+    Raises:
+        JournalError: the file is damaged, or another version of sweeper wrote it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    drop_torn_tail(paths.journal)
+    storage = journal_file.open_file(paths.journal)
+    names = [study.study_name for study in storage.get_all_studies()]
+    return prepare(
+        optuna.create_study(
+            storage=storage,
+            study_name=names[0] if names else name,
+            directions=directions(objectives),
+            load_if_exists=True,
+        )
+    )
+
+
+def open_to_read(paths: SweepPaths) -> TrialStore | None:
+    """Open the study for a reader; None before the first start has made it.
+
+    Raises:
+        JournalError: as `open_store`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = journal_file.open_file(paths.journal)
+    names = [study.study_name for study in storage.get_all_studies()]
+    if not names:
+        return None
+    return TrialStore(optuna.load_study(study_name=names[0], storage=storage))
+
+
+def copy(paths: SweepPaths, url: str) -> str:
+    """Copy the study of a sweep to another storage of Optuna; return its name.
+
+    Raises:
+        SweeperError: the sweep has not started, or the storage does not take it.
+    """
+    store = open_to_read(paths) if paths.journal.exists() else None
+    if store is None:
+        raise SweeperError(f"{paths.folder}: has no study yet; run the sweep first")
+    name = store.name
+    try:
+        optuna.copy_study(
+            from_study_name=name,
+            from_storage=journal_file.open_file(paths.journal),
+            to_storage=url,
+        )
+    except Exception as error:  # Optuna's, SQLAlchemy's, or of a database's driver
+        reason = str(error).partition("\n")[0]
+        raise SweeperError(
+            f"{url}: does not take study {name!r}: {type(error).__name__}: {reason}; "
+            "pass the URL of a storage that Optuna opens and that has no such study"
+        ) from error
+    return name
+
+
+def refresh(store: TrialStore, paths: SweepPaths) -> None:
+    """Read what the writer of a sweep has added.
+
+    Raises:
+        JournalError: the file is damaged.
+    """
+    try:
+        store.refresh()
+    except journal_file.UNREADABLE as error:
+        raise journal_file.damaged(paths.journal, error) from error
+
+
+def prepare(study: Study) -> TrialStore:
+    """Give a study what tells its sweep from every other one, if it has not."""
+    store = TrialStore(study)
+    if not store.uid:
+        store.set_attribute("format", FORMAT)
+        store.set_attribute("uid", secrets.token_hex(4))
+    return store
+
+
+def with_report(
+    record: TrialRecord, *, epoch: int, values: Sequence[float]
+) -> dict[str, Any]:
+    """Return the fields of a record that the objectives of an epoch change.
+
+    A second report of an epoch replaces the first. What is not finite is no value:
+    nothing may rank or stop by it.
+    """
+    first, *others = values
+    if not all(map(math.isfinite, values)):
+        return {"values": {**record.values, epoch: math.nan}}
+    changed: dict[str, Any] = {"values": {**record.values, epoch: first}}
+    if others:
+        changed["others"] = {**record.others, epoch: tuple(others)}
+    return changed

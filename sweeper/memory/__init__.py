@@ -1,1 +1,0 @@
-"""What memory a trial takes, known before it runs."""

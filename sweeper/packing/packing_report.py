@@ -1,0 +1,78 @@
+"""The report of how the trials of a sweep share cards, and what was observed."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sweeper.journal.record import Sweep, TrialRecord
+from sweeper.packing import packing, throughput
+from sweeper.packing.observations import learn
+from sweeper.system.text import MIB
+
+
+def to_json(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return an entry for each memory key and type of card that it has started on.
+
+    `per_card` is of the newest start; `best_per_card` are the trials that are worth it
+    by their speeds, 0 if those were not measured, and `is_settled` says whether more
+    speeds would not change it. `utilisation` is None if it was not measured.
+    """
+    groups: dict[tuple[str, str], list[TrialRecord]] = {}
+    for trial in sweep.trials:
+        if trial.memory_key:
+            groups.setdefault((trial.memory_key, trial.card), []).append(trial)
+    return [_entry(trials) for trials in groups.values()]
+
+
+def _entry(trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    newest = trials[-1]
+    lesson = learn(trials, cards=(newest.card,))[newest.memory_key]
+    rates = lesson.rates.get(newest.card, {})
+    best, is_settled = throughput.best(rates, limit=max(rates)) if rates else (0, False)
+    busy = [t.utilisation for t in trials if t.utilisation is not None]
+    return {
+        "key": newest.memory_key,
+        "accelerator": newest.card,
+        "per_card": packing.per_card(newest.demand.gpus),
+        "peak_bytes": lesson.peak_bytes,
+        "utilisation": sum(busy) / len(busy) if busy else None,
+        "out_of_memory_at": lesson.too_many,
+        "best_per_card": best,
+        "is_settled": is_settled,
+        "rates": {str(count): list(speeds) for count, speeds in rates.items()},
+        "steps_per_second": throughput.total(rates, best),
+    }
+
+
+def lines(sweep: Sweep) -> Iterator[str]:
+    """Yield the entries of `to_json` as text."""
+    for entry in to_json(sweep):
+        card = _a_card(str(entry["accelerator"]))
+        text = f"packing {entry['key']}: {entry['per_card']} {card}"
+        if entry["peak_bytes"]:
+            text += f", {_mib(entry['peak_bytes'])}"
+        if entry["utilisation"] is not None:
+            text += f", {entry['utilisation']:.0%} busy"
+        if entry["out_of_memory_at"]:
+            text += f", {entry['out_of_memory_at']} a card ran out of memory"
+        if entry["steps_per_second"] is not None:
+            word = "best" if entry["is_settled"] else "so far"
+            speed = f"{entry['steps_per_second']:.3g} steps/s a card"
+            text += f", {speed} with {entry['best_per_card']} ({word})"
+        yield text
+
+
+def measured(trial: TrialRecord) -> str:
+    """Return what a trial took of its card; "" if nothing was measured."""
+    parts = [_mib(trial.peak_bytes)] if trial.peak_bytes else []
+    if trial.utilisation is not None:
+        parts.append(f"the card was {trial.utilisation:.0%} busy")
+    share = f"{trial.demand.gpus:g} of {_a_card(trial.card)}"
+    return ", ".join([share, *parts]) if parts else ""
+
+
+def _mib(peak_bytes: int) -> str:
+    return f"peak {peak_bytes / MIB:.0f} MiB"
+
+
+def _a_card(accelerator: str) -> str:
+    return f"a {accelerator}" if accelerator else "a card"

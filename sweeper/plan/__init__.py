@@ -1,0 +1,1 @@
+"""A sweep before it runs: checks, estimates and the preview of `sweeper plan`."""

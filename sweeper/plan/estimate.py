@@ -1,0 +1,202 @@
+"""The cards, hours, money and disk that a sweep will take, from the figures of a step.
+
+Numbers in, numbers out; where a number is assumed, its source says so.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sweeper.journal.record import Demand
+from sweeper.packing import memory_key, packing
+from sweeper.packing.packing import Card, Node
+from sweeper.packing.prediction import Prediction
+from sweeper.plan import schedule
+from sweeper.plan.schedule import Slice, Task
+from sweeper.system.text import MIB
+
+UTILISATION = 0.25  # of a card's peak arithmetic; convolutions in half precision
+BUSY = 0.5  # of a card's time that one trial alone keeps it busy
+STEPS = 100  # of an epoch, if neither the trial nor the user says it
+EPOCHS = 10
+CHECKPOINTS = 3  # last, previous and best
+FILE_BYTES = MIB  # logs, metrics and pictures of a trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Estimates of the user; 0 for what is not given.
+
+    Attributes:
+        step_seconds: of one training step of a trial alone on a card.
+        examples: of the training split.
+        epochs: of a whole trial.
+        batch_size: of a trial whose memory key has none.
+        busy: share of a card's time that one trial alone keeps it busy.
+    """
+
+    step_seconds: float = 0.0
+    examples: int = 0
+    epochs: int = 0
+    batch_size: int = 0
+    busy: float = BUSY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The forecast of the trials of one memory key.
+
+    Attributes:
+        per_card: trials that share a card; 0 on CPUs, -1 if a trial fits no card.
+        seconds: of one whole trial, beside its neighbours.
+        source: of the time of a step.
+        alone: seconds of an epoch of a trial alone on a card.
+    """
+
+    key: str
+    trials: int
+    prediction: Prediction
+    demand: Demand
+    per_card: int
+    steps: int
+    epochs: int
+    seconds: float
+    source: str
+    alone: float = 0.0
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours of cards that all trials of the line take, by their shares."""
+        return self.trials * self.seconds * self.demand.gpus / 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """The forecast of a whole sweep whose trials all run to their end.
+
+    `cost` is NaN if it is not known, and `disk_bytes` is None if the size of a
+    checkpoint is not.
+    """
+
+    lines: tuple[Line, ...]
+    slices: tuple[Slice, ...]
+    gpu_hours: float
+    wall_seconds: float
+    bound_seconds: float
+    cost: float
+    disk_bytes: int | None
+
+
+def forecast(
+    keys: Sequence[str],
+    *,
+    demand: Callable[[str], Demand],
+    predictions: Mapping[str, Prediction],
+    measured: Mapping[str, float],
+    card: Card | None,
+    nodes: Sequence[Node],
+    given: Given,
+    price: float = 0.0,
+    scale: float = 1.0,
+) -> Forecast:
+    """Return what the trials of these keys take on these machines.
+
+    Args:
+        keys: the memory key of each trial.
+        demand: returns that of a key's trials.
+        predictions: by key; a key without one has a whole card.
+        measured: seconds of an epoch of a trial alone on a card, by key, from trials
+            that have run.
+        card: type of the cards, None for CPUs.
+        price: of a card for an hour, NaN if it is not known.
+        scale: how many trials each of `keys` stands for.
+    """
+    counts = Counter(keys)
+    lines = tuple(
+        _line(
+            key,
+            trials=round(counts[key] * scale),
+            demand=demand(key),
+            prediction=predictions.get(key, Prediction(how="none")),
+            measured=measured.get(key, 0.0),
+            card=card,
+            given=given,
+        )
+        for key in dict.fromkeys(keys)
+    )
+    tasks = [
+        Task(label=line.key, demand=line.demand, seconds=line.seconds)
+        for line in lines
+        if line.per_card >= 0
+        for _ in range(counts[line.key])
+    ]
+    slices = schedule.arrange(tasks, nodes)
+    on_cards = [line for line in lines if line.per_card > 0]
+    hours = sum(line.gpu_hours for line in on_cards)
+    is_timed = all(line.source != "unknown" for line in on_cards)
+    disk = sum(line.trials * _trial_bytes(line.prediction) for line in lines)
+    return Forecast(
+        lines=lines,
+        slices=tuple(slices),
+        gpu_hours=hours,
+        wall_seconds=schedule.makespan(slices) * scale,
+        bound_seconds=schedule.lower_bound(tasks, nodes) * scale,
+        cost=hours * price if is_timed else math.nan,
+        disk_bytes=None if math.isnan(disk) else int(disk),
+    )
+
+
+def _line(
+    key: str,
+    *,
+    trials: int,
+    demand: Demand,
+    prediction: Prediction,
+    measured: float,
+    card: Card | None,
+    given: Given,
+) -> Line:
+    per_card = packing.per_card(demand.gpus)
+    if card and not packing.fits(prediction.peak_bytes, card.device_bytes):
+        per_card = -1
+    epochs = given.epochs or prediction.epochs or EPOCHS
+    steps = prediction.steps or STEPS
+    size = prediction.batch_size or memory_key.family(key)[1] or given.batch_size
+    if given.examples and size:
+        steps = -(-given.examples // size)
+    alone, source = measured, "measured"
+    if not measured:
+        step, source = _step_seconds(prediction, card, given)
+        alone = step * steps
+    return Line(
+        key=key,
+        trials=trials,
+        prediction=prediction,
+        demand=demand,
+        per_card=per_card,
+        steps=steps,
+        epochs=epochs,
+        seconds=alone * max(1.0, per_card * given.busy) * epochs,
+        source=source,
+        alone=alone,
+    )
+
+
+def _step_seconds(
+    prediction: Prediction, card: Card | None, given: Given
+) -> tuple[float, str]:
+    """Return seconds of a step of a trial alone on a card, and their source."""
+    if given.step_seconds:
+        return given.step_seconds, "given"
+    half, single = card.teraflops if card else (0.0, 0.0)
+    peak = single if prediction.precision in ("", "32-true", "32") else half
+    if not peak or not prediction.flops:
+        return 0.0, "unknown"
+    return prediction.flops / (peak * 1e12 * UTILISATION), "from FLOPs"
+
+
+def _trial_bytes(prediction: Prediction) -> float:
+    if not prediction.state_bytes:
+        return math.nan
+    return CHECKPOINTS * prediction.state_bytes + FILE_BYTES

@@ -1,0 +1,252 @@
+"""What a run will do, checked before anything starts."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeper.experiment import defaults, experiment, space
+from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.key_names import EPOCHS
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.space import Space
+from sweeper.journal import replacement, warm_start
+from sweeper.packing import memory_key
+from sweeper.packing.oom import BatchKeys
+from sweeper.project import check, points
+from sweeper.search import algorithms
+from sweeper.search.pbt.population import Population
+from sweeper.system import entry_points
+from sweeper.system.errors import ConfigError, ExperimentError, TargetError
+from sweeper.system.paths import SweepPaths, is_packaged
+from sweeper.trial.compose import Composer
+from sweeper.trial.config_keys import leaves, seed_key
+
+ACCUMULATION = "accumulate_grad_batches"
+WORKERS = "num_workers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked experiment.
+
+    Attributes:
+        folder: the sweep's folder.
+        seed_key: config key that takes the trial's seed, "" where it has none.
+        num_trials: trials of the whole sweep, None where the budget does not say.
+        batch: where the config has its batch size.
+        epochs: for how many epochs the config trains, 0 if it does not say.
+        workers: loader workers that the config asks for, by key.
+        outgrown: ids of complete trials whose config has more epochs by now.
+    """
+
+    experiment: Experiment
+    space: Space
+    folder: Path
+    seed_key: str
+    num_trials: int | None
+    batch: BatchKeys = field(default_factory=BatchKeys)
+    workers: Mapping[str, int] = field(default_factory=dict)
+    epochs: int = 0
+    outgrown: frozenset[str] = frozenset()
+
+
+def make_plan(
+    file: Path, overrides: Sequence[str], *, sweeps: Path, has_sweep: bool = True
+) -> Plan:
+    """Read and check an experiment file.
+
+    Args:
+        has_sweep: whether it is for the sweep in its folder, which may refuse it.
+
+    Raises:
+        SweeperError: the first thing that would not run, with its place.
+    """
+    loaded = experiment.load(file, overrides)
+    os.environ.update(loaded.env)  # of this process and all that it starts
+    composer = _composer(loaded)
+    parsed = _space(loaded, composer)
+    check.check(composer, loaded, parsed)
+    first = points.representatives(parsed)[0]  # there may be no group without it
+    words = [*loaded.overrides, *parsed.overrides(first)]
+    plain = composer.plain(words)
+    if "seeds" not in loaded.model_fields_set:
+        asked = composer.seed(words)
+        loaded = loaded.model_copy(
+            update={"seeds": (defaults.SEED if asked is None else asked,)}
+        )
+        parsed = space.parse(loaded, composer.groups())  # shuffles by the seed
+    algorithms.search(loaded)
+    scheduler = algorithms.scheduler(loaded)
+    folder = (sweeps / loaded.name).absolute()
+    if has_sweep:
+        _check_sweep(loaded, parsed, SweepPaths(folder))
+    return Plan(
+        experiment=loaded,
+        space=parsed,
+        folder=folder,
+        seed_key=seed_key(plain),
+        num_trials=_num_trials(loaded, parsed, scheduler),
+        batch=_batch_keys(plain),
+        epochs=_epochs(plain, parsed.parameters),
+        workers={
+            key: value for key, value in _integers(plain) if key.endswith(WORKERS)
+        },
+    )
+
+
+def _composer(loaded: Experiment) -> Composer:
+    """The composer of the project's configs, once its target is known to exist."""
+    config = loaded.project / loaded.config
+    if "target" not in loaded.model_fields_set and not is_packaged(config):
+        raise loaded.error(
+            ("target",),
+            f"target: missing; {loaded.config} is no config of sweeper's own, so the "
+            "file must name the function to call with the config; add the line "
+            "target: my_project.train:main",
+        )
+    try:
+        entry_points.check(loaded.target, loaded.project)
+    except TargetError as error:
+        raise loaded.error(("target",), str(error)) from error
+    try:
+        return points.composer(loaded)
+    except ConfigError as error:
+        message = str(error)
+        if config.is_dir():
+            files = ", ".join(sorted(file.name for file in config.glob("*.yaml")))
+            message = (
+                f"{config} is a folder; it must be the primary config, a file such as "
+                f"{loaded.config.rstrip('/')}/train.yaml; in it: {files or 'none'}"
+            )
+        raise loaded.error(("config",), f"config: {message}") from error
+
+
+def _space(loaded: Experiment, composer: Composer) -> Space:
+    """The space of the file; a wrong key of it is blamed before what refers to it.
+
+    A baseline, a known point or a condition has the right name where the space has a
+    wrong one; without them the space alone shows which of the two is wrong.
+    """
+    try:
+        return space.parse(loaded, composer.groups())
+    except ExperimentError:
+        alone = {"search_space": _without_conditions(loaded.search_space)}
+        bare = loaded.model_copy(
+            update={**alone, "where": "", "baseline": {}, "enqueue": ()}
+        )
+        check.check(composer, bare, space.parse(bare, composer.groups()))
+        raise
+
+
+def _check_sweep(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
+    """Refuse what the driver and the journal would refuse once Ray is there."""
+    replacement.is_replaced(loaded, paths)
+    warm_start.check(loaded, parsed, paths)
+
+
+def _without_conditions(given: object) -> object:
+    if isinstance(given, tuple):
+        return tuple(map(_without_conditions, given))
+    if not isinstance(given, Mapping):
+        return given
+    return {
+        key: item["values"]
+        if isinstance(item, Mapping) and item.keys() == {"when", "values"}
+        else item
+        for key, item in given.items()
+    }
+
+
+def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
+    found = dict(_integers(config))
+    batch = next((key for key in found if memory_key.is_batch(key)), "")
+    steps = next((key for key in found if key.endswith(ACCUMULATION)), "")
+    return BatchKeys(
+        batch=batch,
+        accumulation=steps,
+        batch_size=found.get(batch, 0),
+        accumulate=found.get(steps, 1),
+    )
+
+
+def _epochs(config: Mapping[str, object], swept: Iterable[Parameter]) -> int:
+    """Return for how many epochs a config trains, the longest of swept numbers.
+
+    >>> _epochs({"warmup": {"epochs": 1}, "trainer": {"max_epochs": 3}}, ())
+    3
+    """
+    found = {
+        key: count
+        for name in reversed(EPOCHS)
+        for key, count in _integers(config)
+        if key.rpartition(".")[2] == name
+    }
+    if not found:
+        return 0
+    key, count = list(found.items())[-1]
+    choices = [p.choices for p in swept if p.name == key]
+    numbers = [int(c) for values in choices for c in values if isinstance(c, int)]
+    return max([count, *numbers] if not choices else numbers, default=count)
+
+
+def _integers(config: Mapping[str, object]) -> list[tuple[str, int]]:
+    """Return every whole number of a config with its dotted key."""
+    return [(key, value) for key, value in leaves(config) if type(value) is int]
+
+
+def _num_trials(loaded: Experiment, parsed: Space, scheduler: object) -> int | None:
+    limit = loaded.budget.trials
+    if isinstance(scheduler, Population):
+        scheduler.check(loaded, parsed)
+        total = scheduler.size * scheduler.generations
+        return total if limit is None else min(limit, total)
+    if limit is not None and limit <= loaded.confirm.trials:
+        raise loaded.error(
+            ("budget", "trials"),
+            f"budget.trials: {limit} trials, of which confirm takes "
+            f"{loaded.confirm.trials}; there must be some before it; raise it",
+        )
+    if parsed.size is None:
+        if limit is None:
+            raise loaded.error(
+                ("search",),
+                f"search: {loaded.search!r} on a space without an end; the number of "
+                "trials must be bounded; set budget: {trials: 40}",
+            )
+        return limit
+    finalists = min(parsed.size, loaded.confirm.top)
+    total = parsed.size * len(loaded.seeds) + finalists * loaded.confirm.seeds
+    return total if limit is None else min(limit, total)
+
+
+def headline(plan: Plan) -> str:
+    """The first lines of `run`: what will run, how many, where."""
+    loaded = plan.experiment
+    swept = ", ".join(dict.fromkeys(p.name for p in plan.space.parameters))
+    started = any(SweepPaths(plan.folder).trials.glob("*/metrics.jsonl"))
+    return (
+        f"{'resume' if started else 'sweep'} {loaded.name}: "
+        f"{plan.num_trials} trials of {loaded.target} over {swept}\n"
+        f"objective {', '.join(map(str, loaded.objectives))}, "
+        f"search {_name(loaded.search)}, scheduler {_name(loaded.scheduler)}, "
+        f"seeds {', '.join(map(str, loaded.seeds))}\n"
+        f"folder {plan.folder}"
+    )
+
+
+def summary(plan: Plan) -> dict[str, object]:
+    """What will run, as plain data."""
+    return {
+        "name": plan.experiment.name,
+        "folder": str(plan.folder),
+        "trials": plan.num_trials,
+        "objectives": [o.model_dump() for o in plan.experiment.objectives],
+    }
+
+
+def _name(config: object) -> str:
+    if isinstance(config, str):
+        return config
+    assert isinstance(config, dict)  # noqa: S101  # the file's model admits no other
+    return str(config.get("_target_"))

@@ -1,0 +1,282 @@
+"""The preview of a sweep before it runs: points, duplicates, memory, hours and cost.
+
+It starts no trial and writes one file, the cache of predictions.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.sections import cost
+from sweeper.experiment.space import MAX_POINTS, Space
+from sweeper.journal import store
+from sweeper.journal.assignment import Assignment
+from sweeper.journal.record import Params, TrialRecord, Value, derive
+from sweeper.packing import memory_key, packing, prediction
+from sweeper.packing.observations import learn
+from sweeper.packing.packing import Card, Node
+from sweeper.packing.prediction import Prediction
+from sweeper.plan import demands, estimate
+from sweeper.plan.estimate import Forecast, Given
+from sweeper.plan.plan import Plan
+from sweeper.project.points import composer, configs
+from sweeper.search import algorithms, policy
+from sweeper.search.history import History
+from sweeper.system.paths import SweepPaths
+
+MAX_DRAWS = 20  # of a point that satisfies `where`
+MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each
+RANDOM = policy.Search(config={"_target_": "optuna.samplers.RandomSampler"})
+MAX_DRAWN = 10_000  # points; those of a longer search stand for all of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """The machines that a plan is made for; 0 and "" for what is not given.
+
+    Attributes:
+        cards: how many GPUs.
+        card: their type and size as `packing.find_card` reads it, else the
+            experiment's accelerator.
+        cpus_per_card: cores of the host for each of them.
+    """
+
+    cards: int = 0
+    card: str = ""
+    cpus_per_card: float = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """The content of `sweeper plan`.
+
+    Attributes:
+        points: a point for each trial; of a search that draws, points like its own, at
+            most `MAX_DRAWN`.
+        is_exact: whether those are the very points.
+        duplicates: points whose config another one has, too.
+        busy: share of a card's time that one trial alone keeps it busy.
+    """
+
+    plan: Plan
+    points: tuple[Params, ...]
+    is_exact: bool
+    duplicates: int
+    card: Card | None
+    nodes: tuple[Node, ...]
+    forecast: Forecast
+    busy: float
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the points stand for."""
+        return self.plan.num_trials or len(self.points)
+
+
+def preview(
+    plan: Plan, *, machines: Machines, given: Given, has_memory: bool
+) -> Preview:
+    """Look at a checked experiment.
+
+    Args:
+        given: what the command line says, before the file's `estimate`.
+        has_memory: whether to predict memory, some seconds for each key.
+
+    Raises:
+        DemandError: the card's type is not known.
+    """
+    plan, card = _planned(plan, machines)
+    experiment = plan.experiment
+    node = Node(cpus=float(os.cpu_count() or 1))
+    if card is not None:
+        node = Node(
+            cpus=machines.cpus_per_card,
+            gpus=1,
+            accelerator=card.name,
+            device_bytes=card.device_bytes,
+        )
+    nodes = (node,) * (max(1, machines.cards) if card else 1)
+    points, is_exact = sample(plan)
+    predictions: dict[str, Prediction] = {}
+    if has_memory and card is not None:
+        cache = SweepPaths(plan.folder).memory
+        predictions |= prediction.predict(experiment, plan.space, cache=cache)
+    trials = _earlier_trials(plan)
+    lessons = learn(trials, cards=(card.name,)) if card else {}
+    for key, lesson in lessons.items():
+        if lesson.peak_bytes:
+            before = predictions.get(key, Prediction(how="none"))
+            predictions[key] = replace(
+                before, peak_bytes=lesson.peak_bytes, how="measured", note=""
+            )
+    peaks = {key: found.peak_bytes for key, found in predictions.items()}
+    launch = demands.make_launch(plan, nodes, predict=lambda: peaks)
+    assignment = Assignment(experiment, plan.space, launch)
+    said = experiment.estimate
+    return Preview(
+        plan=plan,
+        points=tuple(points),
+        is_exact=is_exact,
+        duplicates=count_duplicates(plan, points) if is_exact else 0,
+        card=card,
+        nodes=nodes,
+        busy=given.busy,
+        forecast=estimate.forecast(
+            [memory_key.memory_key(point, space=plan.space) for point in points],
+            demand=lambda key: assignment.demand(key, lessons),
+            predictions=predictions,
+            measured=_epoch_seconds(plan, trials, busy=given.busy),
+            card=card,
+            nodes=nodes,
+            given=replace(
+                given,
+                step_seconds=given.step_seconds or said.step_seconds or 0.0,
+                examples=given.examples or said.examples or 0,
+                epochs=given.epochs or said.epochs or plan.epochs,
+                batch_size=plan.batch.batch_size,
+            ),
+            price=cost(experiment.price, {card.name: 3600.0}) if card else 0.0,
+            scale=(plan.num_trials or 0) / len(points) if points else 1.0,
+        ),
+    )
+
+
+def _planned(plan: Plan, machines: Machines) -> tuple[Plan, Card | None]:
+    """Return the plan with the resources of the planned machines, and their card."""
+    experiment = plan.experiment
+    resources = experiment.resources
+    card = packing.find_card(machines.card or resources.accelerator)
+    if resources.gpus == 0:
+        card = None
+    update = {"accelerator": card.name} if card else {"gpus": 0, "accelerator": ""}
+    resources = resources.model_copy(update=update)
+    experiment = experiment.model_copy(update={"resources": resources})
+    return replace(plan, experiment=experiment), card
+
+
+def sample(plan: Plan) -> tuple[list[Params], bool]:
+    """A point for each trial of the sweep, and whether they are the very points.
+
+    Of a search that draws there are at most `MAX_DRAWN`.
+    """
+    space, seeds = plan.space, len(plan.experiment.seeds)
+    total = plan.num_trials or 0
+    if plan.experiment.search == "grid":
+        grid = (point for point in space.points() for _ in range(seeds))
+        return list(itertools.islice(grid, total)), True
+    total = min(total, MAX_DRAWN)
+    is_small = space.size is not None and space.size <= MAX_POINTS
+    if is_small or (space.size is not None and total <= MAX_ASKED * seeds):
+        distinct, is_exact = _distinct(plan, -(-total // seeds))
+        repeated = [point for point in distinct for _ in range(seeds)]
+        # The trials of a confirmation and of later generations have known points.
+        points = list(itertools.islice(itertools.cycle(repeated), total))
+        return points, is_exact and total <= len(repeated)
+    random = np.random.default_rng(derive(plan.experiment.seeds[0], "plan"))
+    drawn: list[Params] = [] if space.baseline is None else [space.baseline]
+    while len(drawn) * seeds < total:
+        drawn.append(_draw(space, random))
+    return [p for p in drawn for _ in range(seeds)][:total], False
+
+
+def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
+    """Points of a finite space, none twice, and whether `run` draws the very same.
+
+    Random search draws without regard to results: `run` asks with the same seeds.
+    """
+    experiment, space = plan.experiment, plan.space
+    size = space.size or 0
+    if count >= size or count > MAX_ASKED:
+        rest = list(space.points())
+        random = np.random.default_rng(derive(experiment.seeds[0], "plan"))
+        order = random.permutation(size) if count < size else range(size)
+        points = [
+            *space.listed_points,
+            *(rest[i] for i in order if rest[i] not in space.listed_points),
+        ]
+        return points[:count], count >= size
+    asked = algorithms.search(experiment)
+    search = asked if asked.history == 0 else RANDOM
+    history, records = History(space), list[TrialRecord]()
+    for _ in range(count):
+        suggestion = policy.suggest(
+            history.update(records),
+            space=space,
+            search=search,
+            objectives=experiment.objectives,
+            seed=derive(experiment.seeds[0], "suggest", len(records)),
+        )
+        assert suggestion is not None  # noqa: S101  # there are more than `count`
+        record = TrialRecord.new(suggestion.params, seed=experiment.seeds[0])
+        records += [record] * len(experiment.seeds)
+    return [r.params for r in records[:: len(experiment.seeds)]], search is asked
+
+
+def _draw(space: Space, random: np.random.Generator) -> Params:
+    point: dict[str, Value] = {}
+    for _ in range(MAX_DRAWS):
+        point = next(space.walk(lambda p: (_value(p, random),)))
+        if space.allows(point):
+            break
+    return point
+
+
+def _value(parameter: Parameter, random: np.random.Generator) -> Value:
+    found = parameter.distribution
+    if not isinstance(found, IntDistribution | FloatDistribution):
+        return parameter.choices[int(random.integers(len(parameter.choices)))]
+    if found.log:
+        value = float(np.exp(random.uniform(np.log(found.low), np.log(found.high))))
+    else:
+        value = float(random.uniform(found.low, found.high))
+    return round(value) if isinstance(found, IntDistribution) else value
+
+
+def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
+    """Points whose composed config is that of an earlier point.
+
+    Two variants, or two options of a group, may say the same.
+    """
+    experiment = plan.experiment
+    unique = list({tuple(point.items()): point for point in points}.values())
+    seen = {
+        hashlib.sha256(
+            json.dumps(config, sort_keys=True, default=str).encode()
+        ).digest()
+        for _, config in configs(composer(experiment), experiment, plan.space, unique)
+    }
+    return len(unique) - len(seen)
+
+
+def _earlier_trials(plan: Plan) -> tuple[TrialRecord, ...]:
+    if not SweepPaths(plan.folder).journal.exists():
+        return ()
+    return store.Reader(plan.experiment, plan.folder).sweep().trials
+
+
+def _epoch_seconds(
+    plan: Plan, trials: Iterable[TrialRecord], *, busy: float
+) -> dict[str, float]:
+    """Return seconds of an epoch by memory key, as if each trial had had a whole card.
+
+    Validation and start-up are included.
+
+    Args:
+        busy: share of a card's time that one trial alone keeps it busy; a trial that
+            had neighbours was slower by as much as they were busy.
+    """
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for trial in trials:
+        if trial.values and trial.busy_seconds:
+            key = memory_key.memory_key(trial.params, space=plan.space)
+            slower = max(1.0, packing.per_card(trial.demand.gpus) * busy)
+            seconds[key].append(trial.busy_seconds / max(trial.values) / slower)
+    return {key: sum(times) / len(times) for key, times in seconds.items()}

@@ -1,1 +1,0 @@
-"""A sweep before it runs: checks, estimates, simulation."""

@@ -1,1 +1,0 @@
-"""The processes of a trial: its slot, the zygote that forks it, its worker."""

@@ -1,0 +1,78 @@
+"""Tracebacks, pictures and confusion matrices from the trials' folders.
+
+A file that is missing or damaged leaves a gap in the report and never an error.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from sweeper.journal.record import Sweep
+from sweeper.statistics.row import Row
+from sweeper.system.paths import TrialPaths
+
+MAX_SIDE = 560  # pixels of a thumbnail
+MAX_PICTURES = 6  # of one trial
+MAX_CLASSES = 120  # of a confusion matrix that is drawn
+MAX_FILE_BYTES = 20_000_000
+MAX_TRACEBACK = 4000  # characters, from its end
+
+
+def traceback_text(paths: TrialPaths) -> str:
+    """Return the end of the last traceback; "" without one."""
+    try:
+        text = paths.error.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text[-MAX_TRACEBACK:].strip()
+
+
+def pictures(paths: TrialPaths) -> list[tuple[str, str]]:
+    """Return name and data URL of a trial's pictures, as thumbnails."""
+    found = sorted(paths.artifacts.glob("*.png"))[:MAX_PICTURES]
+    thumbnails = [(path.stem, thumbnail(path)) for path in found]
+    return [(name, url) for name, url in thumbnails if url]
+
+
+def thumbnail(path: Path) -> str:
+    """Return a small copy of a picture as a data URL; "" if it is not a picture."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return ""
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
+    small.thumbnail((MAX_SIDE, MAX_SIDE))
+    out = io.BytesIO()
+    small.save(out, format="WEBP", quality=72)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def confusion(sweep: Sweep, rows: Sequence[Row]) -> dict[str, object] | None:
+    """Return the confusion matrix of the best trial that stored one, by its lines.
+
+    A line has a true class and the count of each predicted one, with its share.
+    """
+    for trial in (trial for row in rows[:3] for trial in row.trials):
+        path = sweep.paths.trial(trial.id).artifacts / "confusion_matrix.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            classes = [str(name) for name in data["classes"]]
+            counts = [[int(cell) for cell in line] for line in data["counts"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if {len(counts), *map(len, counts)} == {len(classes)} and counts[
+            :MAX_CLASSES
+        ] == counts:
+            shares = [[n / max(1, sum(line)) for n in line] for line in counts]
+            lines = [
+                (name, list(zip(line, of_line, strict=True)))
+                for name, line, of_line in zip(classes, counts, shares, strict=True)
+            ]
+            return {"id": trial.id, "classes": classes, "lines": lines}
+    return None

@@ -1,0 +1,271 @@
+"""The page: what its template shows of a sweep, and the scripts that it holds.
+
+Its security policy admits two scripts by their hashes and no address at all, so that
+nothing which a user wrote could run or load anything, even if it were not escaped.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+
+from sweeper.journal import best_checkpoint, spec
+from sweeper.journal.record import State, Sweep, TrialRecord
+from sweeper.packing import packing_report
+from sweeper.reporting import configs, progress
+from sweeper.reporting.cells import delta_text, score_text, state_text, tie_text
+from sweeper.reporting.html_report import chart_data, files
+from sweeper.reporting.tables import remarks, sweep_state
+from sweeper.statistics import verdict
+from sweeper.statistics.insight import importance
+from sweeper.statistics.leaderboard import (
+    best_row,
+    columns,
+    front_trials,
+    labels,
+    rank,
+    varied,
+)
+from sweeper.statistics.row import Row, trial_result, trial_results
+from sweeper.system.paths import write_text
+from sweeper.system.text import duration, plain, short, value_cell
+
+NUM_PICTURED = 3  # trials whose pictures are shown
+NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
+
+Cell = tuple[str, float | None]  # its text and the number that it is sorted by
+
+
+def write(sweep: Sweep) -> None:
+    """Write `report.html` to the folder of the sweep."""
+    write_text(sweep.paths.report, render(sweep))
+
+
+def render(sweep: Sweep) -> str:
+    """Return the report of a sweep as one HTML file."""
+    import jinja2
+    import plotly.offline
+
+    sweep = _settled(sweep)
+    rows = rank(sweep)
+    charts = chart_data.figures(sweep, rows)
+    data = {
+        "texts": chart_data.texts(sweep, rows),
+        "charts": {name: list(made.values()) for name, made in charts.items()},
+    }
+    script, library = asset("report.js"), plotly.offline.get_plotlyjs()
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    base = _base_trial(rows)
+    is_baseline = any(row.is_baseline for row in rows)
+    names = varied(sweep)
+    short_names = dict(zip(names, labels(names), strict=True))
+    shares = importance(rows, sweep.experiment.objective)
+    return environment.from_string(asset("report.html")).render(
+        name=sweep.experiment.name,
+        notes=sweep.experiment.notes,
+        metric=sweep.experiment.objective.metric,
+        facts=_facts(sweep),
+        table=_table(sweep, rows),
+        remarks=[*verdict.said(rows, sweep.experiment.objectives), *remarks(sweep)],
+        charts=charts,
+        importances=[(short_names[name], share) for name, share in shares.items()],
+        failures=failures(sweep),
+        confusion=files.confusion(sweep, rows),
+        pictures=list(_pictures(sweep, rows)),
+        base="the baseline" if is_baseline else "the best trial",
+        trials=list(_trials(sweep, rows, base)),
+        style=asset("report.css"),
+        script=script,
+        hashes=[script_hash(script), script_hash(library)],
+        data=compress(json.dumps(data, allow_nan=False, separators=(",", ":"))),
+        library=compress(library),
+    )
+
+
+def _settled(sweep: Sweep) -> Sweep:
+    """Return the sweep without running trials if no driver runs it."""
+    if sweep.is_running:
+        return sweep
+    trials = (
+        replace(trial, state=State.WAITING) if trial.state is State.RUNNING else trial
+        for trial in sweep.trials
+    )
+    return replace(sweep, trials=tuple(trials))
+
+
+def asset(name: str) -> str:
+    """Return a file of the page."""
+    folder = resources.files("sweeper.reporting.html_report") / "assets"
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def compress(source: str) -> str:
+    """Return gzip in base64, which the page's script unpacks: 2 MB for plotly.js."""
+    return base64.b64encode(gzip.compress(source.encode(), 6, mtime=0)).decode()
+
+
+def script_hash(source: str) -> str:
+    """Return the name of a script in a security policy."""
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _facts(sweep: Sweep) -> Mapping[str, str]:
+    experiment = sweep.experiment
+    counts = {s: sum(t.state is s for t in sweep.trials) for s in State}
+    plugins = [
+        plugin if isinstance(plugin, str) else json.dumps(plugin)
+        for plugin in (experiment.search, experiment.scheduler)
+    ]
+    return {
+        "objective": ", ".join(map(str, experiment.objectives)),
+        "search": plugins[0],
+        "scheduler": plugins[1],
+        "seeds": ", ".join(map(str, experiment.seeds)),
+        "target": str(experiment.target),
+        "for every trial": " ".join(experiment.overrides),
+        "trials": f"{state_text(counts) or 'none'} ({sweep_state(sweep)})",
+        "best": _best(sweep),
+        "used": ", ".join(progress.used(sweep, progress.progress(sweep))),
+    }
+
+
+def _best(sweep: Sweep) -> str:
+    row = best_row(sweep)
+    if row is None:
+        return "no trial has a value"
+    front = front_trials(sweep)
+    if front:
+        return f"Pareto front of {len(front)}: {' '.join(t.id for t in front)}"
+    result = trial_result(row.trials[0], sweep.experiment.objective)
+    epoch = f", epoch {result[0]}" if result else ""
+    return f"{short(row.mean)} ({row.trials[0].id}{epoch})"
+
+
+def _table(sweep: Sweep, rows: Sequence[Row]) -> Mapping[str, object]:
+    objective, *others = sweep.experiment.objectives
+    has_intervals = any(not math.isnan(row.low) for row in rows)
+    before = ["rank", objective.metric, *(["95 % interval"] if has_intervals else [])]
+    before += [other.metric for other in others]
+    before += ["Pareto" if others else "against the best"]
+    before += ["delta"] if sweep.experiment.baseline else []
+    after = ["best epoch", "epochs", "time", "state", "trial"]
+    names = varied(sweep)
+    params = columns(labels(names), others=[*before, *after])
+    lines = []
+    for row in rows:
+        cells: list[Cell] = [(f"{row.rank or '-'}", row.rank or math.inf)]
+        cells.append((short(row.mean), row.mean))
+        cells += [_interval(row)] if has_intervals else []
+        cells += [(score_text(score), score.mean) for score in row.others]
+        cells.append((tie_text(row) or "-", None))
+        if sweep.experiment.baseline:
+            cells.append((delta_text(row), row.delta))
+        cells += [_param(row.params.get(name, "")) for name in names]
+        last = max((epoch for t in row.trials for epoch in t.values), default=0)
+        cells += [(f"{n or '-'}", n) for n in (row.best_epoch, last)]
+        seconds = chart_data.cost_seconds(row)
+        cells += [(duration(seconds), seconds), (state_text(row.states), None)]
+        ids = [trial.id for trial in row.trials]
+        lines.append({"cells": cells, "ids": ids, "is_baseline": row.is_baseline})
+    return {
+        "heads": [plain(head) for head in (*before, *params, *after)],
+        "lines": lines,
+    }
+
+
+def _interval(row: Row) -> Cell:
+    if math.isnan(row.low):
+        return "-", math.nan
+    ends = f"{short(row.low)} to {short(row.high)} (n={len(row.values)})"
+    return ends, row.high - row.low
+
+
+def _param(value: object) -> Cell:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value_cell(value), float(value) if is_number else None  # type: ignore
+
+
+def _base_trial(rows: Sequence[Row]) -> TrialRecord | None:
+    """Return the trial that others are compared with: the baseline's, else the best."""
+    ordered = sorted(rows, key=lambda row: not row.is_baseline)
+    return ordered[0].trials[0] if ordered else None
+
+
+def _trials(
+    sweep: Sweep, rows: Sequence[Row], base: TrialRecord | None
+) -> Iterator[Mapping[str, object]]:
+    objectives = sweep.experiment.objectives
+    base_config = configs.config(sweep.paths.trial(base.id)) if base else {}
+    for row in rows:
+        point = " ".join(f"{name}={value_cell(v)}" for name, v in row.params.items())
+        delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
+        for trial in row.trials:
+            result = trial_results(trial, objectives)
+            value = ", ".join(map(short, result[1])) if result else "no value"
+            paths = sweep.paths.trial(trial.id)
+            config = configs.config(paths) if trial is not base else base_config
+            file = best_checkpoint.find(sweep, trial)
+            yield {
+                "id": trial.id,
+                "value": value + delta,
+                "point": point,
+                "lines": list(filter(None, _lines(trial))),
+                "parent": trial.lineage.parent if trial.lineage else "",
+                "differences": configs.differences(base_config, config),
+                "command": spec.stored_command(paths.spec),
+                "checkpoint": file and file.text(objectives[0].metric),
+                "file": file and file.path.relative_to(sweep.folder),
+            }
+
+
+def _lines(trial: TrialRecord) -> Iterator[str]:
+    starts = f"started {trial.starts} times" if trial.starts else "never started"
+    yield f"seed {trial.seed}, {trial.state}, {starts}"
+    yield packing_report.measured(trial)
+    if trial.lineage:
+        yield f"generation {trial.lineage.generation}, to epoch {trial.lineage.until}"
+    for failure in trial.failures:
+        yield plain(f"{failure.kind} after epoch {failure.step}: {failure.message}")
+
+
+def failures(sweep: Sweep) -> list[Mapping[str, object]]:
+    """Return failed attempts, grouped by what was raised where, most frequent first.
+
+    Failures that differ only in numbers and addresses are in one group.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    shown: dict[tuple[str, ...], Mapping[str, object]] = {}
+    for trial in sweep.trials:
+        trace = files.traceback_text(sweep.paths.trial(trial.id))
+        places = [line for line in trace.splitlines() if line.startswith("  File ")]
+        for failure in trial.failures:
+            message = NUMBERS.sub("#", failure.message)
+            key = (str(failure.kind), message, *places[-1:])
+            ids = groups.setdefault(key, [])
+            ids.append(trial.id)
+            shown.setdefault(
+                key,
+                {
+                    "kind": str(failure.kind),
+                    "message": plain(failure.message),
+                    "trace": trace,
+                    "attempts": ids,
+                },
+            )
+    return [shown[key] for key in sorted(groups, key=lambda key: -len(groups[key]))]
+
+
+def _pictures(sweep: Sweep, rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
+    for row in rows[:NUM_PICTURED]:
+        name = row.trials[0].id
+        shown = files.pictures(sweep.paths.trial(name))
+        if row.rank and shown:
+            yield row.rank, name, shown

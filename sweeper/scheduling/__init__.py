@@ -1,1 +1,0 @@
-"""The journal and what it decides: which trial, when, and the sweep's end."""

@@ -1,0 +1,292 @@
+"""Population-based training: which trials the next generation has; pure.
+
+Jaderberg et al., "Population Based Training of Neural Networks" (2017), as generations:
+a trial trains for one generation and is never changed; a child names the parent whose
+checkpoint it starts from. A generation starts when the one before it has ended, so that
+who is whose parent does not depend on which trial reports first.
+"""
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from sweeper.experiment.experiment import Experiment, epochs
+from sweeper.experiment.parameter import Parameter
+from sweeper.experiment.sections import Objective
+from sweeper.experiment.space import Space
+from sweeper.journal.record import Params, State, TrialRecord, derive
+from sweeper.search.pbt import perturbation
+from sweeper.search.schedulers import RecordScheduler
+from sweeper.system.lineage import Lineage
+
+MAX_DRAWS = 100  # for a child that no other is equal to
+
+
+class Population(RecordScheduler):
+    """A scheduler that ends each trial with its generation, and plans the next one.
+
+    The worst of a generation are replaced by children of the best, whose parameters
+    are changed; the others go on as they are. A trial that failed, or that ended
+    before its generation did, counts as worst.
+
+    Args:
+        population: trials of a generation.
+        interval: epochs of a generation.
+        generations: how many there are; a whole line trains this many intervals.
+        quantile: share of a generation that is replaced, at most 0.5.
+        resample: chance that a parameter is drawn anew; else it is changed.
+        factors: a number is multiplied by one of them; of a list of choices the
+            neighbour is taken, the next one for a factor above 1.
+        fixed: parameters that a child has from its parent, such as a number of
+            layers. Config groups, variants and zips always are.
+    """
+
+    def __init__(
+        self,
+        *,
+        population: int,
+        interval: int,
+        generations: int,
+        quantile: float = 0.25,
+        resample: float = 0.25,
+        factors: Sequence[float] = (0.8, 1.2),
+        fixed: Sequence[str] = (),
+    ) -> None:
+        for name, count, least in (
+            ("population", population, 2),
+            ("interval", interval, 1),
+            ("generations", generations, 1),
+        ):
+            if type(count) is not int or count < least:
+                raise ValueError(f"{name}: {count} must be a whole number >= {least}")
+        if not 0 <= quantile <= 0.5:
+            raise ValueError(f"quantile: {quantile} must be 0 to 0.5")
+        if not 0 <= resample <= 1:
+            raise ValueError(f"resample: {resample} must be 0 to 1")
+        if not factors or not all(0 < f < math.inf for f in factors):
+            raise ValueError(f"factors: {list(factors)} must be positive numbers")
+        self.size = population
+        self.interval = interval
+        self.generations = generations
+        self._quantile = quantile
+        self._resample = resample
+        self._factors = tuple(map(float, factors))
+        self._fixed = tuple(fixed)
+
+    def stops(
+        self,
+        record: TrialRecord,
+        records: Sequence[TrialRecord],
+        *,
+        objective: Objective,
+    ) -> bool:
+        """Return whether the trial's generation ends here."""
+        lineage = record.lineage
+        return lineage is not None and record.last_epoch >= lineage.until
+
+    def check(self, experiment: Experiment, space: Space) -> None:
+        """Refuse what a population cannot do.
+
+        Raises:
+            ExperimentError: at the key that does not go with it.
+        """
+        place = ("scheduler",)
+        if len(experiment.seeds) > 1 or experiment.confirm.top:
+            key = "seeds" if len(experiment.seeds) > 1 else "confirm"
+            raise experiment.error(
+                (key,),
+                f"{key}: a population has one seed and no finalists, since its trials "
+                "are not comparable over seeds; give one seed or another scheduler",
+            )
+        if space.size is not None and space.size < self.size:
+            raise experiment.error(
+                place,
+                f"scheduler: a population of {self.size} from a space of {space.size} "
+                "points; lower population or widen the space",
+            )
+        if space.is_conditional:
+            raise experiment.error(
+                place,
+                "scheduler: a population changes points within one space, and this "
+                "file has conditions or a list of spaces; remove them or take another "
+                "scheduler",
+            )
+        for name in self._fixed:
+            if name not in [parameter.name for parameter in space.parameters]:
+                raise experiment.error(
+                    place, f"scheduler: fixed: {name!r} is not in search_space"
+                )
+        if not any(map(self._is_free, space.parameters)):
+            raise experiment.error(
+                place,
+                "scheduler: a population changes numbers and lists of values, and "
+                "this space has none (config groups, variants, zips and what is fixed "
+                "stay as they are); sweep one or take another scheduler",
+            )
+        total = self.interval * self.generations
+        for key, count in epochs(experiment).items():
+            if count < total:
+                raise experiment.error(
+                    ("overrides",),
+                    f"overrides: {key}={count}, but {self.generations} generations of "
+                    f"{self.interval} epochs train {total}; raise it",
+                )
+
+    def newest(self, records: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
+        """Return the trials of the newest generation, by member."""
+        return _members(records, max(map(_generation, records), default=-1))
+
+    def founder(self, records: Sequence[TrialRecord]) -> Lineage | None:
+        """Return the lineage of the next trial that starts from nothing, if any."""
+        newest = self.newest(records)
+        is_later = max(map(_generation, records), default=0) > 0
+        if is_later or len(newest) >= self.size:
+            return None
+        member = next(i for i in range(self.size) if i not in newest)
+        return Lineage(
+            parent="", generation=0, member=member, start=0, until=self.interval
+        )
+
+    def child(
+        self,
+        records: Sequence[TrialRecord],
+        *,
+        space: Space,
+        objective: Objective,
+        seed: int,
+    ) -> TrialRecord | None:
+        """Return the next trial that starts from another; None if there is none yet.
+
+        Args:
+            records: of all trials.
+            space: the points that there are.
+            seed: of the sweep.
+        """
+        newest = self.newest(records)
+        number = max(map(_generation, records), default=-1)
+        if number > 0:
+            before = _members(records, number - 1)
+            child = self._missing(before, newest, space, objective, seed)
+            if child is not None:
+                return child
+        is_over = all(record.state.is_final for record in newest.values())
+        if not is_over or number + 1 >= self.generations:
+            return None
+        return self._missing(newest, {}, space, objective, seed)
+
+    def _missing(
+        self,
+        parents: Mapping[int, TrialRecord],
+        present: Mapping[int, TrialRecord],
+        space: Space,
+        objective: Objective,
+        seed: int,
+    ) -> TrialRecord | None:
+        """Return the first child of a generation that has no record yet."""
+        ranked = _ranked(parents.values(), objective)
+        number = min(math.ceil(self._quantile * len(parents)), len(parents) // 2)
+        num_worst = max(0, number - (len(parents) - len(ranked)))
+        survivors = ranked[: len(ranked) - num_worst]
+        best = ranked[: max(1, number)]
+        taken = {_identity(r.id, r.params) for r in survivors}
+        taken |= {
+            _identity(r.lineage.parent, r.params)
+            for r in present.values()
+            if r.lineage is not None
+        }
+        for member, record in parents.items():
+            if member in present or not ranked:
+                continue
+            # Of the best as long as they have children that are new, then of others.
+            draws = itertools.chain.from_iterable(
+                self._draws(pool, space, seed=seed, of=record)
+                for pool in (best, survivors)
+            )
+            child = next(
+                (d for d in draws if _identity(d[0].id, d[1]) not in taken), None
+            )
+            if record in survivors or (child is None and record in ranked):
+                child = record, record.params
+            if child is not None:
+                return _child(*child, member=member, interval=self.interval, seed=seed)
+        return None
+
+    def _draws(
+        self, pool: Sequence[TrialRecord], space: Space, *, seed: int, of: TrialRecord
+    ) -> Iterator[tuple[TrialRecord, Params]]:
+        """Yield parents with changed parameters, to replace a trial."""
+        rng = np.random.default_rng(derive(seed, "population", of.id))
+        for _ in range(MAX_DRAWS):
+            parent = pool[int(rng.integers(len(pool)))]
+            params = {
+                p.name: perturbation.near(
+                    p,
+                    parent.params[p.name],
+                    rng,
+                    factors=self._factors,
+                    resample=self._resample,
+                )
+                if self._is_free(p)
+                else p.canonical(parent.params[p.name])
+                for p in space.parameters
+            }
+            if space.allows(params):
+                yield parent, params
+
+    def _is_free(self, parameter: Parameter) -> bool:
+        is_fixed = parameter.shapes_config or parameter.name in self._fixed
+        return not is_fixed and len(parameter.texts) != 1
+
+
+def _generation(record: TrialRecord) -> int:
+    return -1 if record.lineage is None else record.lineage.generation
+
+
+def _members(records: Sequence[TrialRecord], generation: int) -> dict[int, TrialRecord]:
+    members = {
+        record.lineage.member: record
+        for record in records
+        if record.lineage is not None and record.lineage.generation == generation
+    }
+    return dict(sorted(members.items()))
+
+
+def _ranked(
+    records: Collection[TrialRecord], objective: Objective
+) -> list[TrialRecord]:
+    """Return the trials that ended with their generation, best last value first."""
+    scored = []
+    for record in records:
+        lineage, last = record.lineage, record.last_epoch
+        if lineage is None or not last or record.state is State.FAILED:
+            continue
+        loss = objective.loss(record.values[last])
+        if last >= lineage.until and math.isfinite(loss):
+            scored.append((loss, lineage.member, record))
+    return [record for *_, record in sorted(scored, key=lambda item: item[:2])]
+
+
+def _identity(parent: str, params: Params) -> tuple[str, frozenset[object]]:
+    """Return what two children must not share: they would get one trial id."""
+    return parent, frozenset(params.items())
+
+
+def _child(
+    parent: TrialRecord, params: Params, *, member: int, interval: int, seed: int
+) -> TrialRecord:
+    lineage = parent.lineage
+    assert lineage is not None  # noqa: S101  # of a generation
+    start = parent.last_epoch or lineage.until
+    return TrialRecord.new(
+        params,
+        seed=seed,
+        lineage=Lineage(
+            parent=parent.id,
+            generation=lineage.generation + 1,
+            member=member,
+            start=start,
+            until=start + interval,
+        ),
+    )

@@ -1,1 +1,0 @@
-"""The study on disk: the journal file, its records, results of trials."""

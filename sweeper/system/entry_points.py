@@ -1,0 +1,258 @@
+"""The entry points of a project: targets, and functions under `@hydra.main`.
+
+They are read from source files and never imported. What only an import can show, such
+as a missing package, is left to the first process that imports the target.
+"""
+
+import ast
+import importlib
+import os
+import re
+import shlex
+import shutil
+import symtable
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.system.errors import TargetError, nearest
+from sweeper.system.sources import is_program, roots
+
+FOLDERS = ("conf", "configs", "config", ".")  # where projects have a primary config
+PACKAGE = "pkg://"
+OLDEST = "1.1"  # Hydra's assumption for a main without version_base
+_ARGUMENTS = ("config_path", "config_name", "version_base")  # of @hydra.main, in order
+_DYNAMIC = re.compile(r"import \*|__getattr__|\b(globals|setattr|exec)\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Main:
+    """A function under @hydra.main, or a call of hydra-zen's `hydra_main`.
+
+    Attributes:
+        target: module:function; a program, as YAML, where the call is in a script.
+        config: relative to the project; only a name if the config is no file.
+        folder: Hydra's search path, absolute; "" if it is unknown.
+        name: of the primary config in that folder; may have slashes.
+        version_base: whose defaults Hydra uses; "" for those of the installed one.
+    """
+
+    target: str
+    config: str
+    folder: str = ""
+    name: str = ""
+    version_base: str = ""
+
+
+def split_program(target: str) -> tuple[str, list[str]]:
+    """Return the module or script that a program starts, and its arguments.
+
+    >>> split_program("python -m pack.train lr=1"), split_program("bash run.sh lr=1")
+    (('pack.train', ['lr=1']), ('bash', []))
+    """
+    words = shlex.split(target)
+    if "-m" in words[:-1]:
+        index = words.index("-m") + 1
+    else:
+        scripts = (i for i, word in enumerate(words) if word.endswith(".py"))
+        index = next(scripts, -1)
+    return (words[index], words[index + 1 :]) if index >= 0 else (words[0], [])
+
+
+def task_name(target: str) -> str:
+    """Return Hydra's default for `hydra.job.name`.
+
+    >>> task_name("my_project.train:main"), task_name("python scripts/fit.py --fast")
+    ('train', 'fit')
+    """
+    name = split_program(target)[0] if is_program(target) else target.partition(":")[0]
+    path = Path(name)
+    return path.stem if path.suffix == ".py" else path.name.rpartition(".")[2]
+
+
+def find_mains(trees: Mapping[Path, ast.Module], project: Path) -> Iterator[Main]:
+    """Yield every function of a project in which Hydra starts."""
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                for mark in node.decorator_list:
+                    if isinstance(mark, ast.Call) and _is_hydra(mark):
+                        target = f"{_module(path, project)}:{node.name}"
+                        yield _main(target, path, _arguments(mark, tree), project)
+            elif isinstance(node, ast.Call) and _is_zen(node):
+                given = _arguments(node, tree)
+                name = given.get("config_name") or "config"
+                yield Main(
+                    target=f"[python, -m, {_module(path, project)}]",
+                    config=name,
+                    name=name,
+                    version_base=given.get("version_base", OLDEST) or "",
+                )
+
+
+def _is_hydra(mark: ast.Call) -> bool:
+    return ast.unparse(mark.func) in ("hydra.main", "main")
+
+
+def _is_zen(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "hydra_main"
+
+
+def _module(path: Path, project: Path) -> str:
+    if not path.is_relative_to(project):
+        path, project = path.resolve(), project.resolve()
+    parts = path.relative_to(project).with_suffix("").parts
+    is_layout = parts[0] == "src" and not (project / "src" / "__init__.py").exists()
+    # A package of `src` may be called by either name; it is installed by its own.
+    is_package = is_layout and len(parts) > 2 and (path.parent / "__init__.py").exists()
+    return ".".join(parts[1:] if is_package else parts)
+
+
+def _arguments(call: ast.Call, tree: ast.Module) -> dict[str, str | None]:
+    """Return the texts and None among the arguments, those of a `**CONSTANT` too."""
+    nodes: dict[str, ast.expr] = dict(zip(_ARGUMENTS, call.args, strict=False))
+    for word in call.keywords:
+        if word.arg:
+            nodes[word.arg] = word.value
+        elif isinstance(word.value, ast.Name):
+            nodes |= _constant(word.value.id, tree)
+    texts = {
+        key: node.value
+        for key, node in nodes.items()
+        if isinstance(node, ast.Constant)
+        and (node.value is None or isinstance(node.value, str))
+    }
+    if "version_base" in nodes:
+        texts.setdefault("version_base", None)  # it is computed
+    return texts
+
+
+def _constant(name: str, tree: ast.Module) -> dict[str, ast.expr]:
+    """Return the mapping that a module assigns to `name`."""
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Dict)
+            and name in [t.id for t in node.targets if isinstance(t, ast.Name)]
+        ):
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            return {str(k.value): v for k, v in pairs if isinstance(k, ast.Constant)}
+    return {}
+
+
+def _main(
+    target: str, path: Path, given: Mapping[str, str | None], project: Path
+) -> Main:
+    name = (given.get("config_name") or "config").removesuffix(".yaml")
+    config_path = given.get("config_path") or ""
+    file = f"{name}.yaml"
+    if config_path.startswith(PACKAGE):
+        package = config_path.removeprefix(PACKAGE).replace(".", "/")
+        folders = [root / package for root in roots(project)]
+    elif "config_path" in given or (path.parent / file).is_file():
+        folders = [path.parent / config_path]
+    else:  # it is computed
+        folders = [project / name for name in FOLDERS]
+        folders = [folder for folder in folders if (folder / file).is_file()]
+    folder = next((f.resolve() for f in folders if f.is_dir()), None)
+    if folder is None and config_path.startswith(PACKAGE):
+        config = f"{config_path}/{name}"
+    else:
+        primary, root = (folder or path.resolve().parent) / file, project.resolve()
+        is_inside = primary.is_relative_to(root)
+        config = str(primary.relative_to(root) if is_inside else primary)
+    return Main(
+        target=target,
+        config=config,
+        folder=str(folder or ""),
+        name=name,
+        version_base=given.get("version_base", OLDEST) or "",
+    )
+
+
+def check(target: str, project: Path) -> None:
+    """Refuse a target whose file, module or function does not exist.
+
+    Raises:
+        TargetError: names the missing part and the nearest existing one.
+    """
+    importlib.invalidate_caches()  # a file may be younger than Python's listing
+    if is_program(target):
+        _check_program(target, project)
+        return
+    module, _, function = target.partition(":")
+    file = _module_file(target, module, project)
+    if file is None or file.suffix != ".py":
+        return
+    try:
+        text = file.read_text(encoding="utf-8")
+        table = symtable.symtable(text, str(file), "exec")
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", 0)
+        raise TargetError(
+            f"target: {target!r}: {file}:{line}: not valid in this version of Python: "
+            f"{error}; fix the line, or run sweeper with the project's Python"
+        ) from error
+    names = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported()
+    }
+    if function not in names and not _DYNAMIC.search(text):
+        functions = [
+            block.get_name()
+            for block in table.get_children()
+            if block.get_type() == "function"
+        ]
+        raise TargetError(
+            f"target: {target!r}: {module} has no function {function!r}; "
+            f"{nearest(function, functions)}"
+        )
+
+
+def _check_program(target: str, project: Path) -> None:
+    first, *rest = shlex.split(target)
+    name, _ = split_program(target)
+    if not Path(first).name.startswith("python"):
+        if not (project / first).exists() and not shutil.which(first):
+            raise TargetError(
+                f"target: {target!r}: there is no program {first!r}; install it, or "
+                "name its file"
+            )
+    elif "-m" in rest[:-1]:
+        _module_file(target, name, project)
+    elif name.endswith(".py") and not (project / name).is_file():
+        beside = [str(file.relative_to(project)) for file in project.glob("*.py")]
+        raise TargetError(
+            f"target: {target!r}: {project / name} does not exist; "
+            f"{nearest(name, beside)}"
+        )
+
+
+def _module_file(target: str, module: str, project: Path) -> Path | None:
+    """Return the file of a module; None if it has none, such as a built-in one."""
+    extra = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    folders: Sequence[str] = [*map(str, roots(project)), *extra, *sys.path]
+    parts = module.split(".")
+    spec = None
+    for depth, part in enumerate(parts, start=1):
+        name = ".".join(parts[:depth])
+        paths = [folders, None] if depth == 1 else [folders]  # None: built-in, frozen
+        specs = (f.find_spec(name, path) for f in sys.meta_path for path in paths)
+        spec = next(filter(None, specs), None)
+        if spec is None:
+            near = folders if depth > 1 else folders[:1]
+            beside = [
+                file.stem for folder in near for file in Path(folder).glob("*.py")
+            ]
+            raise TargetError(
+                f"target: {target!r}: cannot import {name!r}; "
+                f"{nearest(part, beside)}; the module must be importable "
+                "from the project's folder (project: PATH) and its packages "
+                "installed here"
+            )
+        folders = list(spec.submodule_search_locations or ())
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    return Path(spec.origin)

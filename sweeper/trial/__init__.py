@@ -1,0 +1,1 @@
+"""The trial half: everything that runs in the project's interpreter."""

@@ -1,1 +1,0 @@
-"""A sweep as people see it: tables, live lines, data frames."""
