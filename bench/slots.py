@@ -20,10 +20,19 @@ from sweeper.driver.journal_client import RemoteJournal
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Demand, TrialSpec
+from sweeper.journal.record import Demand
 from sweeper.journal.run_context import Launch
 from sweeper.project.slot import Process
-from sweeper.protocol import Client, Decision, Ended, Left, Report, Run, Server
+from sweeper.protocol import (
+    Client,
+    Decision,
+    Ended,
+    Left,
+    Report,
+    Run,
+    Server,
+    TrialSpec,
+)
 from sweeper.trial.active_trial import ActiveTrial
 
 TRIALS = 25

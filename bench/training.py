@@ -88,7 +88,7 @@ def checkpoint(_: str) -> dict[str, float]:
     """Seconds that an exact-resume checkpoint keeps a training from going on."""
     import torch
 
-    from sweeper.journal.record import TrialSpec
+    from sweeper.protocol import TrialSpec
     from sweeper.trial import active_trial, worker
     from sweeper.trial.active_trial import ActiveTrial
     from sweeper.trial.exact_resume import saver

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sweeper.driver.notebook import SweepView, load_sweep, run, train
     from sweeper.experiment.experiment import Experiment
-    from sweeper.journal.record import Decision, State, Sweep, TrialRecord
+    from sweeper.journal.record import State, Sweep, TrialRecord
+    from sweeper.protocol import Decision
     from sweeper.trial.active_trial import report, trial_dir
 
 __all__ = [

@@ -20,11 +20,11 @@ from sweeper.driver import driver, options, prewarm
 from sweeper.experiment import experiment
 from sweeper.experiment.experiment import dump
 from sweeper.journal import failures, journal_file, store
-from sweeper.journal.record import Failure, FailureKind
+from sweeper.journal.record import Failure
 from sweeper.packing import packing
 from sweeper.packing.packing import Node
 from sweeper.plan import checks, demands, plan, preflight
-from sweeper.protocol import Report
+from sweeper.protocol import FailureKind, Report
 from sweeper.reporting import export_trial, live, ranking
 from sweeper.system import locks
 from sweeper.system.errors import MetricError, SweeperError

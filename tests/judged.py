@@ -9,7 +9,8 @@ from pathlib import Path
 from optuna.pruners import BasePruner
 
 from sweeper.experiment.experiment import Experiment
-from sweeper.journal.record import Decision, State, TrialRecord
+from sweeper.journal.record import State, TrialRecord
+from sweeper.protocol import Decision
 from sweeper.search import algorithms
 from sweeper.search.schedulers import Judge, RecordScheduler
 from tests.helpers import make_experiment

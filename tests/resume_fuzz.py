@@ -20,8 +20,7 @@ import time
 import warnings
 from pathlib import Path
 
-from sweeper.journal.record import TrialSpec
-from sweeper.protocol import Answer, Message
+from sweeper.protocol import Answer, Message, TrialSpec
 from tests.exact import running
 from tests.exact.cases import CASES
 from tests.exact.running import History, make_spec

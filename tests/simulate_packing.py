@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sweeper.journal.record import TrialSpec, derive
 from sweeper.plan import demands, preview
 from sweeper.plan.estimate import BUSY, Given
 from sweeper.plan.plan import make_plan
 from sweeper.plan.preview import Machines, Preview
+from sweeper.protocol import TrialSpec
+from sweeper.system.seeds import derive
 from sweeper.system.text import duration
 from tests.simulator import Model, Result, Simulator
 

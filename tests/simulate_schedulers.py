@@ -21,7 +21,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.journal.frozen_trial import again
-from sweeper.journal.record import Decision, State
+from sweeper.journal.record import State
+from sweeper.protocol import Decision
 from sweeper.search.schedulers import Asha, Patience, RecordScheduler
 from tests.helpers import make_experiment
 from tests.judged import Judged

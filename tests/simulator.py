@@ -18,20 +18,14 @@ from optuna.storages import InMemoryStorage
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import (
-    Decision,
-    Demand,
-    Failure,
-    FailureKind,
-    TrialSpec,
-    derive,
-)
+from sweeper.journal.record import Demand, Failure
 from sweeper.journal.run_context import Launch
 from sweeper.journal.study import directions
 from sweeper.packing.memory_key import memory_key
 from sweeper.packing.packing import Node, Place, Room, memory_fraction
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
 from sweeper.system import lineage
+from sweeper.system.seeds import derive
 
 OOM_SECONDS = 20.0  # until a trial that does not fit has said so
 CARD = "card"

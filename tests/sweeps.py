@@ -14,14 +14,12 @@ from sweeper.journal.record import (
     Attempt,
     Cause,
     Failure,
-    FailureKind,
-    Params,
     State,
     Sweep,
     TrialRecord,
-    TrialSpec,
     trial_id,
 )
+from sweeper.protocol import FailureKind, Params, TrialSpec
 from tests.helpers import make_experiment
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

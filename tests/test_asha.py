@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.journal.record import Decision, State
-from sweeper.protocol import Report
+from sweeper.journal.record import State
+from sweeper.protocol import Decision, Report
 from sweeper.search import algorithms
 from sweeper.system.errors import ExperimentError
 from tests.helpers import make_experiment, open_journal

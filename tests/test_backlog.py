@@ -13,8 +13,8 @@ from sweeper.experiment import space
 from sweeper.journal import journal_file
 from sweeper.journal.frozen_trial import from_row
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, FailureKind, State, TrialRecord
-from sweeper.protocol import Report
+from sweeper.journal.record import Failure, State, TrialRecord
+from sweeper.protocol import FailureKind, Report
 from sweeper.search import algorithms, policy
 from sweeper.search.history import KEPT_BEST, History
 from sweeper.search.next_trial import Action, Agenda, Create, Resume

@@ -12,9 +12,9 @@ from sweeper.experiment.experiment import dump
 from sweeper.journal import store
 from sweeper.journal.frozen_trial import again
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, Demand, Failure, FailureKind, State, Sweep
+from sweeper.journal.record import Demand, Failure, State, Sweep
 from sweeper.journal.stop import StopReason
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import LAUNCH, make_experiment
 

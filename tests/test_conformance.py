@@ -12,12 +12,13 @@ from sweeper.experiment.experiment import dump, load
 from sweeper.experiment.space import Space
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, Sweep, derive
-from sweeper.protocol import Report
+from sweeper.journal.record import Sweep
+from sweeper.protocol import Decision, Report
 from sweeper.statistics import leaderboard
 from sweeper.system import lineage
 from sweeper.system.errors import ExperimentError
 from sweeper.system.paths import builtin_conf
+from sweeper.system.seeds import derive
 from tests.helpers import make_experiment, open_journal
 
 SEARCHES = sorted(path.stem for path in (builtin_conf() / "search").glob("*.yaml"))

@@ -13,21 +13,13 @@ from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.assignment import Assignment
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import (
-    Decision,
-    Demand,
-    Failure,
-    FailureKind,
-    State,
-    Sweep,
-    TrialRecord,
-)
+from sweeper.journal.record import Demand, Failure, State, Sweep, TrialRecord
 from sweeper.journal.run_context import Launch
 from sweeper.packing import packing_report
 from sweeper.packing.observations import Lesson
 from sweeper.packing.oom import BatchKeys
 from sweeper.packing.packing import CARDS, share
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.reporting import dataframes, live
 from sweeper.search.history import History
 from sweeper.system.text import GIB

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.journal.record import Decision
+from sweeper.protocol import Decision
 from sweeper.system.paths import TrialPaths
 from tests import resume_fuzz
 from tests.exact import running

@@ -11,9 +11,9 @@ from sweeper.experiment.experiment import changes, load
 from sweeper.journal import store
 from sweeper.journal.frozen_trial import again
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, FailureKind, State, Sweep
+from sweeper.journal.record import Failure, State, Sweep
 from sweeper.journal.stop import StopReason
-from sweeper.protocol import Report
+from sweeper.protocol import FailureKind, Report
 from sweeper.reporting.tables import remarks
 from sweeper.statistics import leaderboard
 from sweeper.system import code_version

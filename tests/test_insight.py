@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sweeper.experiment.sections import Objective
-from sweeper.journal.record import Value
+from sweeper.protocol import Value
 from sweeper.statistics.insight import (
     chance_of_better,
     expected_gain,

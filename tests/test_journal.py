@@ -11,16 +11,9 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import (
-    Decision,
-    Failure,
-    FailureKind,
-    State,
-    Sweep,
-    TrialRecord,
-)
+from sweeper.journal.record import Failure, State, Sweep, TrialRecord
 from sweeper.journal.stop import StopReason
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report
 from tests.helpers import LAUNCH, make_experiment, open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")

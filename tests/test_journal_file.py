@@ -9,8 +9,8 @@ import pytest
 from sweeper.experiment.experiment import load
 from sweeper.journal import journal_file, store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, FailureKind, State
-from sweeper.protocol import Report
+from sweeper.journal.record import Failure, State
+from sweeper.protocol import FailureKind, Report
 from sweeper.system.errors import JournalError
 from sweeper.system.paths import SweepPaths
 from tests.helpers import make_experiment, open_journal

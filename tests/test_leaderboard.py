@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper.journal.record import Params, State, Sweep, TrialRecord, trial_id
+from sweeper.journal.record import State, Sweep, TrialRecord, trial_id
+from sweeper.protocol import Params
 from sweeper.reporting import cells, markdown
 from sweeper.statistics.intervals import score_interval, t_975
 from sweeper.statistics.leaderboard import best, best_row, labels, rank, varied

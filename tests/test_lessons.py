@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.journal.record import Attempt, Demand, Failure, FailureKind, TrialRecord
+from sweeper.journal.record import Attempt, Demand, Failure, TrialRecord
 from sweeper.packing import packing
 from sweeper.packing.observations import RATES_KEPT, Lesson, Lessons
+from sweeper.protocol import FailureKind
 
 SHARES = st.sampled_from([1.0, 0.5, 0.25])
 CARDS = st.sampled_from(["T4", "L4"])

@@ -12,7 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from sweeper.journal.record import Failure, FailureKind, Params, State, Sweep
+from sweeper.journal.record import Failure, State, Sweep
+from sweeper.protocol import FailureKind, Params
 from sweeper.reporting import html_report, live
 from sweeper.statistics.leaderboard import best
 from tests.helpers import attempt

@@ -13,8 +13,8 @@ from sweeper.experiment.sections import Budget, Objective
 from sweeper.journal.budget import Meter
 from sweeper.journal.frozen_trial import again
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, Failure, FailureKind, State, TrialRecord
-from sweeper.protocol import Report
+from sweeper.journal.record import Failure, State, TrialRecord
+from sweeper.protocol import Decision, FailureKind, Report
 from tests.helpers import IN_FOLDERS, make_experiment
 from tests.test_budget import HALF
 

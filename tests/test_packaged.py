@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.journal.record import TrialSpec
+from sweeper.protocol import TrialSpec
 from sweeper.trial.compose import Composer
 from tests.attempts import attempt
 

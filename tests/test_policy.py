@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.experiment import space
 from sweeper.experiment.sections import Retry
 from sweeper.experiment.space import Space
-from sweeper.journal.record import Decision, Failure, FailureKind, State, TrialRecord
+from sweeper.journal.record import Failure, State, TrialRecord
+from sweeper.protocol import Decision, FailureKind
 from sweeper.search import algorithms
 from sweeper.search.history import NOTES, History, key, known_point
 from sweeper.search.next_trial import Agenda, Create

@@ -14,9 +14,9 @@ from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.events import events
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, Failure, FailureKind, State, Sweep
+from sweeper.journal.record import Failure, State, Sweep
 from sweeper.plan.plan import _num_trials
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.reporting import html_report, markdown
 from sweeper.reporting.cells import to_csv
 from sweeper.reporting.tables import leaderboard_view

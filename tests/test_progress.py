@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from sweeper.journal.events import events
-from sweeper.journal.record import Failure, FailureKind, State, Sweep
+from sweeper.journal.record import Failure, State, Sweep
+from sweeper.protocol import FailureKind
 from sweeper.reporting import live, progress
 from sweeper.reporting.tables import status_view
 from tests.helpers import attempt

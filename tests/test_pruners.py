@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.journal.record import Decision, State
+from sweeper.journal.record import State
+from sweeper.protocol import Decision
 from sweeper.search.schedulers import Wilcoxon
 from tests.helpers import make_experiment
 from tests.judged import Judged

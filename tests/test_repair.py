@@ -9,9 +9,9 @@ from sweeper.cli import main
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, FailureKind, State, TrialRecord
+from sweeper.journal.record import Failure, State, TrialRecord
 from sweeper.journal.repair import Repair, repair
-from sweeper.protocol import Report
+from sweeper.protocol import FailureKind, Report
 from sweeper.system import locks, metrics_file
 from sweeper.system.errors import LockedError
 from sweeper.system.paths import SweepPaths, write_text

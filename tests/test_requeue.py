@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.cli import main
 from sweeper.journal import store
-from sweeper.journal.record import Failure, FailureKind, State
-from sweeper.protocol import Report
+from sweeper.journal.record import Failure, State
+from sweeper.protocol import FailureKind, Report
 from sweeper.system import locks
 from sweeper.system.paths import SweepPaths
 from tests.helpers import open_journal

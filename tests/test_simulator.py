@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sweeper.experiment import space
-from sweeper.journal.record import Demand, TrialSpec
+from sweeper.journal.record import Demand
 from sweeper.packing import observations, throughput
 from sweeper.packing.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
+from sweeper.protocol import TrialSpec
 from tests.helpers import LAUNCH, make_experiment
 from tests.simulator import Model, Result, Simulator
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.driver.training import make_spec
-from sweeper.journal.record import TrialSpec
+from sweeper.protocol import TrialSpec
 from sweeper.system.paths import TrialPaths, write_text
 
 

@@ -5,14 +5,9 @@ import math
 import pytest
 
 from sweeper.experiment.sections import Objective
-from sweeper.journal.record import (
-    State,
-    TrialRecord,
-    TrialSpec,
-    canonical,
-    derive,
-    trial_id,
-)
+from sweeper.journal.record import State, TrialRecord, canonical, trial_id
+from sweeper.protocol import TrialSpec
+from sweeper.system.seeds import derive
 
 SPEC = TrialSpec(
     id="abc",

@@ -13,10 +13,11 @@ from sweeper.driver.ray_cluster import nodes
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, State, TrialSpec
+from sweeper.journal.record import Failure, State
 from sweeper.journal.run_context import Launch
 from sweeper.plan.demands import settle
 from sweeper.plan.plan import Plan
+from sweeper.protocol import TrialSpec
 from sweeper.system import locks
 from sweeper.system.errors import ClusterLostError, JournalError
 from sweeper.system.paths import SweepPaths

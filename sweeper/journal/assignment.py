@@ -8,11 +8,12 @@ from typing import Any
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
-from sweeper.journal.record import Demand, Params, TrialRecord
+from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import Launch
 from sweeper.packing import memory_key, oom, packing, throughput
 from sweeper.packing.observations import NOTHING, Lesson, is_hopeless
 from sweeper.packing.oom import Rung
+from sweeper.protocol import Params
 from sweeper.system.errors import DemandError
 
 

@@ -23,7 +23,7 @@ def repeated(ended: Sequence[tuple[str, Failure]]) -> tuple[str, ...]:
 def message(ids: Sequence[str], failure: Failure, *, sweep: str) -> str:
     """One message for trials that failed in one way, and what to do.
 
-    >>> from sweeper.journal.record import FailureKind
+    >>> from sweeper.protocol import FailureKind
     >>> boom = Failure(kind=FailureKind.ERROR, message="ValueError: x", traceback="1")
     >>> message(["a1", "b2", "c3"], boom, sweep="lr")
     '3 trials in a row failed alike (a1, b2, c3): ValueError: x; `sweeper logs lr c3` \

@@ -6,15 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.experiment.sections import Objective
-from sweeper.journal.record import (
-    Attempt,
-    Cause,
-    Demand,
-    Failure,
-    FailureKind,
-    State,
-    TrialRecord,
-)
+from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
+from sweeper.protocol import FailureKind
 from sweeper.system.lineage import Lineage
 
 if TYPE_CHECKING:

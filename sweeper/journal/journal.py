@@ -18,24 +18,14 @@ from sweeper.journal import extension, result, warm_start
 from sweeper.journal import study as studies
 from sweeper.journal.frozen_trial import again
 from sweeper.journal.queue import TrialQueue, unstarted
-from sweeper.journal.record import (
-    Attempt,
-    Cause,
-    Decision,
-    Demand,
-    Failure,
-    FailureKind,
-    State,
-    TrialRecord,
-    TrialSpec,
-)
+from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
 from sweeper.journal.run_context import Launch
 from sweeper.journal.spec import make_spec
 from sweeper.journal.stop import Stop, StopReason
 from sweeper.journal.stop_conditions import Halt
 from sweeper.journal.stopwatch import Stopwatch
 from sweeper.packing.oom import Rung
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
 from sweeper.search import algorithms, policy
 from sweeper.search.schedulers import Judge
 from sweeper.system.paths import SweepPaths

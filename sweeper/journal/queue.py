@@ -13,20 +13,13 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.assignment import Assignment, measured
 from sweeper.journal.frozen_trial import again
-from sweeper.journal.record import (
-    Attempt,
-    Cause,
-    Demand,
-    Failure,
-    FailureKind,
-    State,
-    TrialRecord,
-)
+from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
 from sweeper.journal.run_context import Launch
 from sweeper.journal.study import TrialStore
 from sweeper.packing import packing
 from sweeper.packing.observations import Lesson, Lessons
 from sweeper.packing.oom import Rung
+from sweeper.protocol import FailureKind
 from sweeper.search.next_trial import Action, Agenda, Create, Resume
 from sweeper.search.policy import Search
 

@@ -15,15 +15,10 @@ from typing import Any
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Objective
-from sweeper.protocol import Decision as Decision
-from sweeper.protocol import FailureKind as FailureKind
-from sweeper.protocol import Params as Params
-from sweeper.protocol import TrialSpec as TrialSpec
-from sweeper.protocol import Value as Value
+from sweeper.protocol import FailureKind, Params
 from sweeper.system.correctness import Correctness
 from sweeper.system.lineage import Lineage
 from sweeper.system.paths import SweepPaths
-from sweeper.system.seeds import derive as derive
 
 
 class State(StrEnum):

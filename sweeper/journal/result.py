@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.journal.frozen_trial import from_attrs, to_attrs
-from sweeper.journal.record import State, TrialRecord, TrialSpec
+from sweeper.journal.record import State, TrialRecord
 from sweeper.journal.study import with_report
+from sweeper.protocol import TrialSpec
 from sweeper.system import metrics_file
 from sweeper.system.paths import TrialPaths, write_text
 

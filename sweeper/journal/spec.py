@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from sweeper.experiment import defaults
 from sweeper.experiment.experiment import Experiment
-from sweeper.journal.record import Demand, Params, TrialRecord, TrialSpec
+from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import Launch
 from sweeper.packing import oom, packing
+from sweeper.protocol import Params, TrialSpec
 from sweeper.statistics.leaderboard import labels
 from sweeper.system import lineage
 from sweeper.system.paths import SweepPaths, write_text

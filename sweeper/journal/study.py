@@ -16,7 +16,8 @@ from sweeper.experiment.sections import Objective
 from sweeper.journal import journal_file
 from sweeper.journal.frozen_trial import NAMES, directions, from_row, to_attrs
 from sweeper.journal.journal_file import JournalFile
-from sweeper.journal.record import Params, State, TrialRecord
+from sweeper.journal.record import State, TrialRecord
+from sweeper.protocol import Params
 from sweeper.system.errors import JournalError, SweeperError
 from sweeper.system.paths import SweepPaths, drop_torn_tail
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sweeper.experiment.key_names import BATCH_SIZES, EPOCHS, LEARNING_RATES
-from sweeper.journal.record import Params, Value
+from sweeper.protocol import Params, Value
 
 if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read
     from sweeper.experiment.parameter import Parameter

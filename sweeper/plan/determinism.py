@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sweeper.journal.record import Decision, TrialSpec
 from sweeper.plan import single_trial
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import Plan
 from sweeper.project.points import representatives
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, Report, TrialSpec
 from sweeper.system import locks, metrics_file
 from sweeper.system.errors import SweeperError
 from sweeper.system.paths import TrialPaths

@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeper.journal import stop_conditions
-from sweeper.journal.record import FailureKind, Params, canonical
+from sweeper.journal.record import canonical
 from sweeper.packing.prediction import settings_stamp
 from sweeper.plan import checks, single_trial
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import Plan
 from sweeper.project.points import representatives
-from sweeper.protocol import Decision, Imported, Report
+from sweeper.protocol import Decision, FailureKind, Imported, Params, Report
 from sweeper.system import code_version
 from sweeper.system.paths import SweepPaths, TrialPaths, write_text
 

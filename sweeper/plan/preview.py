@@ -19,7 +19,7 @@ from sweeper.experiment.sections import cost
 from sweeper.experiment.space import MAX_POINTS, Space
 from sweeper.journal import store
 from sweeper.journal.assignment import Assignment
-from sweeper.journal.record import Params, TrialRecord, Value, derive
+from sweeper.journal.record import TrialRecord
 from sweeper.packing import memory_key, packing, prediction
 from sweeper.packing.observations import learn
 from sweeper.packing.packing import Card, Node
@@ -28,9 +28,11 @@ from sweeper.plan import demands, estimate
 from sweeper.plan.estimate import Forecast, Given
 from sweeper.plan.plan import Plan
 from sweeper.project.points import composer, configs
+from sweeper.protocol import Params, Value
 from sweeper.search import algorithms, policy
 from sweeper.search.history import History
 from sweeper.system.paths import SweepPaths
+from sweeper.system.seeds import derive
 
 MAX_DRAWS = 20  # of a point that satisfies `where`
 MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each

@@ -7,19 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.journal.record import (
-    Decision,
-    Demand,
-    FailureKind,
-    Params,
-    TrialRecord,
-    TrialSpec,
-)
+from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import Launch
 from sweeper.journal.spec import make_spec
 from sweeper.plan.plan import Plan
 from sweeper.project import slot, zygote_client
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Params, Report, TrialSpec
 from sweeper.system.paths import SweepPaths
 
 DEMAND = Demand(cpus=1.0)

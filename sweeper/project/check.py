@@ -13,8 +13,8 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import VARIANT, Space
 from sweeper.experiment.yaml_lines import Location
-from sweeper.journal.record import Params
 from sweeper.project.points import representatives
+from sweeper.protocol import Params
 from sweeper.system.errors import ConfigError, ExperimentError, nearest
 from sweeper.trial.compose import Composer, open_choice
 from sweeper.trial.config_keys import exists, hint

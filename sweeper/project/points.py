@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sweeper.experiment import grammar
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import VARIANT, Space
-from sweeper.journal.record import Params, Value
+from sweeper.protocol import Params, Value
 from sweeper.trial.compose import Composer
 from sweeper.trial.config_keys import updated
 

@@ -5,7 +5,8 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
-from sweeper.journal.record import Params, State, Sweep
+from sweeper.journal.record import State, Sweep
+from sweeper.protocol import Params
 from sweeper.statistics import leaderboard
 from sweeper.statistics.row import Row, Score
 from sweeper.system.text import plain, short, value_cell

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
-from sweeper.journal.record import Params, TrialRecord, derive
+from sweeper.journal.record import TrialRecord
+from sweeper.protocol import Params
 from sweeper.search import policy
 from sweeper.search.history import History, Key, key
 from sweeper.search.pbt.population import Population
 from sweeper.search.schedulers import Asha
 from sweeper.statistics import finalists
+from sweeper.system.seeds import derive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

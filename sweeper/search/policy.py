@@ -20,8 +20,10 @@ from optuna.trial import Trial, TrialState
 from sweeper.experiment.parameter import SPACE
 from sweeper.experiment.sections import Objective, Retry
 from sweeper.experiment.space import Space
-from sweeper.journal.record import Failure, Params, Value, derive
+from sweeper.journal.record import Failure
+from sweeper.protocol import Params, Value
 from sweeper.search.history import History
+from sweeper.system.seeds import derive
 
 HISTORY = 1000  # points that TPE looks back on
 MAX_DRAWS = 10  # of a sampler; a GP takes a second for each

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Confirm
-from sweeper.journal.record import State, TrialRecord, derive
+from sweeper.journal.record import State, TrialRecord
+from sweeper.system.seeds import derive
 
 SEEDS = 1_000_000
 

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeper.experiment.sections import Objective
-from sweeper.journal.record import State, Value
+from sweeper.journal.record import State
+from sweeper.protocol import Value
 from sweeper.statistics.intervals import expected_max
 from sweeper.statistics.row import Row
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Objective
-from sweeper.journal.record import Params, Sweep, TrialRecord, Value, canonical
+from sweeper.journal.record import Sweep, TrialRecord, canonical
+from sweeper.protocol import Params, Value
 from sweeper.statistics import finalists, intervals, pareto, significance
 from sweeper.statistics.row import (
     Row,

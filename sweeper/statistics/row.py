@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeper.experiment.sections import Objective
-from sweeper.journal.record import Params, State, TrialRecord
+from sweeper.journal.record import State, TrialRecord
+from sweeper.protocol import Params
 from sweeper.statistics import intervals, significance
 from sweeper.statistics.significance import Array
 from sweeper.system import lineage

@@ -24,8 +24,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sweeper.journal.record import Decision, TrialSpec
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, Report, TrialSpec
 from sweeper.system import orphans
 from sweeper.system.sources import put_on_path
 from sweeper.trial import active_trial, importing, job, one_batch, step_memory

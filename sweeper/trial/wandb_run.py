@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from sweeper.journal.record import TrialSpec, point_id
+from sweeper.journal.record import point_id
+from sweeper.protocol import TrialSpec
 from sweeper.system import metrics_file, redaction, wandb
 from sweeper.system.code_version import git
 from sweeper.trial.wandb_rows import GLOBAL_STEP, PART, Rows

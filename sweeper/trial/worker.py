@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.journal.record import derive
 from sweeper.protocol import Decision, Ended, FailureKind, Message, Report, TrialSpec
 from sweeper.system import disk, locks, metrics_file, process, redaction, sources
 from sweeper.system.errors import MetricError
@@ -24,6 +23,7 @@ from sweeper.system.paths import (
     remove_stale_temporaries,
     write_text,
 )
+from sweeper.system.seeds import derive
 from sweeper.trial import (
     active_trial,
     causes,

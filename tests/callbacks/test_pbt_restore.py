@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.journal.record import Decision, TrialSpec
+from sweeper.protocol import Decision, TrialSpec
 from sweeper.system.lineage import Lineage
 from sweeper.trial import worker
 from tests.exact import running

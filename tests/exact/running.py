@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from sweeper.journal.record import Decision, TrialSpec
-from sweeper.protocol import Answer, Message, Report
+from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 from sweeper.trial import worker
 from tests.exact import cutting
 from tests.exact.cutting import Cut

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sweeper.journal.record import TrialSpec
+from sweeper.protocol import TrialSpec
 
 
 def spec_of(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.journal.record import TrialSpec
+from sweeper.protocol import TrialSpec
 from tests import attempts
 from tests.cases.harness import copy_case, run_case
 

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 from torchmetrics import MeanMetric
 
-from sweeper.journal.record import Decision
+from sweeper.protocol import Decision
 from sweeper.system.lineage import Lineage
 from sweeper.trial import values
 from sweeper.trial.exact_resume import untracked_state

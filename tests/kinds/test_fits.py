@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from sweeper.journal.record import Decision
+from sweeper.protocol import Decision
 from sweeper.system.paths import TrialPaths
 from sweeper.trial import worker
 from sweeper.trial.exact_resume import loop_state

@@ -12,9 +12,9 @@ import pytest
 from sweeper.experiment import space
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, FailureKind, State, TrialRecord
+from sweeper.journal.record import State, TrialRecord
 from sweeper.project import slot, zygote_client
-from sweeper.protocol import Client, Report
+from sweeper.protocol import Client, Decision, FailureKind, Report
 from tests.cases.harness import CASES
 from tests.helpers import LAUNCH, make_experiment
 

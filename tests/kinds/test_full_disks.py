@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from sweeper.journal.record import TrialSpec
+from sweeper.protocol import TrialSpec
 from sweeper.system import disk
 from sweeper.trial import worker
 from tests.exact.running import make_spec

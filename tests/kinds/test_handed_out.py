@@ -13,8 +13,7 @@ import torch
 
 from sweeper.journal import best_checkpoint
 from sweeper.journal.best_checkpoint import HandedOut
-from sweeper.journal.record import Decision, TrialSpec
-from sweeper.protocol import Answer, Message, Report
+from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 from sweeper.system import metrics_file, saved_files
 from sweeper.system.paths import TrialPaths
 from sweeper.trial import worker

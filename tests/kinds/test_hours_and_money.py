@@ -11,10 +11,10 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import dump
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, Demand, Failure, FailureKind, Sweep
+from sweeper.journal.record import Demand, Failure, Sweep
 from sweeper.journal.stop import StopReason
 from sweeper.journal.stopwatch import COUNT_SECONDS
-from sweeper.protocol import Report
+from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.reporting import progress
 from sweeper.reporting.live import Lines
 from sweeper.reporting.tables import status_view

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from sweeper.journal import failures
-from sweeper.journal.record import Failure, FailureKind
-from sweeper.protocol import Ended
+from sweeper.journal.record import Failure
+from sweeper.protocol import Ended, FailureKind
 from sweeper.system.errors import TargetError
 from sweeper.trial import causes, endings
 from tests.cases.harness import run_case

@@ -13,10 +13,10 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Decision, FailureKind, State, TrialRecord
+from sweeper.journal.record import State, TrialRecord
 from sweeper.plan import single_trial
 from sweeper.project import slot, zygote_client
-from sweeper.protocol import Client, Report
+from sweeper.protocol import Client, Decision, FailureKind, Report
 from tests.cases.harness import copy_case
 from tests.exact.running import make_spec
 from tests.helpers import LAUNCH, make_experiment

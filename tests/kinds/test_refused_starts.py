@@ -13,9 +13,9 @@ from sweeper.driver.driver import admit as admit_to
 from sweeper.experiment import experiment, space
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, FailureKind
+from sweeper.journal.record import Failure
 from sweeper.plan.plan import Plan, make_plan
-from sweeper.protocol import Report
+from sweeper.protocol import FailureKind, Report
 from sweeper.system.errors import ExperimentChangedError, ExperimentError
 from sweeper.system.paths import SweepPaths
 from tests.cases.harness import copy_case, run_case

@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from sweeper import cli
-from sweeper.journal.record import Demand, TrialSpec
+from sweeper.journal.record import Demand
 from sweeper.journal.spec import command
 from sweeper.packing import packing
 from sweeper.packing.packing import Node
 from sweeper.plan import estimate, preflight
 from sweeper.plan.plan import make_plan
 from sweeper.project.points import representatives
+from sweeper.protocol import TrialSpec
 from sweeper.reporting import cells, dataframes
 from sweeper.statistics.leaderboard import rank
 from sweeper.system import metrics_file, redaction

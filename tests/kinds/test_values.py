@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.journal.record import State, TrialSpec
+from sweeper.journal.record import State
 from sweeper.journal.stop_conditions import StopReason
-from sweeper.protocol import Report
+from sweeper.protocol import Report, TrialSpec
 from sweeper.system import metrics_file
 from tests.attempts import attempt
 from tests.cases.harness import copy_case, run_case

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.journal.record import TrialSpec
+from sweeper.protocol import TrialSpec
 from sweeper.system import metrics_file, wandb
 from tests.attempts import attempt
 from tests.cases.harness import CASES

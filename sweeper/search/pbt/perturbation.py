@@ -7,7 +7,7 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from sweeper.experiment.parameter import Parameter
-from sweeper.journal.record import Value
+from sweeper.protocol import Value
 
 
 def near(

@@ -16,10 +16,12 @@ from sweeper.experiment.experiment import Experiment, epochs
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.sections import Objective
 from sweeper.experiment.space import Space
-from sweeper.journal.record import Params, State, TrialRecord, derive
+from sweeper.journal.record import State, TrialRecord
+from sweeper.protocol import Params
 from sweeper.search.pbt import perturbation
 from sweeper.search.schedulers import RecordScheduler
 from sweeper.system.lineage import Lineage
+from sweeper.system.seeds import derive
 
 MAX_DRAWS = 100  # for a child that no other is equal to
 
