@@ -10,7 +10,7 @@ from bench.clocks import REPORTS, now, row, since
 from sweeper.experiment import experiment, space
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.protocol import Report
 
 
@@ -71,12 +71,14 @@ def measured(
         limits: on hours and cost, far away; the trials then share cards, and report
             memory and speed.
     """
-    launch = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
+    context = RunContext(
+        demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none"
+    )
     usage: dict[str, float] = {}
     if limits:
         usage = {"peak_bytes": 2e9, "rate": 5.0}
-        launch = replace(
-            launch,
+        context = replace(
+            context,
             demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"),
             is_auto=True,
             cards=1,
@@ -88,7 +90,7 @@ def measured(
     def opened(search: str, trials: int) -> Journal:
         file.write_text(_content(search, trials, limits))
         loaded = experiment.load(file)
-        return Journal(loaded, space.parse(loaded, {}), sweep, launch)
+        return Journal(loaded, space.parse(loaded, {}), sweep, context)
 
     if before:
         drawn = "grid" if search == "grid" else "random"

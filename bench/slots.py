@@ -21,7 +21,7 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.project.slot import Process
 from sweeper.protocol import (
     Client,
@@ -150,10 +150,10 @@ def _train(spec: TrialSpec, zygote: Server, handoffs: Handoffs) -> None:
 def way_of_a_report(folder: Path) -> list[str]:
     """Return our functions that a report passes, from `report` to the disk."""
     loaded = load(_experiment(folder))
-    launch = Launch(
+    context = RunContext(
         demand=Demand(cpus=1.0), slots=1, seed_key="seed", wandb_mode="none"
     )
-    journal = Journal(loaded, space.parse(loaded, {}), folder / "short", launch)
+    journal = Journal(loaded, space.parse(loaded, {}), folder / "short", context)
     if journal.claim("a") is None:
         raise RuntimeError("there is no trial")
     spec = journal.start("a")

@@ -10,9 +10,9 @@ from sweeper.experiment import experiment, space
 from sweeper.experiment.experiment import Experiment
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Attempt, Cause, Demand, Failure
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 
-LAUNCH = Launch(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
+CONTEXT = RunContext(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
 
 # Of tests that make a folder anew for each example, and write to its disk.
@@ -38,7 +38,7 @@ def open_journal(folder: Path, **keys: object) -> Journal:
     """The journal of such an experiment, in `folder`/sweeps/toy."""
     loaded = make_experiment(folder, **keys)
     parsed = space.parse(loaded, {})
-    return Journal(loaded, parsed, folder / "sweeps" / "toy", LAUNCH)
+    return Journal(loaded, parsed, folder / "sweeps" / "toy", CONTEXT)
 
 
 def attempt(

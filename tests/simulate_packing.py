@@ -59,14 +59,14 @@ def simulate(preview: Preview, gpus: object, *, learn: Curve) -> Result:
         for line in preview.forecast.lines
     }
     peaks = {key: model.peak_bytes for key, model in models.items()}
-    launch = demands.make_launch(plan, preview.nodes, predict=lambda: peaks)
+    context = demands.make_context(plan, preview.nodes, predict=lambda: peaks)
     sign = 1.0 if experiment.objective.mode == "max" else -1.0
     epochs = max(model.epochs for model in models.values())
     with TemporaryDirectory(prefix="sweeper-simulated-") as folder:
         return Simulator(
             experiment,
             plan.space,
-            launch,
+            context,
             models=models,
             nodes=preview.nodes,
             folder=Path(folder),

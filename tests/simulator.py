@@ -19,7 +19,7 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand, Failure
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.journal.study import directions
 from sweeper.packing.memory_key import memory_key
 from sweeper.packing.packing import Node, Place, Room, memory_fraction
@@ -115,7 +115,7 @@ class Simulator:
         self,
         experiment: Experiment,
         space: Space,
-        launch: Launch,
+        context: RunContext,
         *,
         models: Mapping[str, Model],
         nodes: Sequence[Node],
@@ -130,7 +130,7 @@ class Simulator:
             experiment,
             space,
             folder,
-            launch,
+            context,
             clock=lambda: self.now,
             study=optuna.create_study(
                 storage=InMemoryStorage(),
@@ -139,7 +139,7 @@ class Simulator:
             ),
         )
         self._space = space
-        self._launch = launch
+        self._context = context
         self._models = models
         self._nodes = nodes
         self._room = Room(nodes)
@@ -224,7 +224,7 @@ class Simulator:
         device = self._nodes[trial.place.node].device_bytes
         if not trial.place.cards or not device:
             return True
-        shrunk = f"{self._launch.batch.accumulation}="
+        shrunk = f"{self._context.batch.accumulation}="
         is_shrunk = any(word.startswith(shrunk) for word in trial.spec.overrides)
         need = trial.model.peak_bytes / (2 if is_shrunk else 1)
         allowed = memory_fraction(trial.demand.gpus, device_bytes=device)

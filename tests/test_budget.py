@@ -16,10 +16,10 @@ from sweeper.journal.record import Demand, Failure, State, Sweep
 from sweeper.journal.stop import StopReason
 from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.system.paths import SweepPaths, write_text
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 HALF = replace(
-    LAUNCH, demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"), cards=1, slots=2
+    CONTEXT, demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"), cards=1, slots=2
 )
 
 

@@ -279,9 +279,9 @@ def _warm(folder: Path, **keys: object) -> Journal:
     of: dict[str, object] = {**_keys("tpe", "none", 12), "name": "next", **keys}
     loaded = make_experiment(folder, **{"warm_start": "toy", **of})
     parsed = space.parse(loaded, {})
-    from tests.helpers import LAUNCH
+    from tests.helpers import CONTEXT
 
-    return Journal(loaded, parsed, folder / "sweeps" / "next", LAUNCH)
+    return Journal(loaded, parsed, folder / "sweeps" / "next", CONTEXT)
 
 
 def test_another_sweeps_trials_are_history_from_the_first_suggestion_on(

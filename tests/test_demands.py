@@ -14,7 +14,7 @@ from sweeper.journal import store
 from sweeper.journal.assignment import Assignment
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand, Failure, State, Sweep, TrialRecord
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.packing import packing_report
 from sweeper.packing.observations import Lesson
 from sweeper.packing.oom import BatchKeys
@@ -24,11 +24,11 @@ from sweeper.reporting import dataframes, live
 from sweeper.search.history import History
 from sweeper.system.text import GIB
 from sweeper.trial import endings
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 QUARTER = Demand(cpus=1.0, gpus=0.25, accelerator="T4")
 CARD = replace(
-    LAUNCH,
+    CONTEXT,
     demand=QUARTER,
     slots=8,
     cards=2,
@@ -40,11 +40,11 @@ CARD = replace(
 AUTO = replace(CARD, demand=replace(QUARTER, gpus=1.0), is_auto=True)
 
 
-def _open(folder: Path, launch: Launch = CARD, **keys: object) -> Journal:
+def _open(folder: Path, context: RunContext = CARD, **keys: object) -> Journal:
     keys = {"search_space": {"batch_size": [8, 16, 32], "lr": [0.1, 0.2]}, **keys}
     experiment = make_experiment(folder, **keys)
     parsed = space.parse(experiment, {})
-    return Journal(experiment, parsed, folder / "sweeps" / "toy", launch)
+    return Journal(experiment, parsed, folder / "sweeps" / "toy", context)
 
 
 def _sweep(folder: Path) -> Sweep:
@@ -120,7 +120,7 @@ def test_without_a_gpu_running_out_of_memory_is_a_matter_of_retries(
     tmp_path: Path,
 ) -> None:
     journal = _open(
-        tmp_path, LAUNCH, search_space={"batch_size": [8]}, retry={"oom": 1}
+        tmp_path, CONTEXT, search_space={"batch_size": [8]}, retry={"oom": 1}
     )
     assert len(list(_attempts(journal))) == 2
 
@@ -137,9 +137,9 @@ def test_the_batch_is_halved_only_where_that_is_allowed(tmp_path: Path) -> None:
 
 
 def test_a_config_without_accumulation_cannot_halve_the_batch(tmp_path: Path) -> None:
-    launch = replace(CARD, batch=BatchKeys(batch="batch_size", batch_size=8))
+    context = replace(CARD, batch=BatchKeys(batch="batch_size", batch_size=8))
     journal = _open(
-        tmp_path, launch, search_space={"batch_size": [8]}, oom={"shrink_batch": True}
+        tmp_path, context, search_space={"batch_size": [8]}, oom={"shrink_batch": True}
     )
     assert len(list(_attempts(journal))) == 3
 
@@ -225,11 +225,11 @@ def test_neighbours_are_not_hurt(tmp_path: Path) -> None:
 
 
 def test_auto_takes_shares_from_predicted_peaks(tmp_path: Path) -> None:
-    launch = replace(
+    context = replace(
         AUTO,
         peaks={"batch_size=8": GIB, "batch_size=16": 3 * GIB, "batch_size=32": 9 * GIB},
     )
-    journal = _open(tmp_path, launch)
+    journal = _open(tmp_path, context)
     asked = [journal.claim(slot) for slot in "abcdef"]
     shares = [demand.gpus for demand in asked if demand]
     assert shares == [1.0, 1.0, share(3), share(3), share(8), share(8)]  # large first
@@ -243,9 +243,9 @@ def test_auto_has_a_whole_card_where_nothing_is_known(tmp_path: Path) -> None:
 
 
 def test_a_measured_peak_replaces_the_prediction(tmp_path: Path) -> None:
-    launch = replace(AUTO, peaks={"batch_size=8": 9 * GIB})
+    context = replace(AUTO, peaks={"batch_size=8": 9 * GIB})
     keys = {"search_space": {"batch_size": [8], "lr": [0.1, 0.2, 0.3]}}
-    journal = _open(tmp_path, launch, **keys)
+    journal = _open(tmp_path, context, **keys)
     assert journal.claim("a") is not None
     identity = journal.start("a").id
     _report(journal, "a", {"peak_bytes": 3 * GIB})
@@ -253,15 +253,15 @@ def test_a_measured_peak_replaces_the_prediction(tmp_path: Path) -> None:
     assert asked is not None
     assert asked.gpus == share(3)
     assert _trials(tmp_path)[identity].peak_bytes == 3 * GIB
-    asked = _open(tmp_path, launch, **keys).offer()  # and after a restart
+    asked = _open(tmp_path, context, **keys).offer()  # and after a restart
     assert asked is not None
     assert asked.gpus == share(3)
 
 
 def test_cards_are_not_packed_while_others_would_be_idle(tmp_path: Path) -> None:
-    launch = replace(AUTO, peaks={"batch_size=8": GIB // 4}, trials=3)  # on two cards
+    context = replace(AUTO, peaks={"batch_size=8": GIB // 4}, trials=3)  # on two cards
     journal = _open(
-        tmp_path, launch, search_space={"batch_size": [8], "lr": [0.1, 0.2, 0.3]}
+        tmp_path, context, search_space={"batch_size": [8], "lr": [0.1, 0.2, 0.3]}
     )
     asked = journal.claim("a")
     assert asked is not None
@@ -269,10 +269,10 @@ def test_cards_are_not_packed_while_others_would_be_idle(tmp_path: Path) -> None
 
 
 def test_max_per_gpu_bounds_what_memory_allows(tmp_path: Path) -> None:
-    launch = replace(AUTO, peaks={"batch_size=8": GIB // 4})
+    context = replace(AUTO, peaks={"batch_size=8": GIB // 4})
     resources = {"gpus": "auto", "max_per_gpu": 2}
     journal = _open(
-        tmp_path, launch, search_space={"batch_size": [8]}, resources=resources
+        tmp_path, context, search_space={"batch_size": [8]}, resources=resources
     )
     asked = journal.claim("a")
     assert asked is not None
@@ -280,8 +280,8 @@ def test_max_per_gpu_bounds_what_memory_allows(tmp_path: Path) -> None:
 
 
 def test_a_slot_takes_only_trials_of_its_own_demand(tmp_path: Path) -> None:
-    launch = replace(AUTO, peaks={"batch_size=8": GIB, "batch_size=16": 3 * GIB})
-    journal = _open(tmp_path, launch, search_space={"batch_size": [8, 16]})
+    context = replace(AUTO, peaks={"batch_size=8": GIB, "batch_size=16": 3 * GIB})
+    journal = _open(tmp_path, context, search_space={"batch_size": [8, 16]})
     asked = journal.claim("a")
     assert asked is not None
     assert asked.gpus == share(3)
@@ -296,8 +296,8 @@ def test_a_slot_takes_only_trials_of_its_own_demand(tmp_path: Path) -> None:
 
 
 def test_packed_trials_have_no_more_loader_workers_than_cores(tmp_path: Path) -> None:
-    launch = replace(CARD, workers={"num_workers": 4})
-    journal = _open(tmp_path, launch, search_space={"batch_size": [8]})
+    context = replace(CARD, workers={"num_workers": 4})
+    journal = _open(tmp_path, context, search_space={"batch_size": [8]})
     overrides = []
     while journal.claim("a") is not None:
         overrides.append(journal.start("a").overrides[1:])
@@ -321,8 +321,8 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
     """
     space_ = {"batch_size": [8], "lr": [i / 100 for i in range(1, 60)]}
     peaks = {"batch_size=8": int(2.5 * GIB)}
-    launch = replace(AUTO, cards=1, slots=4, peaks=peaks)
-    journal = _open(tmp_path, launch, search_space=space_)
+    context = replace(AUTO, cards=1, slots=4, peaks=peaks)
+    journal = _open(tmp_path, context, search_space=space_)
     counts = []
     for _ in range(10):
         asked = journal.offer()
@@ -340,7 +340,7 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
             journal.finish(slot)
     assert counts[0] == 4
     assert counts[-5:] == [3] * 5
-    asked = _open(tmp_path, launch, search_space=space_).offer()
+    asked = _open(tmp_path, context, search_space=space_).offer()
     assert asked is not None
     assert round(1 / asked.gpus) == 3
     (line,) = packing_report.lines(_sweep(tmp_path))
@@ -355,7 +355,7 @@ def test_the_guard_keeps_only_as_many_trials_as_speed_a_card_up(
 def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None:
     """Speeds and memory that ran out are those of a T4; an L4 starts anew."""
     keys = {"search_space": {"batch_size": [8], "lr": [i / 100 for i in range(1, 60)]}}
-    launch = replace(
+    context = replace(
         AUTO,
         cards=1,
         slots=4,
@@ -363,7 +363,7 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
         demand=replace(AUTO.demand, accelerator=""),
         accelerators=("T4",),
     )
-    on_t4 = _open(tmp_path, launch, **keys)
+    on_t4 = _open(tmp_path, context, **keys)
     for slot in "abc":
         assert on_t4.claim(slot) is not None
         on_t4.start(slot, "T4")
@@ -373,7 +373,9 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
     asked = on_t4.offer()
     assert asked is not None
     assert asked.gpus == 1.0
-    other = replace(launch, accelerators=("L4",), device_bytes=CARDS["L4"].device_bytes)
+    other = replace(
+        context, accelerators=("L4",), device_bytes=CARDS["L4"].device_bytes
+    )
     on_l4 = _open(tmp_path, other, **keys)
     for slot in "abcde":
         asked = on_l4.claim(slot)
@@ -386,7 +388,7 @@ def test_what_a_card_taught_says_nothing_of_another_type(tmp_path: Path) -> None
     assert sorted(lines) == ["L4"]
     rates = {trial.id: trial.rates for trial in _trials(tmp_path).values()}
     assert {"T4": {"3": 1.0}, "L4": {"5": 2.0}} in rates.values()
-    again = _open(tmp_path, launch, **keys).offer()  # back on T4s: alone
+    again = _open(tmp_path, context, **keys).offer()  # back on T4s: alone
     assert again is not None
     assert again.gpus == 1.0
 
@@ -395,14 +397,14 @@ def test_in_a_cluster_of_two_types_the_one_that_is_worth_the_fewest_counts(
     tmp_path: Path,
 ) -> None:
     """A T4 does two steps a second whatever it holds, an L4 two for each trial."""
-    launch = replace(
+    context = replace(
         AUTO,
         peaks={"batch_size=8": 3 * GIB},
         demand=replace(AUTO.demand, accelerator=""),
         accelerators=("L4", "T4"),
     )
     experiment = make_experiment(tmp_path, search_space={"batch_size": [8]})
-    assigned = Assignment(experiment, space.parse(experiment, {}), launch)
+    assigned = Assignment(experiment, space.parse(experiment, {}), context)
     rates = {
         "L4": dict.fromkeys((1, 2, 3), (2.0,)),
         "T4": {count: (2.0 / count,) for count in (1, 2, 3)},

@@ -17,7 +17,7 @@ from sweeper.protocol import FailureKind, Report
 from sweeper.reporting.tables import remarks
 from sweeper.statistics import leaderboard
 from sweeper.system import code_version
-from tests.helpers import LAUNCH, make_experiment, open_journal
+from tests.helpers import CONTEXT, make_experiment, open_journal
 
 
 def _run_all(journal: Journal, *, epochs: int = 1) -> list[tuple[dict, int]]:  # type: ignore[type-arg]
@@ -247,9 +247,9 @@ def test_a_version_of_code_is_a_commit_and_what_differs(tmp_path: Path) -> None:
 def test_status_tells_that_the_code_has_changed(tmp_path: Path) -> None:
     loaded = make_experiment(tmp_path)
     for version in ("1111111111", "2222222222+3333333333"):
-        launch = replace(LAUNCH, code=version)
+        context = replace(CONTEXT, code=version)
         parsed = space.parse(loaded, {})
-        journal = Journal(loaded, parsed, tmp_path / "sweeps" / "toy", launch)
+        journal = Journal(loaded, parsed, tmp_path / "sweeps" / "toy", context)
         assert journal.claim("a") is not None
         journal.start("a")
         journal.report("a", Report(epoch=1, values=(0.5,), busy_seconds=1.0))

@@ -14,7 +14,7 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, Sweep, TrialRecord
 from sweeper.journal.stop import StopReason
 from sweeper.protocol import Decision, FailureKind, Report
-from tests.helpers import LAUNCH, make_experiment, open_journal
+from tests.helpers import CONTEXT, make_experiment, open_journal
 
 ERROR = Failure(kind=FailureKind.ERROR, message="boom")
 LOST = Failure(kind=FailureKind.LOST, message="gone")
@@ -244,7 +244,7 @@ def test_wall_hours_count_over_all_starts(tmp_path: Path) -> None:
         del journal
         parsed = space.parse(loaded, {})
         folder = tmp_path / "sweeps" / "toy"
-        return Journal(loaded, parsed, folder, LAUNCH, clock=lambda: now[0])
+        return Journal(loaded, parsed, folder, CONTEXT, clock=lambda: now[0])
 
     journal = start()
     _start(journal)
@@ -298,7 +298,7 @@ def test_a_folder_that_is_moved_renamed_or_copied_goes_on(
     new.parent.mkdir()
     move(old, new)
     loaded = make_experiment(tmp_path, name=name)
-    again = Journal(loaded, space.parse(loaded, {}), new, LAUNCH)
+    again = Journal(loaded, space.parse(loaded, {}), new, CONTEXT)
     ids = []
     while again.claim("a") is not None:
         spec = again.start("a")

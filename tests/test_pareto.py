@@ -27,7 +27,7 @@ from sweeper.statistics import leaderboard, pareto, verdict
 from sweeper.statistics.row import trial_results
 from sweeper.system.errors import ExperimentError, MetricError, SweeperError
 from sweeper.trial.active_trial import ActiveTrial
-from tests.helpers import LAUNCH, make_experiment, open_journal
+from tests.helpers import CONTEXT, make_experiment, open_journal
 
 TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]
 # x: 1 is good and large, 2 between, 3 small; 4 is worse than 2 in both.
@@ -236,7 +236,7 @@ def test_another_sweep_of_two_objectives_is_history(tmp_path: Path) -> None:
     keys = {**KEYS, "name": "next", "warm_start": "toy", "search": "tpe"}
     loaded = make_experiment(tmp_path, **keys)
     folder = tmp_path / "sweeps" / "next"
-    journal = Journal(loaded, space.parse(loaded, {}), folder, LAUNCH)
+    journal = Journal(loaded, space.parse(loaded, {}), folder, CONTEXT)
     assert journal.claim("a") is not None
     points = journal._store.attribute("warm_start")["points"]
     assert [1.32, 32.0] in [point["values"] for point in points]

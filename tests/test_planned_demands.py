@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.journal.record import Demand
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.packing.packing import CARDS, Node
 from sweeper.plan import demands
 from tests.helpers import make_experiment
@@ -45,19 +45,19 @@ def test_auto_becomes_a_number(
     assert demands.check(experiment, machines) == demand
 
 
-def _settle(folder: Path, machines: list[Node], **resources: object) -> Launch:
+def _settle(folder: Path, machines: list[Node], **resources: object) -> RunContext:
     plan = make_plan_of(folder, resources={"gpus": 0.5, **resources})
     return demands.settle(plan, machines, wandb_mode="none", say=print)
 
 
 def test_only_cards_of_the_type_that_is_asked_for_count(tmp_path: Path) -> None:
-    launch = _settle(tmp_path, [NO_CARD, FOUR_A100, TWO_T4], accelerator="A100")
-    assert (launch.cards, launch.accelerators) == (4, ("A100",))
-    assert (launch.device_bytes, launch.slots) == (A100, 8)
-    assert (launch.node_cpus, launch.node_gpus) == (12.0, 4)
+    context = _settle(tmp_path, [NO_CARD, FOUR_A100, TWO_T4], accelerator="A100")
+    assert (context.cards, context.accelerators) == (4, ("A100",))
+    assert (context.device_bytes, context.slots) == (A100, 8)
+    assert (context.node_cpus, context.node_gpus) == (12.0, 4)
 
 
 def test_cards_of_several_types_are_taken_for_the_smallest(tmp_path: Path) -> None:
-    launch = _settle(tmp_path, [TWO_T4, FOUR_A100])
-    assert (launch.cards, launch.accelerators) == (6, ("A100", "T4"))
-    assert (launch.device_bytes, launch.trials) == (T4, 4)
+    context = _settle(tmp_path, [TWO_T4, FOUR_A100])
+    assert (context.cards, context.accelerators) == (6, ("A100", "T4"))
+    assert (context.device_bytes, context.trials) == (T4, 4)

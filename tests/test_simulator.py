@@ -13,7 +13,7 @@ from sweeper.journal.record import Demand
 from sweeper.packing import observations, throughput
 from sweeper.packing.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
 from sweeper.protocol import TrialSpec
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 from tests.simulator import Model, Result, Simulator
 
 T4 = CARDS["T4"].device_bytes
@@ -52,8 +52,8 @@ def _simulator(
     resources = experiment.resources
     is_auto = resources.gpus == "auto"
     gpus = 1.0 if resources.gpus == "auto" else resources.gpus
-    launch = replace(
-        LAUNCH,
+    context = replace(
+        CONTEXT,
         demand=Demand(cpus=4.0 * gpus, gpus=gpus),
         slots=4 * cards,
         is_auto=is_auto,
@@ -66,7 +66,7 @@ def _simulator(
     return Simulator(
         experiment,
         space.parse(experiment, {}),
-        launch,
+        context,
         models=models,
         nodes=nodes,
         folder=folder / "simulated",

@@ -21,7 +21,7 @@ from sweeper.journal.stop import StopReason
 from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client, FailureKind
 from sweeper.trial.endings import describe_exit
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 LOOP = Path(__file__).parent / "strangers" / "loop"
 NO_RETRY = {"oom": 0, "lost": 0}
@@ -63,10 +63,10 @@ class Runner:
             },
         )
         folder = self._folder / "sweeps" / "toy"
-        journal = Journal(loaded, space.parse(loaded, {}), folder, LAUNCH)
+        journal = Journal(loaded, space.parse(loaded, {}), folder, CONTEXT)
         if journal.claim("a") is not None:
             connect = functools.partial(Client, str(self._address))
-            slot.run("a", journal, demand=LAUNCH.demand, connect=connect, env={})
+            slot.run("a", journal, demand=CONTEXT.demand, connect=connect, env={})
         return journal
 
     def sweep(self) -> Sweep:

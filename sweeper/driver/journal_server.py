@@ -14,7 +14,7 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.plan.demands import settle
 from sweeper.plan.plan import Plan
 from sweeper.protocol import TrialSpec
@@ -33,7 +33,7 @@ class _JournalActor(Journal):
     """
 
     def __init__(
-        self, experiment: Experiment, space: Space, folder: Path, launch: Launch
+        self, experiment: Experiment, space: Space, folder: Path, context: RunContext
     ) -> None:
         self._held = ExitStack()
         path = SweepPaths(folder).journal_lock
@@ -41,7 +41,7 @@ class _JournalActor(Journal):
         other = self._held.enter_context(lock)
         if other is not None:
             raise JournalError(f"{path}: process {other.pid} still writes the journal")
-        super().__init__(experiment, space, folder, launch)
+        super().__init__(experiment, space, folder, context)
         self._may_start: bool | None = None
 
     def open(self, may_start: bool) -> None:
@@ -78,7 +78,7 @@ def open_journal(
         ExperimentError: no node of the cluster holds one trial.
         JournalError: it is damaged, or still written by another process.
     """
-    launch = settle(plan, nodes(), wandb_mode=wandb_mode, say=say)
+    context = settle(plan, nodes(), wandb_mode=wandb_mode, say=say)
     folder, experiment = plan.folder, plan.experiment
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
@@ -87,7 +87,7 @@ def open_journal(
     # Two sweeps of one name may share a cluster, and a killed driver's actor its name.
     name = f"journal/{experiment.name}/{uuid.uuid4().hex}"
     handle: Any = actor.options(name=name, scheduling_strategy=here).remote(
-        experiment, plan.space, folder, launch
+        experiment, plan.space, folder, context
     )
     journal = RemoteJournal(handle, name)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.record import Demand, TrialRecord
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.packing import memory_key, oom, packing, throughput
 from sweeper.packing.observations import NOTHING, Lesson, is_hopeless
 from sweeper.packing.oom import Rung
@@ -21,20 +21,22 @@ class Assignment:
     """The demands of one sweep in one start.
 
     Args:
-        launch: what the driver settled: the demand of a trial that nothing is known
+        context: what the driver settled: the demand of a trial that nothing is known
             of, the predicted peaks, the cards.
     """
 
-    def __init__(self, experiment: Experiment, space: Space, launch: Launch) -> None:
+    def __init__(
+        self, experiment: Experiment, space: Space, context: RunContext
+    ) -> None:
         self._experiment = experiment
         self._space = space
-        self._launch = launch
+        self._context = context
         self._keys: dict[str, str] = {}
 
     @property
     def is_mixed(self) -> bool:
         """Whether trials may ask for different shares."""
-        return 0 < self._launch.demand.gpus <= 1
+        return 0 < self._context.demand.gpus <= 1
 
     def key(self, record: TrialRecord) -> str:
         """Return the memory key of a trial."""
@@ -48,7 +50,7 @@ class Assignment:
 
     def demand(self, key: str, lessons: Mapping[str, Lesson]) -> Demand:
         """What a trial of a memory key asks for, by all that is known now."""
-        launch, given = self._launch, self._launch.demand
+        context, given = self._context, self._context.demand
         if not self.is_mixed:
             return given
         lesson = lessons.get(key, NOTHING)
@@ -56,34 +58,34 @@ class Assignment:
         count = limit
         if lesson.too_many:
             count = min(count, oom.fewer(lesson.too_many))
-        if launch.is_auto and lesson.rates:
+        if context.is_auto and lesson.rates:
             worth = (throughput.best(r, limit=count) for r in lesson.rates.values())
             count = min(number for number, _ in worth)
-        if count == limit and not launch.is_auto:
+        if count == limit and not context.is_auto:
             return given
         gpus = packing.share(count)
         cpus = given.cpus
-        if launch.node_gpus and self._experiment.resources.cpus == "auto":
+        if context.node_gpus and self._experiment.resources.cpus == "auto":
             cpus = packing.cpus(
-                gpus, node_cpus=launch.node_cpus, node_gpus=launch.node_gpus
+                gpus, node_cpus=context.node_cpus, node_gpus=context.node_gpus
             )
         return Demand(cpus=cpus, gpus=gpus, accelerator=given.accelerator)
 
     def _limit(self, key: str, lesson: Lesson) -> int:
         """Trials a card that memory allows; 1 where nobody knows."""
-        launch = self._launch
-        if not launch.is_auto:
-            return packing.per_card(launch.demand.gpus)
-        peak = lesson.peak_bytes or launch.peaks.get(key, 0)
-        if not peak or not launch.device_bytes:
+        context = self._context
+        if not context.is_auto:
+            return packing.per_card(context.demand.gpus)
+        peak = lesson.peak_bytes or context.peaks.get(key, 0)
+        if not peak or not context.device_bytes:
             return 1
         try:
             return packing.slots(
                 peak,
-                device_bytes=launch.device_bytes,
+                device_bytes=context.device_bytes,
                 max_per_gpu=min(
                     self._experiment.resources.max_per_gpu,
-                    packing.spread(launch.trials, cards=launch.cards),
+                    packing.spread(context.trials, cards=context.cards),
                 ),
             )
         except DemandError:
@@ -116,7 +118,7 @@ class Assignment:
             packing.per_card(demand.gpus),
             is_shrunk=record.is_shrunk,
             may_shrink=self._experiment.oom.shrink_batch
-            and self._launch.batch.is_complete,
+            and self._context.batch.is_complete,
         )
 
     def is_laddered(self, demand: Demand) -> bool:

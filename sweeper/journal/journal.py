@@ -19,7 +19,7 @@ from sweeper.journal import study as studies
 from sweeper.journal.frozen_trial import again
 from sweeper.journal.queue import TrialQueue, unstarted
 from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.journal.spec import make_spec
 from sweeper.journal.stop import Stop, StopReason
 from sweeper.journal.stop_conditions import Halt
@@ -38,7 +38,7 @@ class Journal:
 
     Args:
         experiment: what runs; its sweep's folder is `folder`.
-        launch: what the driver settled for this start.
+        context: what the driver settled for this start.
         clock: seconds; only differences count.
         study: where to write instead of the sweep's file.
     """
@@ -48,7 +48,7 @@ class Journal:
         experiment: Experiment,
         space: Space,
         folder: Path,
-        launch: Launch,
+        context: RunContext,
         *,
         clock: Callable[[], float] = time.monotonic,
         study: Study | None = None,
@@ -61,20 +61,20 @@ class Journal:
             if study is None
             else studies.prepare(study)
         )
-        self._launch = launch = replace(launch, uid=store.uid)
+        self._context = context = replace(context, uid=store.uid)
         scheduler = algorithms.scheduler(experiment)
         self._judge = Judge(experiment, scheduler, store.follow())
         self._queue = TrialQueue(
             experiment,
             space,
-            launch,
+            context,
             store=store,
             search=algorithms.search(experiment),
             scheduler=scheduler,
             warm=warm_start.history(store, experiment, space, self._paths),
         )
         self._spec = functools.partial(
-            make_spec, experiment, space, launch, paths=self._paths
+            make_spec, experiment, space, context, paths=self._paths
         )
         self._watch = Stopwatch(clock)
         self._halt = Halt(experiment, store, clock=clock)
@@ -100,7 +100,7 @@ class Journal:
             store.all(), experiment=experiment, space=self._space, seeds_before=seeds
         )
         store.hide(hidden)
-        now, ids = epochs(experiment), self._launch.outgrown
+        now, ids = epochs(experiment), self._context.outgrown
         for record in list(extension.outgrown(store.shown(), epochs=now, ids=ids)):
             store.add(again(record))
 
@@ -141,7 +141,7 @@ class Journal:
             started_at=datetime.now(UTC),
             demand=demand,
             card=(card or demand.accelerator) if demand.gpus else "",
-            code=self._launch.code,
+            code=self._context.code,
         )
         record = self._store.put(
             replace(
@@ -211,7 +211,7 @@ class Journal:
         if not self._watch.runs(slot):  # it died before the trial started
             if failure is None:
                 return record
-            attempt = unstarted(failure, code=self._launch.code)
+            attempt = unstarted(failure, code=self._context.code)
             return replace(record, attempts=(*record.attempts, attempt))
         record = _with_seconds(record, self._watch.seconds(slot))
         self._watch.stop(slot)
@@ -303,7 +303,7 @@ class Journal:
         has_ended_well = self._halt.has_succeeded or any(
             record.state is State.COMPLETE
             and record.attempts[-1:]
-            and record.attempts[-1].code == self._launch.code
+            and record.attempts[-1].code == self._context.code
             for record in self._store.shown()
         )
         if has_ended_well:

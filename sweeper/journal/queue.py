@@ -14,7 +14,7 @@ from sweeper.experiment.space import Space
 from sweeper.journal.assignment import Assignment, measured
 from sweeper.journal.frozen_trial import again
 from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.journal.study import TrialStore
 from sweeper.packing import packing
 from sweeper.packing.observations import Lesson, Lessons
@@ -39,7 +39,7 @@ class TrialQueue:
         self,
         experiment: Experiment,
         space: Space,
-        launch: Launch,
+        context: RunContext,
         *,
         store: TrialStore,
         search: Search,
@@ -48,15 +48,15 @@ class TrialQueue:
     ) -> None:
         self._experiment = experiment
         self._space = space
-        self._launch = launch
+        self._context = context
         self._store = store
         self._search = search
         self._agenda = Agenda(experiment, space, search, scheduler=scheduler, warm=warm)
         self._slots: dict[str, tuple[str, Demand]] = {}
         self._is_exhausted = False
         self._changed = store.follow()
-        self._lessons = Lessons(launch.accelerators)
-        self.assignment = Assignment(experiment, space, launch)
+        self._lessons = Lessons(context.accelerators)
+        self.assignment = Assignment(experiment, space, context)
 
     # ---- slots
 
@@ -132,7 +132,7 @@ class TrialQueue:
             message="not started: a trial of this batch or a smaller one ran out of "
             "a whole card's memory",
         )
-        attempt = unstarted(failure, code=self._launch.code)
+        attempt = unstarted(failure, code=self._context.code)
         self._store.put(
             replace(
                 record,
@@ -146,7 +146,7 @@ class TrialQueue:
         """Create the records of a grid's next points, so that large shares go first."""
         if not self._search.is_grid:
             return
-        for _ in range(self._store.num_waiting, AHEAD * self._launch.slots):
+        for _ in range(self._store.num_waiting, AHEAD * self._context.slots):
             if self._create_next() is None:
                 return
 
@@ -184,7 +184,7 @@ class TrialQueue:
         Only then do the speeds of trials say what their number is worth.
         """
         asked = self.demand(slot)
-        cards = max(1, round(self._launch.cards))
+        cards = max(1, round(self._context.cards))
         alike = sum(demand == asked for _, demand in self._slots.values())
         return bool(asked.gpus) and alike >= cards * packing.per_card(asked.gpus)
 

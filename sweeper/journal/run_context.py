@@ -8,7 +8,7 @@ from sweeper.packing.oom import BatchKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class RunContext:
     """What the driver settles once for every trial of one start.
 
     Attributes:

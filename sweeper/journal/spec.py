@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sweeper.experiment import defaults
 from sweeper.experiment.experiment import Experiment
 from sweeper.journal.record import Demand, TrialRecord
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.packing import oom, packing
 from sweeper.protocol import Params, TrialSpec
 from sweeper.statistics.leaderboard import labels
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # Hydra's grammar, which `best` does not read
 def make_spec(
     experiment: Experiment,
     space: "Space",
-    launch: Launch,
+    context: RunContext,
     record: TrialRecord,
     *,
     demand: Demand,
@@ -38,12 +38,12 @@ def make_spec(
         demand: what it was given.
     """
     params, seed, identity = record.params, record.seed, record.id
-    seeded = (f"{launch.seed_key}={seed}",) if launch.seed_key else ()
+    seeded = (f"{context.seed_key}={seed}",) if context.seed_key else ()
     words = (*experiment.overrides, *space.overrides(params), *seeded)
     cores = demand.cpus if record.cores is None else record.cores
-    words += _workers(launch, words, cores=cores) if 0 < demand.gpus < 1 else ()
+    words += _workers(context, words, cores=cores) if 0 < demand.gpus < 1 else ()
     if record.is_shrunk:
-        words += oom.shrunk(words, launch.batch)
+        words += oom.shrunk(words, context.batch)
     return TrialSpec(
         id=identity,
         number=record.number,
@@ -63,14 +63,14 @@ def make_spec(
         gpus=demand.gpus,
         threads=max(1, int(cores)),
         memory_fraction=packing.memory_fraction(
-            demand.gpus, device_bytes=launch.device_bytes
+            demand.gpus, device_bytes=context.device_bytes
         ),
         checkpoint_steps=experiment.checkpoint.every_steps or 0,
         checkpoint_minutes=experiment.checkpoint.every_minutes or 0.0,
         env=dict(experiment.env),
         wandb={
-            "id": run_id(identity, launch.uid),
-            **_wandb(experiment, launch, params=params, seed=seed),
+            "id": run_id(identity, context.uid),
+            **_wandb(experiment, context, params=params, seed=seed),
         },
         lineage=record.lineage,
         is_stopped=record.stopped_at is not None,
@@ -78,22 +78,22 @@ def make_spec(
 
 
 def _workers(
-    launch: Launch, overrides: Sequence[str], *, cores: float
+    context: RunContext, overrides: Sequence[str], *, cores: float
 ) -> tuple[str, ...]:
     """Fewer loader workers than the config asks for, where they share the cores."""
     given = {word.lstrip("+").partition("=")[0] for word in overrides}
     return tuple(
         f"{key}={packing.loader_workers(asked, cores=cores)}"
-        for key, asked in launch.workers.items()
+        for key, asked in context.workers.items()
         if key not in given and asked > packing.loader_workers(asked, cores=cores)
     )
 
 
 def _wandb(
-    experiment: Experiment, launch: Launch, *, params: Params, seed: int
+    experiment: Experiment, context: RunContext, *, params: Params, seed: int
 ) -> dict[str, str | tuple[str, ...]]:
     return {
-        "mode": launch.wandb_mode,
+        "mode": context.wandb_mode,
         "project": experiment.wandb.project,
         "entity": experiment.wandb.entity,
         "group": experiment.name,

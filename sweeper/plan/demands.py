@@ -9,7 +9,7 @@ from dataclasses import replace
 from sweeper.experiment.experiment import Experiment
 from sweeper.journal.assignment import Assignment
 from sweeper.journal.record import Demand
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.packing import packing, prediction
 from sweeper.packing.packing import Node
 from sweeper.plan.plan import Plan
@@ -64,14 +64,14 @@ def with_cards(machines: Sequence[Node], accelerator: str) -> list[Node]:
     return [n for n in machines if n.gpus and accelerator in ("", n.accelerator)]
 
 
-def make_launch(
+def make_context(
     plan: Plan,
     machines: Sequence[Node],
     *,
     predict: Callable[[], Mapping[str, int]],
     wandb_mode: str = "none",
     version: str = "",
-) -> Launch:
+) -> RunContext:
     """Return all that the trials of a start on these machines have in common.
 
     Args:
@@ -83,7 +83,7 @@ def make_launch(
     smallest = min(usable, key=lambda node: node.cpus / node.gpus, default=None)
     device_bytes = min((node.device_bytes for node in usable), default=0)
     is_auto = plan.experiment.resources.gpus == "auto" and demand.gpus > 0
-    launch = Launch(
+    context = RunContext(
         demand=demand,
         slots=packing.capacity(demand, machines),
         seed_key=plan.seed_key,
@@ -101,10 +101,10 @@ def make_launch(
         workers=plan.workers,
         outgrown=plan.outgrown,
     )
-    assignment = Assignment(plan.experiment, plan.space, launch)
-    demands = [assignment.demand(key, {}) for key in launch.peaks] or [demand]
+    assignment = Assignment(plan.experiment, plan.space, context)
+    demands = [assignment.demand(key, {}) for key in context.peaks] or [demand]
     most = max(packing.capacity(demand, machines) for demand in demands)
-    return replace(launch, slots=max(1, most))
+    return replace(context, slots=max(1, most))
 
 
 def settle(
@@ -113,7 +113,7 @@ def settle(
     *,
     wandb_mode: str,
     say: Callable[[str], None],
-) -> Launch:
+) -> RunContext:
     """Check a start on the machines of a cluster and predict its trials' memory.
 
     Args:
@@ -132,7 +132,7 @@ def settle(
 
     check(plan.experiment, machines)
     version = code_version.version(plan.experiment.project)
-    return make_launch(
+    return make_context(
         plan, machines, predict=predict, wandb_mode=wandb_mode, version=version
     )
 

@@ -120,8 +120,8 @@ def preview(
                 before, peak_bytes=lesson.peak_bytes, how="measured", note=""
             )
     peaks = {key: found.peak_bytes for key, found in predictions.items()}
-    launch = demands.make_launch(plan, nodes, predict=lambda: peaks)
-    assignment = Assignment(experiment, plan.space, launch)
+    context = demands.make_context(plan, nodes, predict=lambda: peaks)
+    assignment = Assignment(experiment, plan.space, context)
     said = experiment.estimate
     return Preview(
         plan=plan,

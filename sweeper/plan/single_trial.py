@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.journal.record import Demand, TrialRecord
-from sweeper.journal.run_context import Launch
+from sweeper.journal.run_context import RunContext
 from sweeper.journal.spec import make_spec
 from sweeper.plan.plan import Plan
 from sweeper.project import slot, zygote_client
@@ -66,11 +66,13 @@ def run(
 
 def spec_of(plan: Plan, params: Params, folder: Path) -> TrialSpec:
     """Return the spec of a point in a temporary folder, without a W&B run."""
-    launch = Launch(demand=DEMAND, slots=1, seed_key=plan.seed_key, wandb_mode="none")
+    context = RunContext(
+        demand=DEMAND, slots=1, seed_key=plan.seed_key, wandb_mode="none"
+    )
     return make_spec(
         plan.experiment,
         plan.space,
-        launch,
+        context,
         TrialRecord.new(params, seed=plan.experiment.seeds[0]),
         demand=DEMAND,
         paths=SweepPaths(folder),

@@ -16,7 +16,7 @@ from sweeper.system.paths import SweepPaths, write_text
 from sweeper.trial import worker
 from sweeper.trial.compose import Composer
 from tests.cases.harness import run_case
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 FILES = {
     "train.yaml": "defaults: [trainer: short, _self_]\nwarmup: {epochs: 9}\n"
@@ -56,8 +56,8 @@ class _Sweep:
     def run(self) -> list[str]:
         """Run what the sweep owes; return its trials, named by what is swept."""
         plan = self.plan()
-        launch = replace(LAUNCH, outgrown=plan.outgrown)
-        journal = Journal(plan.experiment, plan.space, plan.folder, launch)
+        context = replace(CONTEXT, outgrown=plan.outgrown)
+        journal = Journal(plan.experiment, plan.space, plan.folder, context)
         ran = []
         while journal.claim("a") is not None:
             spec = journal.start("a")

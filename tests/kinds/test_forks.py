@@ -16,7 +16,7 @@ from sweeper.journal.record import State, TrialRecord
 from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client, Decision, FailureKind, Report
 from tests.cases.harness import CASES
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 FORKS = CASES / "forks"
 
@@ -52,10 +52,10 @@ def run(folder: Path, address: Path, **keys: object) -> list[TrialRecord]:
         },
     )
     sweep = folder / "sweeps" / "toy"
-    journal = Journal(loaded, space.parse(loaded, {}), sweep, LAUNCH)
+    journal = Journal(loaded, space.parse(loaded, {}), sweep, CONTEXT)
     assert journal.claim("a") is not None
     connect = functools.partial(Client, str(address))
-    slot.run("a", journal, demand=LAUNCH.demand, connect=connect, env={})
+    slot.run("a", journal, demand=CONTEXT.demand, connect=connect, env={})
     return list(store.Reader(loaded, sweep).sweep().trials)
 
 

@@ -20,10 +20,10 @@ from sweeper.reporting.live import Lines
 from sweeper.reporting.tables import status_view
 from sweeper.system.errors import ExperimentError
 from sweeper.system.paths import SweepPaths, write_text
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 HOUR = 3600.0
-HALF = replace(LAUNCH, demand=Demand(cpus=1.0, gpus=0.5), cards=1, slots=2)
+HALF = replace(CONTEXT, demand=Demand(cpus=1.0, gpus=0.5), cards=1, slots=2)
 
 
 class _Sweep:

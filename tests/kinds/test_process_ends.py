@@ -19,7 +19,7 @@ from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client, Decision, FailureKind, Report
 from tests.cases.harness import copy_case
 from tests.exact.running import make_spec
-from tests.helpers import LAUNCH, make_experiment
+from tests.helpers import CONTEXT, make_experiment
 
 EXIT_SECONDS = 3.0  # instead of a minute, for threads and exit handlers that hang
 
@@ -92,11 +92,11 @@ def _run(project: Path, ways: list[str]) -> Ended:
         connect = functools.partial(Client, str(scratch / "zygote"))
         while True:  # a new start each time three trials in a row failed alike
             journal = Journal(
-                experiment, space.parse(experiment, {}), sweep_folder, LAUNCH
+                experiment, space.parse(experiment, {}), sweep_folder, CONTEXT
             )
             if journal.claim("a") is None:
                 break
-            slot.run("a", journal, demand=LAUNCH.demand, connect=connect, env={})
+            slot.run("a", journal, demand=CONTEXT.demand, connect=connect, env={})
     finally:
         _end(process)
     sweep = store.Reader(load(folder / "toy.yaml"), sweep_folder).sweep()

@@ -20,7 +20,7 @@ from sweeper.system.errors import ExperimentChangedError, ExperimentError
 from sweeper.system.paths import SweepPaths
 from tests.cases.harness import copy_case, run_case
 from tests.e2e.harness import driver
-from tests.helpers import LAUNCH, make_experiment, open_journal
+from tests.helpers import CONTEXT, make_experiment, open_journal
 
 CONFIG = """\
 lr: 0.1
@@ -388,7 +388,7 @@ def test_plan_refuses_the_change_that_run_refuses(tmp_path: Path) -> None:
     paths = SweepPaths(plan.folder)
     admit_to(plan.experiment, paths)
     parsed = space.parse(plan.experiment, {})
-    journal = Journal(plan.experiment, parsed, plan.folder, LAUNCH)
+    journal = Journal(plan.experiment, parsed, plan.folder, CONTEXT)
     assert journal.claim("a") is not None
     journal.start("a")
     assert plan_of(tmp_path, overrides=["batch_size=4"])  # no epoch so far
