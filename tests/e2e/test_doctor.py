@@ -20,6 +20,7 @@ objective: {{metric: loss, mode: min}}
 
 @pytest.mark.slow
 @pytest.mark.e2e
+@pytest.mark.long
 def test_the_doctor_tells_what_differs_between_runs(tmp_path: Path) -> None:
     cases = {
         "": (0, [EQUAL, "resumed is bit-equal to them"]),

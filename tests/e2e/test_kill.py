@@ -42,6 +42,7 @@ wandb: none
 
 
 @as_root
+@pytest.mark.long
 def test_a_full_disk_pauses_a_sweep_that_is_then_stopped_and_extended(
     tmp_path: Path,
 ) -> None:

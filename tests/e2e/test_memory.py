@@ -25,6 +25,7 @@ wandb: none
 """
 
 
+@pytest.mark.long
 def test_the_ladder_is_climbed_over_a_kill_and_never_a_rung_too_many(
     tmp_path: Path,
 ) -> None:

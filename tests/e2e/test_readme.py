@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 TIMEOUT_SECONDS = 850.0
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# `make demo` trains for three minutes; here on fewer crops and for one epoch.
-QUICK = ("data.num_images=420", "trainer.max_epochs=1")
+# `make demo` trains for three minutes; here two trials, on fewer crops, for one epoch.
+QUICK = ("data.num_images=420", "trainer.max_epochs=1", "budget.trials=2")
 
 
 # Of the tutorial's points two; there its six take a minute, and as long with W&B.

@@ -233,7 +233,7 @@ def test_a_second_driver_is_told_who_drives(write, tmp_path: Path) -> None:  # t
 
 @pytest.mark.parametrize(
     ("cards", "at_once"),
-    [(1, 2), (2, 4)],
+    [pytest.param(1, 2, marks=pytest.mark.long), (2, 4)],
 )
 def test_half_card_trials_share_each_card(
     write,  # type: ignore[no-untyped-def]
@@ -252,7 +252,9 @@ def test_half_card_trials_share_each_card(
     assert max(seen) == at_once
 
 
-@pytest.mark.parametrize("behaviour", ["raise", "segfault"])
+@pytest.mark.parametrize(
+    "behaviour", [pytest.param("raise", marks=pytest.mark.long), "segfault"]
+)
 def test_failed_trials_are_named_and_the_code_says_so(
     write,  # type: ignore[no-untyped-def]
     tmp_path: Path,
@@ -298,6 +300,7 @@ def _by_rate(name: str, sweeps: Path) -> dict[float, dict[str, float]]:
     return {t["params"]["model.learning_rate"]: t["epochs"] for t in trials}
 
 
+@pytest.mark.long
 def test_digits_end_the_same_after_a_kill_and_then_extend_from_checkpoints(
     tmp_path: Path,
 ) -> None:

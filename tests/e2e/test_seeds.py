@@ -12,6 +12,7 @@ from tests.e2e.harness import sweeper
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
+@pytest.mark.long
 def test_five_seeds_of_two_equal_settings_are_a_tie_without_a_winner(
     tmp_path: Path,
 ) -> None:

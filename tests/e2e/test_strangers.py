@@ -36,7 +36,7 @@ class Stranger:
     logs_itself: bool = False
 
 
-LONG = ("averaged", "functions", "structured")  # too long for every change
+LONG = ("averaged", "functions", "plainloop", "structured")  # too long for every change
 PROJECTS = {
     "averaged": Stranger(
         "train:main", "conf/config.yaml", {"lr": "0.001, 0.03"}, "val/acc", "max"
