@@ -38,11 +38,10 @@ class JournalFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._offset = 0
         self._num_read = 0
         self._num_trials = 0
-        self._num_written = 0  # number of the last line that this object wrote
         self._held: list[bytes] | None = None
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
@@ -70,11 +69,11 @@ class JournalFile(BaseJournalBackend):
 
     def _new_lines(self) -> Iterable[bytes]:
         try:
-            if self._path.stat().st_size == self._offset:
+            if self.path.stat().st_size == self._offset:
                 return  # the usual case: nothing is new
         except FileNotFoundError:
             return
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             file.seek(self._offset)
             for line in file:  # a long journal is never whole in memory
                 if line.endswith(b"\n"):
@@ -86,32 +85,26 @@ class JournalFile(BaseJournalBackend):
         Optuna's own backend would leave a part of a record in the middle of the file
         when the disk is full. This takes the part back, waits, and writes it again.
         """
-        first = max(self._num_read, self._num_written) + 1
+        first = self._num_read + len(self._held or ()) + 1
         lines = [
             sealed({**log, "line": number}) for number, log in enumerate(logs, first)
         ]
         if self._held is None:
-            disk.append(self._path, b"".join(lines))
+            disk.append(self.path, b"".join(lines))
         else:
-            self._held.extend(lines)
-        self._num_written = first - 1 + len(lines)
+            self._held += lines
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Write all changes of a block at its end, with one sync.
+    def held(self) -> Iterator[list[bytes]]:
+        """Collect the records of a block, which the caller writes with one sync.
 
-        A kill leaves all of them or a whole first part. A block that raises has
-        written nothing. Reads within the block do not see its changes.
+        A kill leaves all of them or a whole first part. Reads within the block do not
+        see them.
         """
-        before = self._num_written
-        self._held = []
+        lines: list[bytes] = []
+        self._held = lines
         try:
-            yield
-            if self._held:
-                disk.append(self._path, b"".join(self._held))
-        except BaseException:
-            self._num_written = before
-            raise
+            yield lines
         finally:
             self._held = None
 

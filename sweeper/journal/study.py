@@ -18,6 +18,7 @@ from sweeper.journal.frozen_trial import NAMES, directions, from_row, to_attrs
 from sweeper.journal.journal_file import JournalFile
 from sweeper.journal.record import State, TrialRecord
 from sweeper.protocol import Params
+from sweeper.system import disk
 from sweeper.system.errors import JournalError, SweeperError
 from sweeper.system.paths import SweepPaths, drop_torn_tail
 
@@ -38,6 +39,8 @@ class TrialStore:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._storage = study._storage
+        backend = getattr(study._storage, "_backend", None)
+        self._file = backend if isinstance(backend, JournalFile) else None
         self._rows: list[FrozenTrial] = []
         self._records: list[TrialRecord] = []
         self._places: dict[str, int] = {}  # of ids, in both lists
@@ -199,8 +202,9 @@ class TrialStore:
         """
         place = self._places[record.id]
         before, row_id = self._records[place], self._rows[place]._trial_id
-        storage = self._storage
-        with self._together():
+        storage, file = self._storage, self._file
+        held = nullcontext(list[bytes]()) if file is None else file.held()
+        with held as lines:
             for key, value in to_attrs(record, before).items():
                 storage.set_trial_user_attr(row_id, key, value)
             for epoch, number in record.values.items():
@@ -215,11 +219,9 @@ class TrialStore:
                 storage.set_trial_state_values(
                     row_id, state, list(record.result) or None
                 )
+        if file is not None and lines:
+            disk.append(file.path, b"".join(lines))
         return self._set(record.id, storage.get_trial(row_id))
-
-    def _together(self) -> Any:  # a context
-        backend = getattr(self._storage, "_backend", None)
-        return backend.together() if isinstance(backend, JournalFile) else nullcontext()
 
 
 def open_store(

@@ -32,7 +32,10 @@ def problem(folder: Path) -> str:
     """Return why the disk of `folder` cannot be written to; "" if it can."""
     probe = folder / f".probe.{os.getpid()}.tmp"
     try:
-        _write_all(probe, b"\0" * PROBE_BYTES)
+        with probe.open("wb") as file:
+            file.write(b"\0" * PROBE_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         return os.strerror(error.errno) if error.errno in FULL else ""
     finally:
@@ -140,16 +143,23 @@ def patiently(
         try:
             return write()
         except errors as error:
-            is_disk = is_full(error) or bool(problem(folder))
-            if scrap is not None:
-                with contextlib.suppress(OSError):
-                    scrap.unlink()
-            if not is_disk:
-                raise
-            if not is_told:
-                log.warning("%s: %s; waiting for space", folder, _root(error))
-            is_told = True
-        time.sleep(POLL_SECONDS)
+            is_told = _await_space(error, folder, scrap=scrap, is_told=is_told)
+
+
+def _await_space(
+    error: Exception, folder: Path, *, scrap: Path | None = None, is_told: bool
+) -> bool:
+    """Wait a moment if a full disk caused `error`, else raise it; return True."""
+    is_disk = is_full(error) or bool(problem(folder))
+    if scrap is not None:
+        with contextlib.suppress(OSError):
+            scrap.unlink()
+    if not is_disk:
+        raise error
+    if not is_told:
+        log.warning("%s: %s; waiting for space", folder, _root(error))
+    time.sleep(POLL_SECONDS)
+    return True
 
 
 def _root(error: BaseException) -> BaseException:
@@ -191,27 +201,19 @@ def append(path: Path, data: bytes) -> None:
 
     A kill can still tear the line, so readers drop a last line without a newline.
     """
-
-    def write() -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            size = file.tell()
-            try:
-                _write(file.fileno(), data)
-            except OSError:
-                file.truncate(size)
-                raise
-
-    patiently(write, folder=path.parent)
-
-
-def _write_all(path: Path, data: bytes) -> None:
-    with path.open("wb", buffering=0) as file:
-        _write(file.fileno(), data)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    """Write every byte and sync; `os.write` may write a part only, without an error."""
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.fsync(descriptor)
+    is_told = False
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab", buffering=0) as file:
+                size, rest = file.tell(), data
+                try:
+                    while rest:  # a part may be written without an error
+                        rest = rest[os.write(file.fileno(), rest) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(size)
+                    raise
+            return
+        except OSError as error:
+            is_told = _await_space(error, path.parent, is_told=is_told)
