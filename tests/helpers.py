@@ -58,3 +58,35 @@ def attempt(
         cause=Cause.FAILED if failure else Cause.FINISHED,
         failure=failure,
     )
+
+
+CONFIGS = {
+    "train.yaml": """
+        defaults:
+          - _self_
+          - model: small
+          - data: digits
+        seed: 42
+        layers: [1, 2, 3]
+        name: ${model.kind}-${data.batch_size}
+        output: ${hydra:runtime.output_dir}
+        trainer: {max_epochs: 3, callbacks: {early: {patience: 2}}}
+        """,
+    "model/small.yaml": "{kind: small, learning_rate: 1e-3, width: 8}",
+    "model/large.yaml": "{kind: large, learning_rate: 1e-4, depth: 50}",
+    "data/digits.yaml": "{batch_size: 64, path: digits}",
+    "data/crops.yaml": "{batch_size: 32, path: crops}",
+    "callbacks/ema.yaml": "{decay: 0.999}",
+    "model/head/linear.yaml": "{bias: true}",
+}
+
+
+def write_configs(folder: Path) -> Path:
+    """Write the project with the configs of CONFIGS; return its folder."""
+    (folder / "pyproject.toml").touch()
+    for name, text in CONFIGS.items():
+        path = folder / "conf" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [line.removeprefix("        ") for line in text.splitlines()]
+        path.write_text("\n".join(lines))
+    return folder

@@ -20,11 +20,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeper.experiment import grammar
 from sweeper.experiment.conditions import parse as parse_where
 from sweeper.experiment.experiment import Experiment, load
 from sweeper.experiment.parameter import expand
 from sweeper.experiment.space import Space, parse
+from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, ExperimentError, SweeperError
 
 GROUPS = {"model": ("resnet18", "resnet50", "vit"), "optim/lr": ("warm", "cold")}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sweeper.experiment import conditions, grammar, hydra_sweeper
+from sweeper.experiment import conditions, hydra_sweeper
 from sweeper.experiment.conditions import Condition
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.parameter import (
@@ -17,6 +17,7 @@ from sweeper.experiment.parameter import (
     from_values,
 )
 from sweeper.experiment.yaml_lines import Location
+from sweeper.system import grammar
 from sweeper.system.errors import ConfigError
 from sweeper.system.seeds import derive
 
@@ -131,7 +132,7 @@ def _zip(
             "word, such as pair"
         )
     columns: dict[str, list[str]] = {}
-    for part in grammar.split(text):
+    for part in _split(text):
         key, sign, values_text = part.partition("=")
         key = key.strip()
         if not sign:
@@ -151,6 +152,25 @@ def _zip(
     if len(recipes) < max(lengths.values()):
         raise ConfigError("a zip with the same values twice; remove one")
     return from_recipes(name, recipes)
+
+
+def _split(text: str) -> list[str]:
+    """Split a text at the commas that are in no bracket and no quote."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif character == "," and depth == 0:
+            parts.append("")
+            continue
+        parts[-1] += character
+    return parts
 
 
 def _expanded(

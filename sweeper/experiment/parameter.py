@@ -19,10 +19,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeper.experiment import grammar
 from sweeper.experiment.conditions import Condition
 from sweeper.experiment.yaml_lines import Location
 from sweeper.protocol import Params, Value
+from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, nearest
 
 SPACE = "#"  # the choice between the spaces of a list

@@ -8,13 +8,14 @@ from typing import TypeAlias
 
 from optuna.distributions import BaseDistribution
 
-from sweeper.experiment import dimensions, grammar
+from sweeper.experiment import dimensions
 from sweeper.experiment.conditions import Condition
 from sweeper.experiment.dimensions import VARIANT
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.parameter import SPACE, Parameter
 from sweeper.experiment.yaml_lines import Location
 from sweeper.protocol import Params, Value
+from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, nearest
 
 __all__ = ["MAX_POINTS", "VARIANT", "Space", "parse"]

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeper.experiment import grammar, hydra_sweeper, validation
+from sweeper.experiment import hydra_sweeper, validation
 from sweeper.experiment.assignments import COMMAND_LINE
 from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.parameter import Parameter
@@ -15,6 +15,7 @@ from sweeper.experiment.space import VARIANT, Space
 from sweeper.experiment.yaml_lines import Location
 from sweeper.project.points import representatives
 from sweeper.protocol import Params
+from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, ExperimentError, nearest
 from sweeper.trial.compose import Composer, open_choice
 from sweeper.trial.config_keys import exists, hint

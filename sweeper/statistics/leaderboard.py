@@ -234,7 +234,7 @@ def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:
 
 def _is_same(value: Value, written: object) -> bool:
     if isinstance(written, list | tuple | dict):
-        from sweeper.experiment import grammar  # Hydra's: for lists and mappings only
+        from sweeper.system import grammar  # Hydra's: for lists and mappings only
 
         return value == grammar.to_text(written)
     if type(written) is int and isinstance(value, str):

@@ -3,6 +3,8 @@
 The rest of sweeper works on its plain answers: groups, keys, containers and texts.
 """
 
+import argparse
+import ast
 import contextlib
 import copy
 import logging
@@ -12,30 +14,26 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import hydra
-import yaml
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobRuntime
-from hydra.errors import HydraException, OverrideParseException
-from hydra.plugins.config_source import ConfigSource
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
-
-from sweeper.system.entry_points import PACKAGE, task_name
-from sweeper.system.errors import ConfigError
-from sweeper.system.sources import entry, is_program, mentions, reached
-from sweeper.trial import importing, primary
+from sweeper.system import grammar
+from sweeper.system.entry_points import (
+    PACKAGE,
+    Main,
+    find_mains,
+    split_program,
+    task_name,
+)
+from sweeper.system.errors import ConfigError, nearest
+from sweeper.system.sources import entry, is_program, mentions, reached, roots
+from sweeper.trial import importing
 from sweeper.trial.config_keys import SEED
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.object_type import ObjectType
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +41,14 @@ SEARCH_PATH = "hydra.searchpath="
 REGISTERED = "sweeper.vision.register"  # provider of the configs that it makes
 # Names in files that store configs at import; the second one is hydra-zen's.
 REGISTERING = ("ConfigStore", "add_to_hydra_store", REGISTERED)
+VERSION_BASE = "1.3"  # if no @hydra.main gives one
+SUFFIXES = (".yaml", ".yml")
 MAX_DEPTH = 5  # of nested groups: a config beside data must not walk the data
 SEED_LIMIT = 2**32  # of NumPy's and Lightning's seeds
 _OPEN = re.compile("You must specify '([^']+)'")  # Hydra's message for `???`
 _NOISE = (
     *("full_key:", "object_type=", "reference_type=", "provider="),
     *("Config search path", "See https://", "Set the environment variable"),
-)
-_FAILURES = (
-    *(HydraException, OmegaConfBaseException, yaml.YAMLError),
-    *(OSError, ValueError, KeyError, AssertionError, RecursionError),
 )
 
 _warned: set[str] = set()  # warnings of Hydra that this process has shown
@@ -74,16 +70,6 @@ class Description:
     choices: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, object] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
-
-
-class _ConfigDir(SearchPathPlugin):
-    """The `--config-dir` of a program, which Hydra's compose API lacks."""
-
-    folder: ClassVar[str] = ""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        if self.folder:
-            search_path.append(provider="command-line", path=f"file://{self.folder}")
 
 
 class Composer:
@@ -112,28 +98,41 @@ class Composer:
         is_registered: bool = False,
     ) -> None:
         # A trial's target has registered its configs; reading all files takes seconds.
-        is_known = is_registered or not target or _is_imported(target, project)
-        if not is_known and mentions(reached(target, project), *REGISTERING):
+        is_ready = is_registered or not target or _is_imported(target, project)
+        if not is_ready and mentions(reached(target, project), *REGISTERING):
             importing.register(target, project)
-            if is_program(target) and primary.is_missing(config):
+            if is_program(target) and _is_missing(config):
                 importing.run_to_hydra(target, project)
-        self._config, self._project = config, project
-        self._primary = primary.locate(config, project, target)
-        self._task = task_name(target) if target else "app"
+        self._config, self._project, self._target = config, project, target
         self._searchpath = [w for w in overrides if w.startswith(SEARCH_PATH)]
         self._groups: dict[str, tuple[str, ...]] | None = None
-        self._last: tuple[tuple[str, ...], DictConfig] = ((), OmegaConf.create())
+        self._last: tuple[tuple[str, ...], DictConfig | None] = ((), None)
         self._hydra: Any = None
-        with self._as_hydra():
-            self._start()
-        _check_registered(ConfigStore.instance().repo, self.loader.get_sources())
+        self._words: list[str] = []  # overrides in the program's own arguments
+        self._start()
+        _check_registered(self.loader)
 
     def _start(self) -> None:
-        """Initialise Hydra as the project's `@hydra.main` would."""
-        folder, version = self._primary.folder, self._primary.version_base
-        Plugins.instance().register(_ConfigDir)
-        _ConfigDir.folder = self._primary.config_dir
-        with warnings.catch_warnings():
+        """Initialise Hydra as the project's `@hydra.main` and its program would."""
+        import hydra
+        from hydra.core.global_hydra import GlobalHydra
+
+        main = _main(self._config, self._project, self._target)
+        folder, self._name = _search_path(self._config, self._project, main)
+        arguments = _arguments(self._target)
+        if arguments.config_name not in (None, self._name, f"{self._name}.yaml"):
+            raise ConfigError(
+                f"{self._config}: the program composes {arguments.config_name!r} "
+                "(--config-name); both must name one primary config; set config: to "
+                "that one's file"
+            )
+        self._words = [w for w in arguments.overrides if "=" in w or w[:1] == "~"]
+        version = (main.version_base or None) if main else VERSION_BASE
+        with (
+            self._as_hydra(),
+            _config_dir(self._project, arguments.config_dir),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # of the version: the main shows it itself
             if folder is None:
                 hydra.initialize(config_path=None, version_base=version)
@@ -142,8 +141,7 @@ class Composer:
                 hydra.initialize_config_module(package, version_base=version)
             else:
                 hydra.initialize_config_dir(folder, version_base=version)
-        _ConfigDir.folder = ""
-        self._hydra = GlobalHydra.instance().hydra
+            self._hydra = GlobalHydra.instance().hydra
 
     @contextlib.contextmanager
     def _as_hydra(self) -> Iterator[None]:
@@ -151,9 +149,15 @@ class Composer:
 
         A warning of Hydra is shown once, however many configs are composed.
         """
+        import yaml
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.utils import JobRuntime
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
         shared = GlobalHydra.instance()
         other, shared.hydra = shared.hydra, self._hydra
-        JobRuntime().set("name", self._task)
+        JobRuntime().set("name", task_name(self._target) if self._target else "app")
         try:
             with (
                 warnings.catch_warnings(record=True) as caught,
@@ -161,7 +165,10 @@ class Composer:
             ):
                 warnings.simplefilter("always")
                 yield
-        except _FAILURES as error:
+        except (
+            *(HydraException, OmegaConfBaseException, yaml.YAMLError),
+            *(OSError, ValueError, KeyError, AssertionError, RecursionError),
+        ) as error:
             raise ConfigError(f"{self._config}: {one_line(error)}") from error
         finally:
             shared.hydra = other
@@ -171,7 +178,7 @@ class Composer:
                 log.warning("%s", " ".join(str(warning.message).split()))
 
     @property
-    def loader(self) -> ConfigLoader:
+    def loader(self) -> "ConfigLoader":
         """Hydra's loader of this project's configs."""
         loader: ConfigLoader = self._hydra.config_loader
         return loader
@@ -190,6 +197,8 @@ class Composer:
         return self._groups
 
     def _walk(self, parent: str, depth: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+        from hydra.core.object_type import ObjectType
+
         for name in self._options(parent, ObjectType.GROUP):
             group = f"{parent}/{name}" if parent else name
             if group == "hydra" or name.startswith((".", "__")):
@@ -200,12 +209,11 @@ class Composer:
                 yield group, options
             yield from inner
 
-    def _options(self, group: str, kind: ObjectType) -> list[str]:
-        return self.loader.get_group_options(
-            group, kind, self._primary.name, self._searchpath
-        )
+    def _options(self, group: str, kind: "ObjectType") -> list[str]:
+        name, path = self._name, self._searchpath
+        return self.loader.get_group_options(group, kind, name, path)
 
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
+    def compose(self, overrides: Sequence[str]) -> "DictConfig":
         """Return the config of these overrides, interpolations unresolved.
 
         Raises:
@@ -213,52 +221,56 @@ class Composer:
         """
         return without_hydra(self.compose_with_hydra(overrides))
 
-    def compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
+    def compose_with_hydra(self, overrides: Sequence[str]) -> "DictConfig":
         """Return the config with Hydra's own node, as `HydraConfig` takes it."""
-        words = [*self._primary.words, *overrides]
+        import hydra
+
+        words = [*self._words, *overrides]
         with self._as_hydra():
-            return hydra.compose(self._primary.name, words, return_hydra_config=True)
+            return hydra.compose(self._name, words, return_hydra_config=True)
 
     def files(self, overrides: Sequence[str]) -> dict[Path, int]:
         """Return the files of a config with their times of change in nanoseconds.
 
         It is empty if a config is not in a file, such as in a package.
         """
-        words = [*self._primary.words, *overrides]
+        from hydra.types import RunMode
+
+        words = [*self._words, *overrides]
         with self._as_hydra():
-            defaults = self.loader.compute_defaults_list(
-                self._primary.name, words, RunMode.RUN
-            )
+            defaults = self.loader.compute_defaults_list(self._name, words, RunMode.RUN)
         files = {}
         for name in {d.config_path for d in defaults.defaults if d.config_path}:
             sources = self.loader.get_sources()
             source = next((s for s in sources if s.is_config(name)), None)
-            is_fixed = source is not None and (
-                source.provider == "hydra" or source.scheme() == "structured"
-            )
-            if is_fixed:
-                continue
-            if source is None or source.scheme() != "file":
+            if source is None:
                 return {}
-            file = Path(source.path, f"{name.removesuffix('.yaml')}.yaml")
-            files[file] = file.stat().st_mtime_ns
+            if source.scheme() == "file":
+                file = Path(source.path, f"{name.removesuffix('.yaml')}.yaml")
+                files[file] = file.stat().st_mtime_ns
+            elif source.provider != "hydra" and source.scheme() != "structured":
+                return {}
         return files
 
-    def update(self, config: DictConfig, values: Mapping[str, object]) -> None:
+    def update(self, config: "DictConfig", values: Mapping[str, object]) -> None:
         """Set values in a composed config as Hydra sets those of overrides.
 
         Raises:
             ConfigError: a key does not exist, or its value is of another type.
         """
+        from omegaconf import OmegaConf
+
         with self._as_hydra():
             for key, value in values.items():
                 OmegaConf.update(config, key, value, merge=True)
 
-    def _composed(self, overrides: Sequence[str]) -> DictConfig:
+    def _composed(self, overrides: Sequence[str]) -> "DictConfig":
         """Return a config that must not be changed; the last one is kept."""
-        if not self._last[1] or self._last[0] != tuple(overrides):
-            self._last = tuple(overrides), self.compose_with_hydra(overrides)
-        return self._last[1]
+        words, config = self._last
+        if config is None or words != tuple(overrides):
+            config = self.compose_with_hydra(overrides)
+            self._last = tuple(overrides), config
+        return config
 
     def plain(self, overrides: Sequence[str]) -> dict[str, object]:
         """Return the config as plain containers, interpolations unresolved."""
@@ -273,6 +285,9 @@ class Composer:
 
         An interpolation may refer to what only the trial's process knows.
         """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
         config, values = self._composed(overrides), dict[str, object]()
         for key in keys:
             values[key] = None
@@ -293,17 +308,24 @@ class Composer:
 
         The key may have the type of a structured config.
         """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
         config = self._composed(overrides)
         scratch = copy.deepcopy(config)
         reasons = []
-        for override in OverridesParser.create().parse_overrides(list(words)):
-            value = override.value()
+        for override in map(grammar.parse_override, words):
+            value, reason = override.value(), ""
             is_merged = isinstance(value, list | dict)
-            target = copy.deepcopy(config) if is_merged else scratch
             is_add = override.is_add() or override.is_force_add()
-            key, reason = override.key_or_group, ""
             try:
-                OmegaConf.update(target, key, value, merge=True, force_add=is_add)
+                OmegaConf.update(
+                    copy.deepcopy(config) if is_merged else scratch,
+                    override.key_or_group,
+                    value,
+                    merge=True,
+                    force_add=is_add,
+                )
             except OmegaConfBaseException as error:
                 reason = str(error).splitlines()[0]
             reasons.append(reason)
@@ -333,9 +355,7 @@ class Composer:
         try:
             config = self.compose_with_hydra(needed)
         except ConfigError:
-            has_file = self._config.is_file()
-            file = OmegaConf.load(self._config) if has_file else None
-            keys = to_resolved(file) if isinstance(file, DictConfig) else {}
+            keys = to_resolved(_load(self._config)) if self._config.is_file() else {}
             return Description(groups=groups, config=keys, needed=tuple(needed))
         chosen = config.hydra.runtime.choices.items()
         return Description(
@@ -346,7 +366,7 @@ class Composer:
         )
 
     def open_choice(self, overrides: Sequence[str]) -> str:
-        """Return the group whose choice is left open (`???`), "" if none is."""
+        """Return the group whose choice is left open (`???`); "" without one."""
         try:
             self.compose(overrides)
         except ConfigError as error:
@@ -355,9 +375,149 @@ class Composer:
 
 
 def open_choice(error: ConfigError) -> str:
-    """Return the group whose choice a config leaves open (`???`), "" if none is."""
+    """Return the group whose choice a config leaves open (`???`); "" without one."""
     match = _OPEN.search(str(error))
     return match.group(1) if match else ""
+
+
+# ---- where Hydra starts
+
+
+def _main(config: Path, project: Path, target: str) -> Main | None:
+    """Return the `@hydra.main` in the target's file that starts with this config.
+
+    Another config in its folder counts too, as with `--config-name`.
+    """
+    file = entry(target, project) if target else None
+    if file is None:
+        return None
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):
+        return None
+    function = target.rpartition(":")[2]
+    mains = sorted(
+        find_mains({file: tree}, project),
+        key=lambda main: main.target.rpartition(":")[2] != function,
+    )
+    path = _file(config).resolve()
+    fitting = [main for main in mains if main.folder and path.parent == _home(main)]
+    fitting += [main for main in mains if main.name == config.stem]
+    return next(iter(fitting or mains), None)
+
+
+def _home(main: Main) -> Path:
+    """Return the folder of a main's own primary config."""
+    return Path(main.folder, main.name).parent
+
+
+def _file(config: Path) -> Path:
+    if config.is_file() or config.suffix in SUFFIXES or not config.name:
+        return config
+    return config.with_name(f"{config.name}.yaml")
+
+
+def _search_path(
+    config: Path, project: Path, main: Main | None
+) -> tuple[str | None, str]:
+    """Return Hydra's search path, None without one, and the config's name in it.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    _, is_package, rest = config.as_posix().partition("pkg:/")
+    if is_package:
+        package, _, name = rest.strip("/").partition("/")
+        folders = [root / package.replace(".", "/") for root in roots(project)]
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        if folder is None:
+            return f"{PACKAGE}{package}", name
+        file = _file(folder / name)
+    else:
+        file = _file(config)
+        folder = _root(file, project, main)
+    if file.is_file():
+        if not file.is_relative_to(folder):
+            file, folder = file.resolve(), folder.resolve()
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        return str(folder.absolute()), name
+    if _is_registered(config.stem):
+        if main is not None and main.folder and main.name == config.stem:
+            return main.folder, config.stem
+        is_in_project = config.parent.absolute() == project.absolute()
+        return None if is_in_project else str(config.parent.absolute()), config.stem
+    beside = sorted(path.name for path in file.parent.glob("*.yaml"))
+    raise ConfigError(
+        f"{file}: no such Hydra config; {nearest(file.name, beside)}; set "
+        "config: to the project's primary config"
+    )
+
+
+def _root(file: Path, project: Path, main: Main | None) -> Path:
+    """Return the folder that Hydra searches.
+
+    It is that of the main, or the one that holds the groups which the defaults list
+    of a primary config in a sub-folder names from the root on, such as `/model`.
+    """
+    if main is not None and main.folder and file.resolve().parent == _home(main):
+        return Path(main.folder)
+    groups = _absolute_groups(file)
+    above = [folder for folder in file.parents if folder.is_relative_to(project)]
+    for folder in above if groups else ():
+        if all((folder / group).is_dir() for group in groups):
+            return folder
+    return file.parent
+
+
+def _absolute_groups(file: Path) -> list[str]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    entries = data.get("defaults") if isinstance(data, dict) else None
+    keys = [
+        str(key).removeprefix("override ").strip().partition("@")[0]
+        for entry in (entries if isinstance(entries, list) else [])
+        for key in (entry if isinstance(entry, dict) else ())
+    ]
+    return [k[1:] for k in keys if k[:1] == "/" and not k.startswith("/hydra")]
+
+
+def _arguments(target: str) -> argparse.Namespace:
+    """Return those arguments of a program that Hydra's command line knows."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--config-name", "-cn")
+    parser.add_argument("--config-dir", "-cd")
+    arguments = split_program(target)[1] if target and is_program(target) else []
+    return parser.parse_known_args(arguments)[0]
+
+
+@contextlib.contextmanager
+def _config_dir(project: Path, folder: str | None) -> Iterator[None]:
+    """Have the `--config-dir` of a program, which Hydra's compose API lacks."""
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class ConfigDir(SearchPathPlugin):
+        """The folder of the option, at the end of Hydra's search path."""
+
+        def manipulate_search_path(self, search_path: "ConfigSearchPath") -> None:
+            search_path.append(
+                provider="command-line", path=f"file://{project / str(folder)}"
+            )
+
+    if folder is None:
+        yield
+        return
+    plugins = Plugins.instance()
+    plugins.register(ConfigDir)
+    try:
+        yield
+    finally:
+        plugins.plugin_type_to_subclass_list[SearchPathPlugin].remove(ConfigDir)
 
 
 def _is_imported(target: str, project: Path) -> bool:
@@ -366,39 +526,61 @@ def _is_imported(target: str, project: Path) -> bool:
     return module is not None and file is not None and module.__file__ == str(file)
 
 
-def _check_registered(
-    nodes: Mapping[str, Any], sources: Sequence[ConfigSource], group: str = ""
-) -> None:
+def _is_missing(config: Path) -> bool:
+    """Return whether a primary config is neither a file nor registered."""
+    is_there = "pkg:/" in config.as_posix() or _file(config).is_file()
+    return not is_there and not _is_registered(config.stem)
+
+
+def _is_registered(name: str) -> bool:
+    from hydra.core.config_store import ConfigStore
+
+    return f"{name}.yaml" in ConfigStore.instance().list("")
+
+
+def _check_registered(loader: "ConfigLoader") -> None:
     """Refuse a name that a registered class and a file share; Hydra takes the file."""
-    for name, node in nodes.items():
-        path = f"{group}/{name}".strip("/")
-        if isinstance(node, Mapping):
-            _check_registered(node, sources, path)
-        elif node.provider == REGISTERED:
-            for source in sources:
-                if source.scheme() != "structured" and source.is_config(path):
-                    raise ConfigError(
-                        f"{group}={name.removesuffix('.yaml')}: both "
-                        f"{source.path}/{path} and the class {node.node['_target_']} "
-                        "have this name; rename one"
-                    )
+    from hydra.core.config_store import ConfigStore
+
+    folders: list[tuple[str, Mapping[str, Any]]] = [("", ConfigStore.instance().repo)]
+    while folders:
+        group, nodes = folders.pop()
+        for name, node in nodes.items():
+            path = f"{group}/{name}".strip("/")
+            if isinstance(node, Mapping):
+                folders.append((path, node))
+            elif node.provider == REGISTERED:
+                for source in loader.get_sources():
+                    if source.scheme() != "structured" and source.is_config(path):
+                        raise ConfigError(
+                            f"{group}={name.removesuffix('.yaml')}: both "
+                            f"{source.path}/{path} and the class "
+                            f"{node.node['_target_']} have this name; rename one"
+                        )
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
+# ---- plain containers
+
+
+def without_hydra(config: "DictConfig") -> "DictConfig":
     """Remove Hydra's own node from a config; return the config."""
+    from omegaconf import open_dict, read_write
+
     with read_write(config), open_dict(config):
         del config["hydra"]
     return config
 
 
-def to_plain(config: DictConfig) -> dict[str, object]:
+def to_plain(config: "DictConfig") -> dict[str, object]:
     """Return a config as plain containers, interpolations unresolved."""
+    from omegaconf import OmegaConf
+
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)  # noqa: S101  # of a DictConfig
     return {str(key): value for key, value in plain.items()}
 
 
-def to_resolved(config: DictConfig) -> dict[str, object]:
+def to_resolved(config: "DictConfig") -> dict[str, object]:
     """Return a config as plain containers, interpolations resolved where possible.
 
     A value that the project never reads need not resolve: a variable that is not set
@@ -410,6 +592,9 @@ def to_resolved(config: DictConfig) -> dict[str, object]:
 
 
 def _resolved(node: object) -> object:
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     if not isinstance(node, DictConfig | ListConfig):
         return node
     with contextlib.suppress(OmegaConfBaseException):
@@ -424,8 +609,17 @@ def _resolved(node: object) -> object:
     return list(values.values()) if isinstance(node, ListConfig) else values
 
 
+def _load(file: Path) -> "DictConfig":
+    from omegaconf import DictConfig, OmegaConf
+
+    config = OmegaConf.load(file)
+    return config if isinstance(config, DictConfig) else OmegaConf.create({})
+
+
 def one_line(error: BaseException) -> str:
     """Return Hydra's message without its boilerplate, with the reason that it hides."""
+    from hydra.errors import HydraException, OverrideParseException
+
     lines = [line.strip() for line in str(error).splitlines()]
     if isinstance(error, HydraException) and error.__cause__ is not None:
         lines += [line.strip() for line in str(error.__cause__).splitlines()]

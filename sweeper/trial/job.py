@@ -1,26 +1,59 @@
-"""A trial as a job of Hydra: its config is composed and its target is called."""
+"""A trial as a job of Hydra: its config is composed and its target is called.
+
+Composing takes a tenth of a second. Trials of a sweep mostly differ in a few plain
+values, so a zygote composes a base once, which a trial's process changes for itself.
+"""
 
 import contextlib
 import copy
 import io
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import run_job
-from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-
-from sweeper.compat.hydra import Callbacks
-from sweeper.system import redaction
+from sweeper.system import grammar, redaction
+from sweeper.system.errors import ConfigError
 from sweeper.system.paths import TrialPaths, write_text
-from sweeper.trial import base_config
-from sweeper.trial.compose import without_hydra
+from sweeper.trial.compose import Composer, without_hydra
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+MAX_BASES = 32  # of choices of config groups
+PLAIN = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The configs of a project; see `Composer`."""
+
+    config: Path
+    project: Path
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A composed config.
+
+    Attributes:
+        files: from which it was read, with their times of change.
+    """
+
+    source: Source
+    overrides: tuple[str, ...]
+    composer: Composer
+    config: "DictConfig"
+    files: Mapping[Path, int]
+
+
+_bases: list[Base] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +65,25 @@ class Job:
         loader: Hydra's loader, which composed it.
     """
 
-    composed: DictConfig
-    loader: ConfigLoader
+    composed: "DictConfig"
+    loader: "ConfigLoader"
 
     @property
-    def config(self) -> DictConfig:
+    def config(self) -> "DictConfig":
         """A copy of the config, as the target gets it."""
         return without_hydra(copy.deepcopy(self.composed))
 
-    def call(self, target: Callable[[DictConfig], object]) -> object:
+    def call(self, target: Callable[["DictConfig"], object]) -> object:
         """Return what the target returns, called as `@hydra.main` would call it.
 
         Hydra's callbacks are called, its job logging is set up, its files of the
         config are written without secrets, `hydra.job.chdir` is obeyed.
         """
+        from hydra.core.utils import run_job
+        from hydra.types import HydraContext
+
+        from sweeper.trial.compat.hydra import Callbacks
+
         callbacks = Callbacks(self.composed)
         about = {"config_name": self.composed.hydra.job.config_name}
         callbacks.on_run_start(config=self.composed, **about)
@@ -62,20 +100,14 @@ class Job:
 
 
 def compose(
-    config: Path,
-    overrides: Sequence[str],
-    *,
-    output_dir: Path,
-    number: int = 0,
-    project: Path | None = None,
-    target: str = "",
+    source: Source, overrides: Sequence[str], *, output_dir: Path, number: int = 0
 ) -> Job:
     """Compose the config of a trial, as `@hydra.main` would.
 
     The process belongs to the trial from here on: `HydraConfig` is set,
     `hydra.job.env_set` is in the environment, `${hydra:runtime.output_dir}` is
     `output_dir`, and `${now:...}` is the time of the trial's first start, so that names
-    are the same after a restart.
+    do not change at a restart.
 
     Args:
         number: of the trial in its sweep, for `${hydra:job.num}`.
@@ -83,13 +115,11 @@ def compose(
     Raises:
         ConfigError: with Hydra's own message, in one line.
     """
-    request = base_config.Request(
-        config=config,
-        project=project or Path.cwd(),
-        target=target,
-        overrides=tuple(overrides),
-    )
-    composer, composed = base_config.take(request)
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import open_dict, read_write
+
+    composer, composed = take(source, overrides)
     with read_write(composed.hydra), open_dict(composed.hydra):
         composed.hydra.mode = RunMode.RUN
         composed.hydra.run.dir = str(output_dir)
@@ -105,6 +135,8 @@ def compose(
 
 def _keep_now(file: Path) -> None:
     """Let `${now:...}` be the time in a file, which the first start writes."""
+    from omegaconf import OmegaConf
+
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, datetime.now().isoformat())
@@ -112,7 +144,9 @@ def _keep_now(file: Path) -> None:
     OmegaConf.register_new_resolver("now", lambda p: moment.strftime(p), replace=True)
 
 
-def _call(target: Callable[[DictConfig], object], config: DictConfig) -> object:
+def _call(target: Callable[["DictConfig"], object], config: "DictConfig") -> object:
+    from hydra.core.hydra_config import HydraConfig
+
     hydra: Any = HydraConfig.get()
     if hydra.output_subdir is not None:
         _hide_secrets(Path(hydra.runtime.output_dir, hydra.output_subdir))
@@ -127,3 +161,115 @@ def _hide_secrets(folder: Path) -> None:
         redacted = str(redaction.redacted(text, hidden))
         if redacted != text:
             write_text(path, redacted)
+
+
+# ---- bases
+
+
+def prepare(source: Source, overrides: Sequence[str]) -> None:
+    """Compose a config as the base of later ones, unless there is such a base.
+
+    The target must register no configs: it is not imported here.
+
+    Raises:
+        ConfigError: the config cannot be composed without it.
+    """
+    is_covered = any(_changes(base, source, overrides) is not None for base in _bases)
+    if is_covered or len(_bases) >= MAX_BASES:
+        return
+    composer = Composer(
+        source.config, source.project, target=source.target, is_registered=True
+    )
+    config = composer.compose_with_hydra(overrides)
+    files = composer.files(overrides)
+    if files and not config.hydra.job.env_copy:
+        _bases.append(
+            Base(
+                source=source,
+                overrides=tuple(overrides),
+                composer=composer,
+                config=config,
+                files=files,
+            )
+        )
+
+
+def take(source: Source, overrides: Sequence[str]) -> tuple[Composer, "DictConfig"]:
+    """Return a config with Hydra's node; a base is changed if one will do.
+
+    Raises:
+        ConfigError: see `Composer`.
+    """
+    for base in _bases:
+        changes = _changes(base, source, overrides)
+        if changes is not None and _is_current(base):
+            _bases.clear()  # they belong to one trial now
+            try:
+                values = {new.key_or_group: new.value() for _, new in changes}
+                base.composer.update(base.config, values)
+            except ConfigError:
+                break
+            _name(base.config, changes)
+            return base.composer, base.config
+    composer = Composer(source.config, source.project, target=source.target)
+    return composer, composer.compose_with_hydra(overrides)
+
+
+def _is_current(base: Base) -> bool:
+    try:
+        return all(f.stat().st_mtime_ns == at for f, at in base.files.items())
+    except OSError:
+        return False  # a file is gone
+
+
+def _changes(
+    base: Base, source: Source, overrides: Sequence[str]
+) -> list[tuple["Override", "Override"]] | None:
+    """Return overrides that differ, before and after; None if one is not plain."""
+    if base.source != source or len(base.overrides) != len(overrides):
+        return None
+    keys = [_key(word) for word in overrides]
+    changes = []
+    for key, *words in zip(keys, base.overrides, overrides, strict=True):
+        if words[0] == words[1]:
+            continue
+        old, new = map(grammar.parse_override, words)
+        is_value = key not in base.config.hydra.runtime.choices
+        is_plain = _is_plain(old) and _is_plain(new) and old.type is new.type
+        related = [k for k in keys if _is_inside(k, key) or _is_inside(key, k)]
+        is_alone = related == [key] and "hydra" not in keys
+        if not (is_value and is_plain and is_alone and _key(words[0]) == key):
+            return None
+        changes.append((old, new))
+    return changes
+
+
+def _is_inside(inner: str, outer: str) -> bool:
+    return f"{inner}.".startswith(f"{outer}.")
+
+
+def _is_plain(override: "Override") -> bool:
+    """Return whether an override sets a plain value of the project's config."""
+    is_own = not override.is_hydra_override() and override.package is None
+    is_set = not override.is_delete() and not override.is_sweep_override()
+    return is_own and is_set and isinstance(override.value(), PLAIN)
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _name(config: "DictConfig", changes: list[tuple["Override", "Override"]]) -> None:
+    """Name the overrides in Hydra's node, as Hydra does."""
+    from omegaconf import open_dict, read_write
+
+    node: Any = config.hydra
+    with read_write(node), open_dict(node):
+        task = list(node.overrides.task)
+        for old, new in changes:
+            task[task.index(old.input_line)] = new.input_line
+        node.overrides.task = task
+        about = node.job.config.override_dirname
+        lines = sorted(w for w in task if _key(w) not in about.exclude_keys)
+        dirname = re.sub("[=]", about.kv_sep, about.item_sep.join(lines))
+        node.job.override_dirname = dirname

@@ -330,12 +330,12 @@ def _run(
 ) -> TraceResult:
     os.chdir(request["project"])
     with tempfile.TemporaryDirectory(prefix="sweeper-memory-") as folder:
-        config = job.compose(
-            Path(request["config"]),
-            overrides,
-            output_dir=Path(folder),
+        source = job.Source(
+            config=Path(request["config"]),
+            project=Path(request["project"]),
             target=request["target"],
-        ).config
+        )
+        config = job.compose(source, overrides, output_dir=Path(folder)).config
         if method.has_gpu:  # projects choose their precision by it
             torch.cuda.is_available = lambda: True
         target = importing.load(request["target"])

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from sweeper import protocol
-from sweeper.experiment import grammar
+from sweeper.system import grammar
 from sweeper.system.errors import MetricError, SweeperError, TargetError
 from sweeper.system.paths import TrialPaths
 from sweeper.trial import endings

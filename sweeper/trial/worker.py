@@ -245,12 +245,12 @@ def _call(trial: ActiveTrial, *, is_program: bool) -> None:
     target = None if is_program else importing.load(spec.target)
     _seed(derive(spec.seed, "trial"))  # the import may have drawn numbers
     composed = job.compose(
-        Path(spec.config),
+        job.Source(
+            config=Path(spec.config), project=Path(spec.project), target=spec.target
+        ),
         spec.overrides,
         output_dir=Path(spec.folder),
         number=spec.number,
-        project=Path(spec.project),
-        target=spec.target,
     )
     resolved = save_config(composed.config, trial.paths)
     if target is not None:

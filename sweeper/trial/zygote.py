@@ -25,7 +25,7 @@ from sweeper.system import orphans, process
 from sweeper.system.errors import ConfigError
 from sweeper.system.paths import TrialPaths
 from sweeper.system.sources import put_on_path
-from sweeper.trial import base_config, forked, importing, probe
+from sweeper.trial import forked, importing, job, probe
 
 GRACE_SECONDS = 2.0
 WARMING = "a: {b: 1, c: x, d: [1, 2], e: 0.1}\nf: ${a.b}\n"
@@ -118,14 +118,11 @@ class Zygote:
     def _compose(self, spec: protocol.TrialSpec) -> None:
         """Compose a trial's config for those that follow, if that needs no import."""
         if self._composes:
-            request = base_config.Request(
-                config=Path(spec.config),
-                project=Path(spec.project),
-                target=spec.target,
-                overrides=spec.overrides,
+            source = job.Source(
+                config=Path(spec.config), project=Path(spec.project), target=spec.target
             )
             try:
-                base_config.prepare(request)
+                job.prepare(source, spec.overrides)
             except ConfigError:  # the trial meets and reports it
                 self._composes = False
 

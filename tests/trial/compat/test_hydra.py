@@ -1,11 +1,11 @@
-"""Private interfaces of Hydra are as `sweeper.compat.hydra` expects them."""
+"""Private interfaces of Hydra are as `sweeper.trial.compat.hydra` expects them."""
 
 from typing import ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.compat.hydra import Callbacks
+from sweeper.trial.compat.hydra import Callbacks
 
 
 class Recorder(Callback):

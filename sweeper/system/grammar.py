@@ -2,19 +2,12 @@
 
 import math
 import re
-from functools import cache
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    Glob,
-    Override,
-    Quote,
-    QuotedString,
-    Sweep,
-)
-from hydra.errors import HydraException
+from typing import TYPE_CHECKING
 
 from sweeper.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 MAX_LENGTH = 10_000  # characters of one override
 
@@ -22,7 +15,7 @@ _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = {"null", "true", "false", "inf", "nan"}
 
 
-def parse_override(text: str) -> Override:
+def parse_override(text: str) -> "Override":
     """Parse one Hydra override.
 
     Raises:
@@ -31,21 +24,19 @@ def parse_override(text: str) -> Override:
     >>> parse_override("+model.depth=3").value()
     3
     """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     if len(text) > MAX_LENGTH:
         raise ConfigError(f"override longer than {MAX_LENGTH} characters")
     try:
-        return _parser().parse_override(text)
+        return OverridesParser.create().parse_override(text)
     except (HydraException, RecursionError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"{text[:80]!r} is not a Hydra override: {reason[:300]}; "
             "put text with special characters in quotes"
         ) from error
-
-
-@cache
-def _parser() -> OverridesParser:
-    return OverridesParser.create()
 
 
 def to_text(value: object) -> str:
@@ -59,8 +50,8 @@ def to_text(value: object) -> str:
     """
     text = _text(value)
     if not isinstance(value, bool | int | float) and not _BARE.fullmatch(text):
-        read = plain(parse_override(f"x={text}").value())
-        if repr(read) != repr(plain(value)):
+        parsed = plain(parse_override(f"x={text}").value())
+        if repr(parsed) != repr(plain(value)):
             raise ConfigError(f"{value!r} cannot be written in Hydra's grammar")
     return text
 
@@ -75,12 +66,20 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         if _BARE.fullmatch(value) and value.lower() not in _WORDS:
             return value
+        from hydra.core.override_parser.types import Quote, QuotedString
+
         return QuotedString(value, Quote.single).with_quotes()
     return repr(value)
 
 
 def plain(value: object) -> object:
-    """Return a parsed element without Hydra's quotes; a sweep inside is refused."""
+    """Return a parsed element without Hydra's quotes.
+
+    Raises:
+        ConfigError: it holds a sweep, or a number that is not finite.
+    """
+    from hydra.core.override_parser.types import Glob, QuotedString, Sweep
+
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list | tuple):
@@ -92,26 +91,3 @@ def plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{value} is not a finite number")
     return value
-
-
-def split(text: str) -> list[str]:
-    """Split a text at the commas that are in no bracket and no quote.
-
-    >>> split("a=choice(1, 2), b=choice('x,y', z)")
-    ['a=choice(1, 2)', " b=choice('x,y', z)"]
-    """
-    parts, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-        elif character == "," and depth == 0:
-            parts.append("")
-            continue
-        parts[-1] += character
-    return parts

@@ -1,14 +1,19 @@
 """A config that is changed for a trial equals the one that Hydra composes for it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.trial import base_config
-from sweeper.trial.base_config import Request
+from sweeper.trial import job
 from sweeper.trial.compose import Composer
+from sweeper.trial.job import Source
+from tests.helpers import write_configs
 
 CONF = """
 defaults: [_self_, model: small]
@@ -37,17 +42,20 @@ def project(tmp_path: Path) -> Iterator[Path]:
         file = tmp_path / "conf" / "model" / f"{name}.yaml"
         file.write_text(f"width: {width}\nrate: ${{lr}}\n")
     yield tmp_path
-    base_config._bases.clear()
+    job._bases.clear()
+
+
+Request = tuple[Source, tuple[str, ...]]
 
 
 def ask(project: Path, *overrides: str) -> Request:
     config = project / "conf" / "train.yaml"
-    return Request(config=config, project=project, target="", overrides=overrides)
+    return Source(config=config, project=project), overrides
 
 
 def composed(request: Request) -> DictConfig:
-    composer = Composer(request.config, request.project, target=request.target)
-    return composer.compose_with_hydra(request.overrides)
+    source, overrides = request
+    return Composer(source.config, source.project).compose_with_hydra(overrides)
 
 
 def changed(word: str) -> tuple[str, ...]:
@@ -71,11 +79,11 @@ def changed(word: str) -> tuple[str, ...]:
     ],
 )
 def test_a_plain_value_changes_the_base(project: Path, word: str) -> None:
-    base_config.prepare(ask(project, *FIRST))
-    (base,) = base_config._bases
+    job.prepare(*ask(project, *FIRST))
+    (base,) = job._bases
     request = ask(project, *changed(word))
     expected = composed(request)
-    composer, config = base_config.take(request)
+    composer, config = job.take(*request)
     assert composer is base.composer
     assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)
     assert list(map(str, config)) == list(map(str, expected))
@@ -97,37 +105,89 @@ def test_a_plain_value_changes_the_base(project: Path, word: str) -> None:
     ],
 )
 def test_another_change_is_composed(project: Path, words: tuple[str, ...]) -> None:
-    base_config.prepare(ask(project, *FIRST))
-    (base,) = base_config._bases
+    job.prepare(*ask(project, *FIRST))
+    (base,) = job._bases
     request = ask(project, *words)
-    composer, config = base_config.take(request)
+    composer, config = job.take(*request)
     assert composer is not base.composer
     assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(composed(request))
 
 
 def test_a_value_inside_of_another_override_is_composed(project: Path) -> None:
     words = ("optimizer={decay: 1}", "optimizer.decay=2")
-    base_config.prepare(ask(project, *words))
+    job.prepare(*ask(project, *words))
     request = ask(project, words[0], "optimizer.decay=3")
-    (base,) = base_config._bases
-    assert base_config.take(request)[0] is not base.composer
+    (base,) = job._bases
+    assert job.take(*request)[0] is not base.composer
 
 
 def test_an_edited_config_is_composed(project: Path) -> None:
-    base_config.prepare(ask(project, *FIRST))
+    job.prepare(*ask(project, *FIRST))
     (project / "conf" / "model" / "small.yaml").write_text("width: 16\n")
-    _, config = base_config.take(ask(project, *FIRST))
+    _, config = job.take(*ask(project, *FIRST))
     assert config.model.width == 16
 
 
 def test_there_is_a_base_for_each_choice_of_groups(project: Path) -> None:
     for word in ("model=small", "model=large", "lr=0.2", "model=small"):
-        base_config.prepare(ask(project, *changed(word)))
-    assert len(base_config._bases) == 2
+        job.prepare(*ask(project, *changed(word)))
+    assert len(job._bases) == 2
 
 
 def test_an_unknown_key_is_the_same_error(project: Path) -> None:
     words = ("lr=1", "nothing=2")
     with pytest.raises(Exception, match="nothing"):
-        base_config.prepare(ask(project, *words))
-    assert base_config._bases == []
+        job.prepare(*ask(project, *words))
+    assert job._bases == []
+
+
+# ---- jobs
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    return write_configs(tmp_path)
+
+
+def test_a_trials_config_knows_the_trials_folder(configs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "trials" / "abc"
+    config = job.compose(
+        Source(
+            config=configs / "conf" / "train.yaml",
+            project=configs,
+            target="my_project.fit:main",
+        ),
+        ["model=large", "hydra.run.dir=elsewhere", "+hydra.job.env_set.MARK=7"],
+        output_dir=folder,
+        number=3,
+    ).config
+    assert config.output == str(folder)
+    assert config.name == "large-64"
+    assert "hydra" not in config
+    hydra = HydraConfig.get()
+    assert hydra.run.dir == hydra.runtime.output_dir == str(folder)
+    assert hydra.job.name == "fit"
+    assert hydra.job.num == 3
+    assert hydra.job.id == "abc"
+    assert hydra.runtime.choices["model"] == "large"
+    assert list(hydra.overrides.task) == ["model=large"]
+    assert os.environ["MARK"] == "7"
+
+
+def test_a_second_trial_in_one_process_gets_its_own_folder(
+    configs: Path, tmp_path: Path
+) -> None:
+    source = Source(config=configs / "conf" / "train.yaml", project=configs)
+    for name in ("a", "b"):
+        made = job.compose(source, [], output_dir=tmp_path / name).config
+        assert made.output == str(tmp_path / name)
+        assert OmegaConf.is_struct(made)
+
+
+def test_all_that_composes_and_calls_a_target_needs_only_hydra() -> None:
+    """It will run in the project's interpreter, which need not have the others."""
+    code = "import sys, sweeper.trial.job; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ours = {"pydantic", "optuna", "ray", "numpy", "torch", "lightning", "rich", "scipy"}
+    assert not ours & set(printed.split())
