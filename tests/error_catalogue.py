@@ -19,7 +19,7 @@ from sweeper.commands import sweeps as naming
 from sweeper.driver import driver, options, prewarm
 from sweeper.experiment import experiment
 from sweeper.experiment.experiment import dump
-from sweeper.journal import failures, journal_file, store
+from sweeper.journal import budget, journal_file, store
 from sweeper.journal.record import Failure
 from sweeper.packing import packing
 from sweeper.packing.packing import Node
@@ -178,7 +178,7 @@ def _misspelt_metric(_: Path) -> object:
 def _failing_alike(_: Path) -> object:
     failure = Failure(kind=FailureKind.ERROR, message="KeyError: 'label'")
     ids = ("3f9a1c2b07", "93ce0b8ba2", "b7e7742aa8")
-    raise SweeperError(failures.message(ids, failure, sweep="lr_sweep"))
+    raise SweeperError(budget.alike_message(ids, failure, sweep="lr_sweep"))
 
 
 def _refused(folder: Path) -> object:

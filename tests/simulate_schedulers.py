@@ -20,8 +20,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 
 from sweeper.experiment.experiment import Experiment
-from sweeper.journal.frozen_trial import again
 from sweeper.journal.record import State
+from sweeper.journal.study import again
 from sweeper.protocol import Decision
 from sweeper.search.schedulers import Asha, Patience, RecordScheduler
 from tests.helpers import make_experiment

@@ -21,8 +21,8 @@ LAYERS = [
     "compat",
     "experiment",
     "journal.record",
-    "journal.stop",
-    "journal.frozen_trial",
+    "journal.journal_file",
+    "journal.study",
     "trial",
     "project",
     "statistics",
@@ -124,7 +124,7 @@ def test_vision_imports_nothing_of_sweeper() -> None:
 
 
 def test_rows_of_optuna_are_known_to_the_journal_and_one_adapter_only() -> None:
-    allowed = {"journal.frozen_trial", "journal.study", "search.history"}
+    allowed = {"journal.study", "search.history"}
     allowed.add(
         "reporting.html_report.chart_data"
     )  # makes its own, which Optuna's plots show

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sweeper.experiment import space
 from sweeper.journal import journal_file
-from sweeper.journal.frozen_trial import from_row
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, TrialRecord
+from sweeper.journal.study import from_row
 from sweeper.protocol import FailureKind, Report
 from sweeper.search import algorithms, policy
 from sweeper.search.history import KEPT_BEST, History

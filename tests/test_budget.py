@@ -10,10 +10,9 @@ from sweeper.driver import summary
 from sweeper.experiment import space
 from sweeper.experiment.experiment import dump
 from sweeper.journal import store
-from sweeper.journal.frozen_trial import again
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Demand, Failure, State, Sweep
-from sweeper.journal.stop import StopReason
+from sweeper.journal.record import Demand, Failure, State, StopReason, Sweep
+from sweeper.journal.study import again
 from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import CONTEXT, make_experiment

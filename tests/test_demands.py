@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
-from sweeper.journal.assignment import Assignment
 from sweeper.journal.journal import Journal
+from sweeper.journal.queue import Assignment
 from sweeper.journal.record import Demand, Failure, State, Sweep, TrialRecord
 from sweeper.journal.run_context import RunContext
 from sweeper.packing import packing_report

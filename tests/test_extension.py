@@ -9,10 +9,9 @@ import pytest
 from sweeper.experiment import space
 from sweeper.experiment.experiment import changes, load
 from sweeper.journal import store
-from sweeper.journal.frozen_trial import again
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, State, Sweep
-from sweeper.journal.stop import StopReason
+from sweeper.journal.record import Failure, State, StopReason, Sweep
+from sweeper.journal.study import again
 from sweeper.protocol import FailureKind, Report
 from sweeper.reporting.tables import remarks
 from sweeper.statistics import leaderboard

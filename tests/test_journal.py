@@ -11,8 +11,7 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Failure, State, Sweep, TrialRecord
-from sweeper.journal.stop import StopReason
+from sweeper.journal.record import Failure, State, StopReason, Sweep, TrialRecord
 from sweeper.protocol import Decision, FailureKind, Report
 from tests.helpers import CONTEXT, make_experiment, open_journal
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sweeper.experiment import space
 from sweeper.experiment.sections import Budget, Objective
 from sweeper.journal.budget import Meter
-from sweeper.journal.frozen_trial import again
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, TrialRecord
+from sweeper.journal.study import again
 from sweeper.protocol import Decision, FailureKind, Report
 from tests.helpers import IN_FOLDERS, make_experiment
 from tests.test_budget import HALF
@@ -133,6 +133,6 @@ def test_row_by_row_is_as_all_at_once(
             continue
         changed = follow()
         for budget, meter in zip(budgets, meters, strict=True):
-            meter.look(changed)
+            meter.update(changed)
             expected = _reached(budget, objective, rows.all())
             assert meter.reached(wall_seconds=0.0) == expected

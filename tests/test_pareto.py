@@ -19,8 +19,7 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import changes, dump, load
 from sweeper.journal import repair, store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import State, Sweep
-from sweeper.journal.stop import Stop
+from sweeper.journal.record import State, Stop, Sweep
 from sweeper.protocol import Answer, Message, Report
 from sweeper.reporting import cells, live, markdown, ranking, tables
 from sweeper.statistics import leaderboard, pareto, verdict

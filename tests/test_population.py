@@ -12,13 +12,13 @@ from rich.console import Console
 from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
-from sweeper.journal.events import events
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, Sweep
 from sweeper.plan.plan import _num_trials
 from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.reporting import html_report, markdown
 from sweeper.reporting.cells import to_csv
+from sweeper.reporting.progress import events
 from sweeper.reporting.tables import leaderboard_view
 from sweeper.search import algorithms
 from sweeper.search.pbt.perturbation import near

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.journal.events import events
 from sweeper.journal.record import Failure, State, Sweep
 from sweeper.protocol import FailureKind
 from sweeper.reporting import live, progress
+from sweeper.reporting.progress import events
 from sweeper.reporting.tables import status_view
 from tests.helpers import attempt
 from tests.test_leaderboard import make_sweep, make_trial

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sweeper.cli import main
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
-from sweeper.journal.frozen_trial import from_attrs, to_attrs
 from sweeper.journal.record import Cause, Failure
+from sweeper.journal.study import from_attrs, to_attrs
 from sweeper.protocol import FailureKind, Report
 from sweeper.system.errors import JournalError
 from tests.helpers import IN_FOLDERS, open_journal

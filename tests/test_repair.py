@@ -10,7 +10,7 @@ from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, TrialRecord
-from sweeper.journal.repair import Repair, repair
+from sweeper.journal.recovery import Repair, repair
 from sweeper.protocol import FailureKind, Report
 from sweeper.system import locks, metrics_file
 from sweeper.system.errors import LockedError

@@ -16,8 +16,7 @@ from sweeper.experiment import space
 from sweeper.experiment.experiment import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import State, Sweep, TrialRecord
-from sweeper.journal.stop import StopReason
+from sweeper.journal.record import State, StopReason, Sweep, TrialRecord
 from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client, FailureKind
 from sweeper.trial.endings import describe_exit

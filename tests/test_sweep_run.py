@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeper.driver import wandb_sweep_run
 from sweeper.experiment.experiment import dump, load
 from sweeper.journal import store
-from sweeper.journal.stop import Stop, StopReason
+from sweeper.journal.record import Stop, StopReason
 from sweeper.protocol import Report
 from sweeper.reporting import cells
 from sweeper.statistics import leaderboard

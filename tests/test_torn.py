@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.journal import result, spec, store
+from sweeper.journal import recovery, spec, store
 from sweeper.packing import prediction
 from sweeper.packing.prediction import Prediction
 from sweeper.protocol import Report
@@ -80,14 +80,14 @@ def test_of_a_torn_experiment_with_hardly_a_byte_nothing_is_taken(
 def test_a_torn_spec_or_result_says_nothing(sweep: SweepPaths) -> None:
     trial = _trial(sweep)
     for path in _cuts(trial.result):
-        found = result.read(TrialPaths(path.parent))
+        found = recovery.read_result(TrialPaths(path.parent))
         assert found is not None  # from its spec, as a trial that has not ended
         assert not found.state.is_final
     trial.result.unlink()
     for path in _cuts(trial.spec):
         assert spec.read(path) is None
         assert spec.stored_command(path) == ""
-        assert result.read(trial) is None
+        assert recovery.read_result(trial) is None
     trial.spec.write_text("{")
     spec.relocate(sweep, store.load_experiment(sweep))
 

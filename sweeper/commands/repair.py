@@ -12,7 +12,7 @@ arguments = sweeps.add_name
 def run(args: argparse.Namespace) -> int:
     """Repair the journal and print the damage and the recovered trials."""
     from sweeper.journal import store
-    from sweeper.journal.repair import repair
+    from sweeper.journal.recovery import repair
     from sweeper.system.paths import SweepPaths
 
     paths = SweepPaths(sweeps.find_folder(args, args.name))

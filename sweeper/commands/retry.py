@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Queue the trials; they start at the next `sweeper run`."""
-    from sweeper.journal.requeue import requeue
+    from sweeper.journal.recovery import requeue
 
     sweep = sweeps.find(args)
     ids = requeue(sweep, [sweeps.find_trial(sweep, name).id for name in args.trials])

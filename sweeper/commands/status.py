@@ -38,8 +38,9 @@ def _watch(args: argparse.Namespace) -> int:
     """Follow the sweep: a table on a terminal, lines in a pipe."""
     from rich.console import Console
 
-    from sweeper.journal import events, store
+    from sweeper.journal import store
     from sweeper.reporting import live
+    from sweeper.reporting.progress import events
 
     sweep = sweeps.find(args)
     reader = store.Reader(sweep.experiment, sweep.folder)
@@ -50,7 +51,7 @@ def _watch(args: argparse.Namespace) -> int:
         while before.is_running:
             time.sleep(POLL_SECONDS)
             after = reader.sweep()
-            for event in events.events(before, after):
+            for event in events(before, after):
                 display.event(event)
             display.update(after)
             before = after

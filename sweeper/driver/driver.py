@@ -24,9 +24,8 @@ from sweeper.driver.signals import (
     too_late,
 )
 from sweeper.experiment.experiment import Experiment
-from sweeper.journal import replacement, retention, spec, stop_conditions, store
-from sweeper.journal.record import Sweep
-from sweeper.journal.stop import Stop, StopReason
+from sweeper.journal import budget, recovery, retention, spec, store
+from sweeper.journal.record import Stop, StopReason, Sweep
 from sweeper.packing import booking
 from sweeper.plan import lengths, preflight
 from sweeper.plan.checks import Finding
@@ -110,9 +109,9 @@ def admit(experiment: Experiment, paths: SweepPaths) -> bool:
     """
     remove_stale_temporaries(paths.folder)
     paths.stop_request.unlink(missing_ok=True)
-    is_replaced = replacement.is_replaced(experiment, paths)
+    is_replaced = recovery.is_replaced(experiment, paths)
     if is_replaced:
-        replacement.discard(paths)
+        recovery.discard(paths)
     store.save_experiment(experiment, paths)
     spec.relocate(paths, experiment)
     return is_replaced
@@ -174,7 +173,7 @@ class _Driver:
             self._watch(trials, journal)
             stop = self._ask(journal.stopped_by)
             if stop.reason is StopReason.ERROR:
-                raise stop_conditions.located(self.plan.experiment, stop.message)
+                raise budget.located(self.plan.experiment, stop.message)
             # This process still holds the lock, but nothing runs any more.
             sweep = replace(store.load_sweep(self.plan.folder), is_running=False)
             # While Ray stops, which is mostly waiting.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper.experiment.sections import unpriced
-from sweeper.journal import events
 from sweeper.journal.record import Sweep
 from sweeper.reporting.live import Display
+from sweeper.reporting.progress import events
 from sweeper.system import disk
 
 
@@ -29,7 +29,7 @@ class EventLog:
 
     def write(self, before: Sweep, after: Sweep) -> None:
         """Show and write the events between two states of the sweep."""
-        lines = events.events(before, after)
+        lines = events(before, after)
         for event in lines:
             self._display.event(event)
         self._display.update(after)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from sweeper import exit_codes
 from sweeper.journal import best_checkpoint, spec
-from sweeper.journal.record import State, Sweep
-from sweeper.journal.stop import Stop, StopReason
+from sweeper.journal.record import State, Stop, StopReason, Sweep
 from sweeper.statistics import leaderboard
 from sweeper.system.paths import default_sweeps
 

@@ -10,9 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sweeper.journal.record import Sweep
+from sweeper.journal.record import Stop, StopReason, Sweep
 from sweeper.journal.spec import run_id
-from sweeper.journal.stop import Stop, StopReason
 from sweeper.reporting import cells
 from sweeper.statistics import leaderboard
 from sweeper.statistics.row import trial_results

@@ -17,7 +17,7 @@ SKIPPED = ("wandb", "artifacts")  # folders whose files are copies and exports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOut:
+class BestCheckpoint:
     """A checkpoint file.
 
     Attributes:
@@ -34,7 +34,7 @@ class HandedOut:
     def text(self, metric: str) -> str:
         """Return the epoch, the value and the note in one line.
 
-        >>> HandedOut(path=Path("a.ckpt"), epoch=2, value=0.9, note="").text("acc")
+        >>> BestCheckpoint(path=Path("a.ckpt"), epoch=2, value=0.9, note="").text("acc")
         'epoch 2, acc 0.9'
         """
         epoch = "epoch unknown" if self.epoch is None else f"epoch {self.epoch}"
@@ -43,7 +43,7 @@ class HandedOut:
         return f"{shown}; {self.note}" if self.note else shown
 
 
-def find(sweep: Sweep, trial: TrialRecord) -> HandedOut | None:
+def find(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint | None:
     """Return the file of the trial's best epoch, else of its last; None without one."""
     return choose(
         sweep.paths.trial(trial.id),
@@ -52,7 +52,7 @@ def find(sweep: Sweep, trial: TrialRecord) -> HandedOut | None:
     )
 
 
-def require(sweep: Sweep, trial: TrialRecord) -> HandedOut:
+def require(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint:
     """Return the same.
 
     Raises:
@@ -68,7 +68,7 @@ def require(sweep: Sweep, trial: TrialRecord) -> HandedOut:
     return found
 
 
-def to_json(found: HandedOut | None) -> dict[str, object]:
+def to_json(found: BestCheckpoint | None) -> dict[str, object]:
     """Return the file as plain data, for `best --json` and `status --json`."""
     return {
         "checkpoint": None if found is None else str(found.path),
@@ -86,7 +86,7 @@ def best_epoch(trial: TrialRecord, objective: Objective) -> int | None:
 
 def choose(
     paths: TrialPaths, *, best: int | None, values: Mapping[int, float]
-) -> HandedOut | None:
+) -> BestCheckpoint | None:
     """Return the file whose recorded epoch is the best one, else the last one.
 
     Of several files of one epoch a file of the project's own comes before the one that
@@ -109,10 +109,12 @@ def choose(
     return _unrecorded(paths)
 
 
-def _recorded(file: SavedFile, values: Mapping[int, float], *, note: str) -> HandedOut:
+def _recorded(
+    file: SavedFile, values: Mapping[int, float], *, note: str
+) -> BestCheckpoint:
     value = values.get(file.epoch) if file.is_final else file.value
     is_value = value is not None and math.isfinite(value)
-    return HandedOut(
+    return BestCheckpoint(
         path=file.path, epoch=file.epoch, value=value if is_value else None, note=note
     )
 
@@ -125,7 +127,7 @@ def _saved_at(path: Path) -> float:
         return 0.0
 
 
-def _unrecorded(paths: TrialPaths) -> HandedOut | None:
+def _unrecorded(paths: TrialPaths) -> BestCheckpoint | None:
     """Return the newest file of a loop without a Trainer, or of an older version."""
     own = [
         path
@@ -142,4 +144,4 @@ def _unrecorded(paths: TrialPaths) -> HandedOut | None:
         return None
     newest = max(candidates, key=_saved_at)
     note = "the last file: nothing recorded which epoch it holds"
-    return HandedOut(path=newest, epoch=None, value=None, note=note)
+    return BestCheckpoint(path=newest, epoch=None, value=None, note=note)

@@ -1,19 +1,26 @@
-"""Limits on a sweep: hours and money, a target, patience.
+"""Limits on a sweep, and the conditions under which it starts nothing more.
 
-A function of the records of all its starts. The limit on trials is the queue's, since
-it ends a sweep as planned.
+The limit on trials is the queue's, since it ends a sweep as planned.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from fractions import Fraction
 
+from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.sections import Budget, Objective, cost
-from sweeper.journal.record import State, TrialRecord
+from sweeper.journal.record import Failure, State, Stop, StopReason, TrialRecord
+from sweeper.journal.study import TrialStore
+from sweeper.system.errors import SweeperError
+
+UNITS = {"wall_hours": 3600.0, "gpu_hours": 3600.0, "cost": 1.0}
+ALIKE = 3  # trials in a row that failed in one way stop a sweep
 
 
 class Meter:
-    """What a sweep has used of its budget, at the cost of the records that changed.
+    """The part of its budget that a sweep has used, over all starts.
+
+    Each update costs as much as the records that changed.
 
     Args:
         price: of a card for an hour, by type; cards without one add no cost.
@@ -25,44 +32,36 @@ class Meter:
         self._budget = budget
         self._objective = objective
         self._price = price
-        self._gpu_seconds = _Sum()
-        self._cost = _Sum()
-        self._hits: dict[int, float] = {}  # first value of a trial that is good enough
+        self._used: dict[str, dict[int, float]] = {name: {} for name in UNITS}
+        self._hits: dict[int, float] = {}  # the first value of a trial at the target
         self._ended: dict[int, tuple[datetime, int, float]] = {}  # and number, loss
         self._since_best: int | None = None  # None after a change of `_ended`
 
-    def look(self, records: Mapping[int, TrialRecord]) -> None:
+    def update(self, records: Mapping[int, TrialRecord]) -> None:
         """Count records that are new or have changed.
 
         Args:
-            records: by the place of their trial, which stays.
+            records: by the index of their trial, which stays.
         """
-        for place, record in records.items():
-            seconds = record.card_seconds
-            priced = {c: amount for c, amount in seconds.items() if c in self._price}
-            self._gpu_seconds.put(place, sum(seconds.values()))
-            self._cost.put(place, cost(self._price, priced))
-            self._look_for_end(place, record)
-            self._look_for_target(place, record)
-
-    def _look_for_end(self, place: int, record: TrialRecord) -> None:
-        is_over = record.state in (State.COMPLETE, State.PRUNED)
-        if is_over and record.ended_at is not None and record.result:
-            loss = self._objective.loss(record.result[0])
-            self._ended[place] = (record.ended_at, record.number, loss)
-            self._since_best = None
-        elif self._ended.pop(place, None) is not None:
-            self._since_best = None
-
-    def _look_for_target(self, place: int, record: TrialRecord) -> None:
         target, loss = self._budget.target, self._objective.loss
-        if target is None:
-            return
-        self._hits.pop(place, None)
-        for value in record.values.values():
-            if loss(value) <= loss(target):
-                self._hits[place] = value
-                return
+        for index, record in records.items():
+            seconds = record.card_seconds
+            priced = {card: s for card, s in seconds.items() if card in self._price}
+            self._used["gpu_hours"][index] = sum(seconds.values())
+            self._used["cost"][index] = cost(self._price, priced)
+            is_over = record.state in (State.COMPLETE, State.PRUNED)
+            if is_over and record.ended_at is not None and record.result:
+                end = (record.ended_at, record.number, loss(record.result[0]))
+                self._ended[index] = end
+                self._since_best = None
+            elif self._ended.pop(index, None) is not None:
+                self._since_best = None
+            if target is not None:
+                values = record.values.values()
+                hit = next((v for v in values if loss(v) <= loss(target)), None)
+                self._hits.pop(index, None)
+                if hit is not None:
+                    self._hits[index] = hit
 
     @property
     def since_best(self) -> int:
@@ -74,19 +73,20 @@ class Meter:
         return self._since_best
 
     def reached(self, *, wall_seconds: float) -> str:
-        """The first limit that is reached, as a message; "" for none.
+        """Return the first limit that is reached as a message, "" if there is none.
 
         Args:
             wall_seconds: time that drivers have driven this sweep, over all starts.
         """
-        used = {
-            "wall_hours": wall_seconds / 3600,
-            "gpu_hours": self._gpu_seconds.total / 3600,
-            "cost": self._cost.total,
-        }
         budget = self._budget
-        if message := exceeded(budget, used=used):
-            return message
+        self._used["wall_hours"][0] = wall_seconds
+        for name, amounts in self._used.items():
+            limit = getattr(budget, name)
+            if limit is None:
+                continue
+            used = math.fsum(amounts.values()) / UNITS[name]
+            if used >= limit:
+                return f"budget.{name}: {used:.3g} of {limit:g} used"
         if self._hits:
             value = self._hits[min(self._hits)]
             return f"budget.target: {value:.6g} of {budget.target:g} reached"
@@ -95,34 +95,100 @@ class Meter:
         return ""
 
 
-def exceeded(budget: Budget, *, used: Mapping[str, float]) -> str:
-    """The first limit that what was used has come to.
+class StopConditions:
+    """Conditions that end a sweep before its last trial; the first one counts.
 
-    >>> exceeded(Budget(wall_hours=8), used={"wall_hours": 8.5})
-    'budget.wall_hours: 8.5 of 8 used'
+    Args:
+        experiment: its budget is absolute over all starts.
+        store: keeps the hours of earlier starts.
+        clock: seconds; only differences count.
     """
-    for name, amount in used.items():
-        limit = getattr(budget, name)
-        if limit is not None and amount >= limit:
-            return f"budget.{name}: {amount:.3g} of {limit:g} used"
-    return ""
 
-
-class _Sum:
-    """A sum whose terms may change; it is exact, so that no history drifts it."""
-
-    def __init__(self) -> None:
-        self._terms: dict[int, float] = {}
-        self._total = Fraction(0)
-
-    def put(self, key: int, term: float) -> None:
-        """Set a term."""
-        before = self._terms.get(key, 0.0)
-        if term != before:
-            self._total += Fraction(term) - Fraction(before)
-            self._terms[key] = term
+    def __init__(
+        self, experiment: Experiment, store: TrialStore, *, clock: Callable[[], float]
+    ) -> None:
+        self.stop = Stop()
+        self._experiment = experiment
+        self._store = store
+        self._changed = store.follow()
+        self._clock = clock
+        self._started = clock()
+        self._wall_before = store.attribute("wall_seconds", 0.0)
+        self._failed: list[tuple[str, Failure]] = []  # in a row, in this start
+        self.has_succeeded = False  # some trial of this start
+        limits = experiment.budget.model_dump(exclude={"trials"}, exclude_none=True)
+        self._has_limits = bool(limits)
+        self._meter = Meter(
+            experiment.budget, objective=experiment.objective, price=experiment.price
+        )
 
     @property
-    def total(self) -> float:
-        """The number next to the sum, as `math.fsum` has it."""
-        return float(self._total)
+    def is_met(self) -> bool:
+        """Whether nothing more starts."""
+        return self.stop.reason is not StopReason.NONE
+
+    def set(self, reason: StopReason, message: str = "") -> None:
+        """Start nothing more; an error of every trial replaces any other reason."""
+        if not self.is_met or reason is StopReason.ERROR:
+            self.stop = Stop(reason=reason, message=message)
+
+    def succeeded(self) -> None:
+        """Count a trial that ended with a result."""
+        self._failed.clear()
+        self.has_succeeded = True
+
+    def failed(self, identity: str, failure: Failure) -> None:
+        """Count a trial that failed for good; stop after several alike."""
+        self._failed.append((identity, failure))
+        ids = alike(self._failed)
+        if ids:
+            message = alike_message(ids, failure, sweep=self._experiment.name)
+            self.set(StopReason.FAILING, message)
+
+    def watch_budget(self) -> None:
+        """Stop at a limit of the budget."""
+        if not self._has_limits:
+            return
+        wall_seconds = self._wall_before + self._clock() - self._started
+        self._store.set_attribute("wall_seconds", wall_seconds)
+        self._meter.update(self._changed())
+        message = self._meter.reached(wall_seconds=wall_seconds)
+        if message:
+            self.set(StopReason.BUDGET, message)
+
+
+def alike(failed: Sequence[tuple[str, Failure]]) -> tuple[str, ...]:
+    """Return the ids of the newest trials if all failed in one way, else ().
+
+    Args:
+        failed: ids and last failures of trials that failed in a row.
+    """
+    newest = failed[-ALIKE:]
+    tracebacks = {(failure.kind, failure.traceback) for _, failure in newest}
+    is_one = len(tracebacks) == 1 and bool(newest[0][1].traceback)
+    return tuple(name for name, _ in newest) if len(newest) == ALIKE and is_one else ()
+
+
+def alike_message(ids: Sequence[str], failure: Failure, *, sweep: str) -> str:
+    """Return the message for trials that failed in one way.
+
+    >>> from sweeper.protocol import FailureKind
+    >>> boom = Failure(kind=FailureKind.ERROR, message="ValueError: x", traceback="1")
+    >>> alike_message(["a1", "b2", "c3"], boom, sweep="lr")
+    '3 trials in a row failed alike (a1, b2, c3): ValueError: x; `sweeper logs lr c3` \
+has the traceback; fix it, then `sweeper retry lr` puts them back'
+    """
+    return (
+        f"{len(ids)} trials in a row failed alike ({', '.join(ids)}): "
+        f"{failure.message}; `sweeper logs {sweep} {ids[-1]}` has the traceback; "
+        f"fix it, then `sweeper retry {sweep}` puts them back"
+    )
+
+
+def located(experiment: Experiment, message: str) -> SweeperError:
+    """Return an error of a trial at the line of the experiment file that it names."""
+    key = message.partition(":")[0]
+    location = tuple(key.split("."))
+    if location in experiment.lines:
+        return experiment.error(location, message)
+    return SweeperError(message)

@@ -14,21 +14,30 @@ from optuna.study import Study
 
 from sweeper.experiment.experiment import Experiment, epochs
 from sweeper.experiment.space import Space
-from sweeper.journal import extension, result, warm_start
+from sweeper.journal import recovery, warm_start
 from sweeper.journal import study as studies
-from sweeper.journal.frozen_trial import again
+from sweeper.journal.budget import StopConditions
 from sweeper.journal.queue import TrialQueue, unstarted
-from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
+from sweeper.journal.record import (
+    Attempt,
+    Cause,
+    Demand,
+    Failure,
+    State,
+    Stop,
+    StopReason,
+    TrialRecord,
+)
 from sweeper.journal.run_context import RunContext
 from sweeper.journal.spec import make_spec
-from sweeper.journal.stop import Stop, StopReason
-from sweeper.journal.stop_conditions import Halt
-from sweeper.journal.stopwatch import Stopwatch
+from sweeper.journal.study import again
 from sweeper.packing.oom import Rung
 from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
 from sweeper.search import algorithms, policy
 from sweeper.search.schedulers import Judge
 from sweeper.system.paths import SweepPaths
+
+COUNT_SECONDS = 30.0  # a silent attempt is counted so often; a kill loses no more
 
 
 class Journal:
@@ -77,7 +86,7 @@ class Journal:
             make_spec, experiment, space, context, paths=self._paths
         )
         self._watch = Stopwatch(clock)
-        self._halt = Halt(experiment, store, clock=clock)
+        self._conditions = StopConditions(experiment, store, clock=clock)
         self._recover()
         self._extend()
 
@@ -96,12 +105,12 @@ class Journal:
         experiment, store = self._experiment, self._store
         seeds = sorted({*store.attribute("seeds", ()), *experiment.seeds})
         store.set_attribute("seeds", seeds)
-        hidden = extension.removed(
+        hidden = recovery.removed(
             store.all(), experiment=experiment, space=self._space, seeds_before=seeds
         )
         store.hide(hidden)
         now, ids = epochs(experiment), self._context.outgrown
-        for record in list(extension.outgrown(store.shown(), epochs=now, ids=ids)):
+        for record in list(recovery.outgrown(store.shown(), epochs=now, ids=ids)):
             store.add(again(record))
 
     # ---- handing out
@@ -113,21 +122,21 @@ class Journal:
             slot: who will run it.
             demand: only a trial that asks for exactly this; None for any.
         """
-        self._halt.watch_budget()
-        return None if self._halt.is_on else self._queue.claim(slot, demand)
+        self._conditions.watch_budget()
+        return None if self._conditions.is_met else self._queue.claim(slot, demand)
 
     def offer(self) -> Demand | None:
         """Return the demand of the trial that `claim` would reserve, if any.
 
         A trial that is not in the journal yet is written there.
         """
-        return None if self._halt.is_on else self._queue.offer()
+        return None if self._conditions.is_met else self._queue.offer()
 
     def is_finished(self) -> bool:
         """Return whether no trial runs and none will start in this driver's life."""
         if not self._queue.is_idle:
             return False
-        return self._halt.is_on or self._queue.is_finished
+        return self._conditions.is_met or self._queue.is_finished
 
     def start(self, slot: str, card: str = "") -> TrialSpec:
         """Mark the slot's trial as running; return what its process needs to know.
@@ -181,7 +190,7 @@ class Journal:
         if report.values and self._is_stopped(record):
             return Decision.STOP
         self.count_time()
-        return Decision.PAUSE if self._halt.is_on else Decision.CONTINUE
+        return Decision.PAUSE if self._conditions.is_met else Decision.CONTINUE
 
     def count_time(self) -> None:
         """Count the time of trials that have not reported for a while."""
@@ -189,7 +198,7 @@ class Journal:
             record = self._queue.trial(slot)
             self._store.put(_with_seconds(record, self._watch.seconds(slot)))
             self._watch.count(slot)
-        self._halt.watch_budget()
+        self._conditions.watch_budget()
 
     def _is_stopped(self, record: TrialRecord) -> bool:
         """Return whether the scheduler ends the trial, now or earlier."""
@@ -249,8 +258,8 @@ class Journal:
                 result=(value, *record.others.get(epoch, ())),
             )
         )
-        result.save(record, self._paths.trial(record.id))
-        self._halt.succeeded()
+        recovery.save_result(record, self._paths.trial(record.id))
+        self._conditions.succeeded()
         return record.state
 
     def fail(self, slot: str, failure: Failure) -> State:
@@ -272,9 +281,9 @@ class Journal:
             )
         )
         if not is_retried:
-            result.save(record, self._paths.trial(record.id))
+            recovery.save_result(record, self._paths.trial(record.id))
             if rung is None:  # that a point is too large says nothing of the next
-                self._halt.failed(record.id, failure)
+                self._conditions.failed(record.id, failure)
         return record.state
 
     def pause(self, slot: str) -> None:
@@ -293,14 +302,14 @@ class Journal:
 
     def drain(self) -> None:
         """Start nothing from now on and pause every trial at its next epoch."""
-        self._halt.set(StopReason.INTERRUPTED)
+        self._conditions.set(StopReason.INTERRUPTED)
 
     def abort(self, slot: str, message: str) -> None:
         """Stop the sweep for an error that every trial would meet.
 
         If another one has ended well with the same code, the error is this trial's own.
         """
-        has_ended_well = self._halt.has_succeeded or any(
+        has_ended_well = self._conditions.has_succeeded or any(
             record.state is State.COMPLETE
             and record.attempts[-1:]
             and record.attempts[-1].code == self._context.code
@@ -309,12 +318,50 @@ class Journal:
         if has_ended_well:
             self.fail(slot, Failure(kind=FailureKind.ERROR, message=message))
             return
-        self._halt.set(StopReason.ERROR, message)
+        self._conditions.set(StopReason.ERROR, message)
         self.pause(slot)
 
     def stopped_by(self) -> Stop:
         """Return the reason why the journal starts nothing more."""
-        return self._halt.stop
+        return self._conditions.stop
+
+
+class Stopwatch:
+    """Measures the attempt of each slot from its start to its end.
+
+    Args:
+        clock: seconds; only differences count.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began: dict[str, float] = {}
+        self._counted: dict[str, float] = {}
+
+    def start(self, slot: str) -> None:
+        """Begin a slot's attempt."""
+        self._began[slot] = self._counted[slot] = self._clock()
+
+    def count(self, slot: str) -> None:
+        """Note that the attempt was counted up to now."""
+        self._counted[slot] = self._clock()
+
+    def silent(self) -> list[str]:
+        """Return the slots whose attempt was not counted for a while."""
+        latest = self._clock() - COUNT_SECONDS
+        return [slot for slot, counted in self._counted.items() if counted <= latest]
+
+    def runs(self, slot: str) -> bool:
+        """Return whether a slot's attempt has begun."""
+        return slot in self._began
+
+    def seconds(self, slot: str) -> float:
+        """Return how long a slot's attempt has taken."""
+        return self._clock() - self._began[slot]
+
+    def stop(self, slot: str) -> None:
+        """End a slot's attempt."""
+        del self._began[slot], self._counted[slot]
 
 
 def _with_seconds(record: TrialRecord, seconds: float) -> TrialRecord:

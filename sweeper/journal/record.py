@@ -291,6 +291,24 @@ class Sweep:
         return SweepPaths(self.folder)
 
 
+class StopReason(StrEnum):
+    """The reason why a driver starts nothing more before the sweep is finished."""
+
+    NONE = "none"
+    INTERRUPTED = "interrupted"
+    BUDGET = "budget"
+    ERROR = "error"  # one that every trial would meet
+    FAILING = "failing"  # trial after trial failed in the same way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """The end of a driver's starts; its reason is NONE while it starts trials."""
+
+    reason: StopReason = StopReason.NONE
+    message: str = ""
+
+
 def canonical(value: object) -> str:
     """JSON in which equal values have one text: sorted keys, 1.0 as 1.
 

@@ -10,7 +10,7 @@ from sweeper.experiment.experiment import Experiment
 from sweeper.experiment.key_names import EPOCHS
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
-from sweeper.journal import replacement, warm_start
+from sweeper.journal import recovery, warm_start
 from sweeper.packing import memory_key
 from sweeper.packing.oom import BatchKeys
 from sweeper.project import check, points
@@ -141,7 +141,7 @@ def _space(loaded: Experiment, composer: Composer) -> Space:
 
 def _check_sweep(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
     """Refuse what the driver and the journal would refuse once Ray is there."""
-    replacement.is_replaced(loaded, paths)
+    recovery.is_replaced(loaded, paths)
     warm_start.check(loaded, parsed, paths)
 
 

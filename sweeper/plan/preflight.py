@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from sweeper.journal import stop_conditions
+from sweeper.journal import budget
 from sweeper.journal.record import canonical
 from sweeper.packing.prediction import settings_stamp
 from sweeper.plan import checks, single_trial
@@ -98,7 +98,7 @@ def admit(
         traces = [f"{f.topic}\n{f.traceback}" for f in certain if f.traceback]
         path = SweepPaths(plan.folder).preflight_errors
         write_text(path, "\n".join(traces))
-        raise stop_conditions.located(plan.experiment, _refusal(certain, path))
+        raise budget.located(plan.experiment, _refusal(certain, path))
 
 
 def _refusal(certain: Sequence[Finding], path: Path) -> str:

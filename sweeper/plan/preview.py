@@ -18,7 +18,7 @@ from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.sections import cost
 from sweeper.experiment.space import MAX_POINTS, Space
 from sweeper.journal import store
-from sweeper.journal.assignment import Assignment
+from sweeper.journal.queue import Assignment
 from sweeper.journal.record import TrialRecord
 from sweeper.packing import memory_key, packing, prediction
 from sweeper.packing.observations import learn

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sweeper import protocol
-from sweeper.journal.record import Demand, Failure, State
-from sweeper.journal.stop import Stop, StopReason
+from sweeper.journal.record import Demand, Failure, State, Stop, StopReason
 from sweeper.system import disk
 from sweeper.trial import endings
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from sweeper.journal import best_checkpoint, spec
-from sweeper.journal.best_checkpoint import HandedOut
+from sweeper.journal.best_checkpoint import BestCheckpoint
 from sweeper.journal.record import Sweep, TrialRecord
 from sweeper.statistics.row import trial_result
 from sweeper.system.errors import SweeperError
@@ -41,7 +41,7 @@ def _files(paths: TrialPaths, checkpoint: Path) -> list[Path]:
 
 
 def card(
-    sweep: Sweep, trial: TrialRecord, checkpoint: HandedOut, names: list[str]
+    sweep: Sweep, trial: TrialRecord, checkpoint: BestCheckpoint, names: list[str]
 ) -> str:
     """Return the model card: its result, its parameters and how to repeat it."""
     objective = sweep.experiment.objective

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.journal import best_checkpoint
-from sweeper.journal.events import Event
 from sweeper.journal.record import Sweep, TrialRecord
 from sweeper.packing import packing_report
+from sweeper.reporting.progress import Event
 from sweeper.reporting.tables import leaderboard_view, status_view, sweep_state
 from sweeper.statistics.leaderboard import best
 from sweeper.statistics.row import trial_results

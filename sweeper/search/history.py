@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.experiment.sections import Objective
 from sweeper.experiment.space import Space
-from sweeper.journal.frozen_trial import NAMES, directions, to_attrs
 from sweeper.journal.record import State, TrialRecord
+from sweeper.journal.study import NAMES, directions, to_attrs
 from sweeper.protocol import Params
 from sweeper.statistics import pareto
 from sweeper.system.errors import ConfigError

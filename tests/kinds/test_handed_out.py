@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sweeper.journal import best_checkpoint
-from sweeper.journal.best_checkpoint import HandedOut
+from sweeper.journal.best_checkpoint import BestCheckpoint
 from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
 from sweeper.system import metrics_file, saved_files
 from sweeper.system.paths import TrialPaths
@@ -94,7 +94,7 @@ def run(trial: TrialSpec, *, cut_at: int = 0, stop_at: int = 0) -> TrialPaths:
     return TrialPaths(Path(trial.folder))
 
 
-def handed(paths: TrialPaths) -> HandedOut:
+def handed(paths: TrialPaths) -> BestCheckpoint:
     """Return the checkpoint of a trial's folder."""
     rows = metrics_file.epochs(paths.metrics)
     best = metrics_file.best(paths.metrics, metric="val/acc", mode="max")
@@ -113,7 +113,7 @@ class Loaded(torch.nn.Module):
         return self._state
 
 
-def assert_is_true(found: HandedOut, paths: TrialPaths) -> None:
+def assert_is_true(found: BestCheckpoint, paths: TrialPaths) -> None:
     """The file's weights are those that had the value in the epoch."""
     state = torch.load(found.path, map_location="cpu", weights_only=False)
     weights = digest(Loaded(state["state_dict"]))

@@ -10,10 +10,8 @@ from sweeper.driver.event_log import EventLog
 from sweeper.experiment import space
 from sweeper.experiment.experiment import dump
 from sweeper.journal import store
-from sweeper.journal.journal import Journal
-from sweeper.journal.record import Demand, Failure, Sweep
-from sweeper.journal.stop import StopReason
-from sweeper.journal.stopwatch import COUNT_SECONDS
+from sweeper.journal.journal import COUNT_SECONDS, Journal
+from sweeper.journal.record import Demand, Failure, StopReason, Sweep
 from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.reporting import progress
 from sweeper.reporting.live import Lines

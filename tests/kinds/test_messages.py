@@ -11,7 +11,7 @@ import hydra
 import pytest
 import torch
 
-from sweeper.journal import failures
+from sweeper.journal import budget
 from sweeper.journal.record import Failure
 from sweeper.protocol import Ended, FailureKind
 from sweeper.system.errors import TargetError
@@ -133,8 +133,8 @@ def test_different_errors_stay_different_and_equal_ones_stay_together() -> None:
         (str(n), Failure(kind=FailureKind.ERROR, message="", traceback=p.traceback))
         for n, p in enumerate(programs)
     ]
-    assert failures.repeated(ended) == ()
-    assert failures.repeated([*ended[:2], ended[1]]) != ()
+    assert budget.alike(ended) == ()
+    assert budget.alike([*ended[:2], ended[1]]) != ()
 
 
 LOADER = "DataLoader worker (pid 41) is killed by signal: Killed. "

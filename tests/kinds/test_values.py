@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.journal.record import State
-from sweeper.journal.stop_conditions import StopReason
+from sweeper.journal.record import State, StopReason
 from sweeper.protocol import Report, TrialSpec
 from sweeper.system import metrics_file
 from tests.attempts import attempt
