@@ -31,8 +31,7 @@ from sweeper.system.errors import MetricError, SweeperError
 from sweeper.system.paths import SweepPaths, builtin_conf, write_text
 from sweeper.trial import importing
 from sweeper.trial.active_trial import unknown_metric
-from tests.helpers import make_experiment, open_journal
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import make_experiment, make_sweep, make_trial, open_journal
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 SECTION = re.compile(r"^### (.+?)\n+```\n(.+?)\n```\n+(.+?)(?=\n#|\Z)", re.M | re.S)

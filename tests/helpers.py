@@ -1,5 +1,6 @@
 """Small real objects that several tests start from."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +10,18 @@ from hypothesis import HealthCheck, settings
 from sweeper.experiment import experiment, space
 from sweeper.experiment.experiment import Experiment
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Attempt, Cause, Demand, Failure
+from sweeper.journal.record import (
+    Attempt,
+    Cause,
+    Demand,
+    Failure,
+    State,
+    Sweep,
+    TrialRecord,
+    trial_id,
+)
 from sweeper.journal.run_context import RunContext
+from sweeper.protocol import Params
 
 CONTEXT = RunContext(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
@@ -90,3 +101,29 @@ def write_configs(folder: Path) -> Path:
         lines = [line.removeprefix("        ") for line in text.splitlines()]
         path.write_text("\n".join(lines))
     return folder
+
+
+def make_trial(
+    number: int,
+    params: Params,
+    values: Mapping[int, float] | float,
+    *,
+    seed: int = 42,
+    state: State = State.COMPLETE,
+) -> TrialRecord:
+    """A trial that reported `values` by epoch, or one value in epoch 1."""
+    by_epoch = {1: values} if isinstance(values, float) else values
+    return TrialRecord(
+        number=number,
+        id=trial_id(params, seed=seed),
+        params=params,
+        seed=seed,
+        state=state,
+        values=by_epoch,
+    )
+
+
+def make_sweep(folder: Path, *trials: TrialRecord, **keys: object) -> Sweep:
+    """A sweep of these trials over x."""
+    loaded = make_experiment(folder, **keys)
+    return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from sweeper.journal.record import State, Sweep, TrialRecord, trial_id
+from sweeper.statistics.insight import verdict
 from sweeper.statistics.leaderboard import rank
-from sweeper.statistics.verdict import verdict
 from sweeper.system.correctness import Correctness
 from tests.helpers import make_experiment
 

@@ -17,8 +17,7 @@ from sweeper.reporting import html_report
 from sweeper.reporting.html_report import chart_data, files
 from sweeper.statistics.leaderboard import rank
 from tests import browser, sweeps
-from tests.helpers import attempt
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import attempt, make_sweep, make_trial
 
 MEGABYTE = 1_000_000
 

@@ -16,8 +16,7 @@ from sweeper.journal.record import Failure, State, Sweep
 from sweeper.protocol import FailureKind, Params
 from sweeper.reporting import html_report, live
 from sweeper.statistics.leaderboard import best
-from tests.helpers import attempt
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import attempt, make_sweep, make_trial
 
 NAN = math.nan
 ESCAPE = "\x1b"

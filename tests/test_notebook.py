@@ -22,8 +22,7 @@ from sweeper.reporting import configs, dataframes, export_trial
 from sweeper.system.errors import SweeperError, SweepNotFoundError
 from sweeper.system.paths import write_text
 from tests import sweeps
-from tests.helpers import open_journal
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import make_sweep, make_trial, open_journal
 
 
 def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Journal:

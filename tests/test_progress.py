@@ -14,8 +14,7 @@ from sweeper.protocol import FailureKind
 from sweeper.reporting import live, progress
 from sweeper.reporting.progress import events
 from sweeper.reporting.tables import status_view
-from tests.helpers import attempt
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import attempt, make_sweep, make_trial
 
 
 def _sweep(folder: Path, **keys: object) -> Sweep:

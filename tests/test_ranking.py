@@ -9,7 +9,7 @@ from sweeper.journal.record import Sweep
 from sweeper.reporting import markdown, ranking
 from sweeper.system.errors import SweeperError
 from tests import sweeps
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import make_sweep, make_trial
 
 
 def _sweep(folder: Path, name: str, *values: float, mode: str = "max") -> Sweep:

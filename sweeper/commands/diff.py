@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweeper.reporting import configs
-    from sweeper.statistics.row import trial_result
+    from sweeper.statistics.leaderboard import trial_result
     from sweeper.system.text import value_cell
 
     (left, first), (right, second) = (

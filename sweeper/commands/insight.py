@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print importances, prospects and the verdict."""
-    from sweeper.statistics import insight, leaderboard, verdict
+    from sweeper.statistics import insight, leaderboard
 
     sweep = sweeps.find(args)
     rows = leaderboard.rank(sweep)
@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"of {experiment.objective.metric}, the first objective:")
     is_random = experiment.search in ("random", "sobol")
     more = max(1, args.more)
-    text = insight.lines(rows, experiment.objective, is_random=is_random, more=more)
-    for line in (*text, *verdict.said(rows, experiment.objectives)):
+    text = insight.importance_lines(
+        rows, experiment.objective, is_random=is_random, more=more
+    )
+    for line in (*text, *insight.verdict_lines(rows, experiment.objectives)):
         print(line)
     return exit_codes.FINISHED

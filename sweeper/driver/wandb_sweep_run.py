@@ -14,7 +14,7 @@ from sweeper.journal.record import Stop, StopReason, Sweep
 from sweeper.journal.spec import run_id
 from sweeper.reporting import cells
 from sweeper.statistics import leaderboard
-from sweeper.statistics.row import trial_results
+from sweeper.statistics.leaderboard import trial_results
 from sweeper.system import wandb
 from sweeper.system.process import restore_environment
 from sweeper.system.redaction import redacted

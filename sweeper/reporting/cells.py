@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from sweeper.journal.record import State, Sweep
 from sweeper.protocol import Params
 from sweeper.statistics import leaderboard
-from sweeper.statistics.row import Row, Score
+from sweeper.statistics.leaderboard import Row, Score
 from sweeper.system.text import plain, short, value_cell
 
 COLUMNS = (

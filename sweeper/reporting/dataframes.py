@@ -4,8 +4,7 @@ import pandas as pd
 
 from sweeper.journal.record import Sweep
 from sweeper.reporting import cells
-from sweeper.statistics.leaderboard import columns, rank, varied
-from sweeper.statistics.row import trial_results
+from sweeper.statistics.leaderboard import columns, rank, trial_results, varied
 from sweeper.system.text import value_cell
 
 

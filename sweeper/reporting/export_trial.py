@@ -6,7 +6,7 @@ from pathlib import Path
 from sweeper.journal import best_checkpoint, spec
 from sweeper.journal.best_checkpoint import BestCheckpoint
 from sweeper.journal.record import Sweep, TrialRecord
-from sweeper.statistics.row import trial_result
+from sweeper.statistics.leaderboard import trial_result
 from sweeper.system.errors import SweeperError
 from sweeper.system.paths import TrialPaths, write_text
 from sweeper.system.text import markdown_cell, value_cell

@@ -19,8 +19,7 @@ from sweeper.journal.record import Sweep, TrialRecord
 from sweeper.packing import packing_report
 from sweeper.reporting.progress import Event
 from sweeper.reporting.tables import leaderboard_view, status_view, sweep_state
-from sweeper.statistics.leaderboard import best
-from sweeper.statistics.row import trial_results
+from sweeper.statistics.leaderboard import best, trial_results
 from sweeper.system.text import plain
 
 __all__ = [

@@ -12,10 +12,9 @@ from sweeper.reporting import cells, ranking
 from sweeper.reporting.cells import delta_text, point, score_text, tie_text
 from sweeper.reporting.ranking import Ranked
 from sweeper.reporting.tables import remarks
-from sweeper.statistics import verdict
+from sweeper.statistics import insight
 from sweeper.statistics.insight import importance
-from sweeper.statistics.leaderboard import columns, rank, varied
-from sweeper.statistics.row import Row
+from sweeper.statistics.leaderboard import Row, columns, rank, varied
 from sweeper.system.text import markdown_cell, short
 
 MAX_RECOVERED = 5  # suggestions whose commands are written out
@@ -59,7 +58,7 @@ def leaderboard(sweep: Sweep, rows: Sequence[Row]) -> str:
         sweep.experiment.notes,
         _table(header, lines),
     ]
-    notes = [*verdict.said(rows, objectives), *remarks(sweep)]
+    notes = [*insight.verdict_lines(rows, objectives), *remarks(sweep)]
     parts.append("\n".join(f"- {markdown_cell(line)}" for line in notes))
     return "\n\n".join(filter(None, parts)) + "\n"
 

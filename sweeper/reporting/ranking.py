@@ -12,8 +12,7 @@ from rich.text import Text
 
 from sweeper.journal.record import Sweep
 from sweeper.reporting.cells import point, score_text
-from sweeper.statistics.leaderboard import rank
-from sweeper.statistics.row import Row
+from sweeper.statistics.leaderboard import Row, rank
 from sweeper.system.errors import SweeperError
 from sweeper.system.text import plain
 

@@ -17,9 +17,16 @@ from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.packing import packing_report
 from sweeper.reporting import progress
 from sweeper.reporting.cells import delta_text, point, score_text, tie_text
-from sweeper.statistics import verdict
-from sweeper.statistics.leaderboard import best, columns, labels, rank, varied
-from sweeper.statistics.row import Row, trial_results
+from sweeper.statistics import insight
+from sweeper.statistics.leaderboard import (
+    Row,
+    best,
+    columns,
+    labels,
+    rank,
+    trial_results,
+    varied,
+)
 from sweeper.system.text import duration, plain, short, value_cell
 
 COLUMNS = ("#", "tie", "Pareto", "delta", "epoch", "state", "id", "parent")
@@ -96,7 +103,7 @@ def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> Renderable
         _wide_table(sweep, shown, has_states=False),
         _narrow_table(sweep, shown),
     ]
-    said = verdict.said(rows, sweep.experiment.objectives)
+    said = insight.verdict_lines(rows, sweep.experiment.objectives)
     notes = [Text(plain(line), style="dim") for line in remarks(sweep)]
     hidden = _hidden(len(rows) - len(shown))
     return Group(_Fitting(tables), *hidden, *map(Text, said), *notes)

@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
 from sweeper.journal.record import Sweep, TrialRecord
-from sweeper.statistics.row import trial_result
+from sweeper.statistics.leaderboard import trial_result
 from sweeper.system import metrics_file
 
 

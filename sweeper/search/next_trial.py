@@ -13,7 +13,7 @@ from sweeper.search import policy
 from sweeper.search.history import History, Key, key
 from sweeper.search.pbt.population import Population
 from sweeper.search.schedulers import Asha
-from sweeper.statistics import finalists
+from sweeper.statistics import leaderboard
 from sweeper.system.seeds import derive
 
 
@@ -65,7 +65,7 @@ class Agenda:
         self._search = search
         self._scheduler = scheduler
         self._history = History(space, warm=warm)
-        self._fresh = finalists.confirm_seeds(
+        self._fresh = leaderboard.confirm_seeds(
             experiment.confirm, taken=experiment.seeds
         )
         self._num_seen = 0
@@ -139,7 +139,7 @@ class Agenda:
         if not all(record.state.is_final for record in first):
             return Wait()
         pairs = {(record.point, record.seed) for record in records}
-        chosen = finalists.finalists(first, self._experiment)
+        chosen = leaderboard.finalists(first, self._experiment)
         for seed in self._fresh:
             for record in chosen:
                 if (record.point, seed) not in pairs:

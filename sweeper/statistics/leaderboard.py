@@ -1,27 +1,226 @@
 """Leaderboard of a sweep: trials grouped over seeds, ranked and compared.
 
-docs/statistics.md states the statistics.
+docs/statistics.md states the statistics. A row is one suggestion over its seeds.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+import statistics
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.sections import Objective
-from sweeper.journal.record import Sweep, TrialRecord, canonical
+from sweeper.experiment.sections import Confirm, Objective
+from sweeper.journal.record import State, Sweep, TrialRecord, canonical
 from sweeper.protocol import Params, Value
-from sweeper.statistics import finalists, intervals, pareto, significance
-from sweeper.statistics.row import (
-    Row,
-    correctness,
-    delta,
-    paired_correctness,
-    score,
-    trial_result,
-    trial_results,
-)
+from sweeper.statistics import pareto, significance
+from sweeper.statistics.significance import Array
 from sweeper.system import lineage
+from sweeper.system.seeds import derive
+
+MAX_CONFIRM_SEED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One objective of a suggestion over its seeds.
+
+    Attributes:
+        mean: NaN without a value.
+        std: sample standard deviation (n - 1); NaN for fewer than two values.
+        low: lower end of the 95 % interval of the mean, over seeds and examples.
+        high: upper end of it; NaN with one seed and no number of examples.
+        n: number of values.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    n: int
+
+
+def score(
+    values: Sequence[float], objective: Objective, *, correct: Array | None = None
+) -> Score:
+    """Return the score of one value a seed.
+
+    Args:
+        correct: (seeds, examples), 1 where an answer was right; None if not known.
+    """
+    low, high = significance.score_interval(
+        values, correct=correct, size=objective.validation_size
+    )
+    return Score(
+        mean=statistics.fmean(values) if values else math.nan,
+        std=statistics.stdev(values) if len(values) > 1 else math.nan,
+        low=low,
+        high=high,
+        n=len(values),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One suggestion over its seeds.
+
+    Attributes:
+        rank: 1 for the best; 0 for a suggestion without a value.
+        trials: one a seed, by number.
+        by_seed: best objective of each trial that counts: one that has a value and did
+            not fail; of a finalist those of its fresh seeds.
+        scores: of every objective, in the file's order; of the epochs that are best by
+            the first one.
+        delta: mean difference to the baseline over shared seeds, else of the means;
+            NaN without a baseline.
+        delta_low: lower end of its 95 % interval; NaN if it has none.
+        delta_high: upper end of it.
+        p: how likely so large a lead of the best row is by chance, corrected for
+            many rows; 1 for the best row, NaN where nothing can be said.
+        is_finalist: whether fresh seeds have confirmed it.
+        best_epoch: epoch of the best value of all seeds, 0 without one.
+        front: with several objectives the non-dominated rank: 1 on the Pareto front;
+            0 with one objective, or without a value.
+    """
+
+    rank: int
+    params: Params
+    trials: tuple[TrialRecord, ...]
+    by_seed: Mapping[int, float]
+    scores: tuple[Score, ...]
+    is_baseline: bool
+    best_epoch: int
+    delta: float = math.nan
+    delta_low: float = math.nan
+    delta_high: float = math.nan
+    p: float = math.nan
+    is_finalist: bool = False
+    front: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean of the first objective; NaN without a value."""
+        return self.scores[0].mean
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the first objective over seeds."""
+        return self.scores[0].std
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval of the mean."""
+        return self.scores[0].low
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval of the mean."""
+        return self.scores[0].high
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """Mean of every objective, in the file's order."""
+        return tuple(score.mean for score in self.scores)
+
+    @property
+    def others(self) -> tuple[Score, ...]:
+        """Scores of the objectives after the first one."""
+        return self.scores[1:]
+
+    @property
+    def parent(self) -> str:
+        """Id of the trial whose checkpoint it started from; "" if there is none."""
+        return lineage.parent(self.trials[0].lineage)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Values that count, in order of the trials."""
+        return tuple(self.by_seed.values())
+
+    @property
+    def is_worse(self) -> bool:
+        """Return True if the best row is better by more than chance."""
+        return self.p <= significance.ALPHA
+
+    @property
+    def is_tied(self) -> bool:
+        """Return True if it may be as good as the best row."""
+        return self.rank > 0 and not self.is_worse
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that it was or will be run with, in order of the trials."""
+        return tuple(trial.seed for trial in self.trials)
+
+    @property
+    def states(self) -> Mapping[State, int]:
+        """Number of its trials in each state."""
+        return Counter(trial.state for trial in self.trials)
+
+
+def trial_result(trial: TrialRecord, objective: Objective) -> tuple[int, float] | None:
+    """Return the epoch and the value that count for a trial; None for a failed one.
+
+    The reports of a trial that failed are no result of its settings.
+    """
+    best = trial.best(objective)
+    is_result = trial.state is not State.FAILED
+    return best if best is not None and is_result and math.isfinite(best[1]) else None
+
+
+def trial_results(
+    trial: TrialRecord, objectives: Sequence[Objective]
+) -> tuple[int, tuple[float, ...]] | None:
+    """Return the epoch and the values that count for a trial, of every objective.
+
+    They are of one epoch, the best one by the first objective: that of the checkpoint
+    which is kept. Best values of different epochs would belong to no one model.
+    """
+    first = trial_result(trial, objectives[0])
+    if first is None:
+        return None
+    epoch, value = first
+    return epoch, (value, *trial.others.get(epoch, ()))
+
+
+def correctness(
+    trials: Sequence[TrialRecord], seeds: Sequence[int]
+) -> tuple[tuple[str, int], Array] | None:
+    """Return (seeds, examples) with 1 for each right answer, and the examples' name.
+
+    None unless every seed has its answers, to the same examples.
+    """
+    by_seed = {trial.seed: trial for trial in trials}
+    stored = [by_seed[seed].correctness for seed in seeds]
+    usable = [e for e in stored if e is not None and e.epoch and e.correct]
+    names = {(e.order, len(e.correct)) for e in usable}
+    if len(usable) < len(stored) or len(names) != 1:
+        return None
+    bits = [np.frombuffer(e.correct.encode(), dtype=np.uint8) for e in usable]
+    return names.pop(), np.stack(bits).astype(float) - ord("0")
+
+
+def paired_correctness(first: Row, second: Row, seeds: Sequence[int]) -> Array | None:
+    """Return differences of single answers (seeds, examples); None if not all known."""
+    one, two = (correctness(row.trials, seeds) for row in (first, second))
+    if one is None or two is None or one[0] != two[0]:
+        return None
+    return one[1] - two[1]
+
+
+def delta(row: Row, base: Row | None) -> tuple[float, float, float]:
+    """Return the mean difference to the baseline, and its interval."""
+    if base is None:
+        return math.nan, math.nan, math.nan
+    seeds = [seed for seed in row.by_seed if seed in base.by_seed]
+    if row is base or not seeds:
+        return row.mean - base.mean, math.nan, math.nan
+    differences = [row.by_seed[s] - base.by_seed[s] for s in seeds]
+    correct = paired_correctness(row, base, seeds)
+    low, high = significance.difference_interval(differences, correct=correct)
+    return statistics.fmean(differences), low, high
 
 
 def rank(sweep: Sweep) -> tuple[Row, ...]:
@@ -33,7 +232,7 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
     """
     experiment = sweep.experiment
     objective = experiment.objective
-    fresh = finalists.confirm_seeds(experiment.confirm, taken=experiment.seeds)
+    fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
     groups: dict[str, list[TrialRecord]] = {}
     for trial in sweep.trials:
         name = canonical([trial.params, lineage.parent(trial.lineage)])
@@ -47,37 +246,36 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
     # Stable: equal rows stay in order of their numbers, as the trials are.
     rows.sort(key=lambda row: (not row.is_finalist, _loss(row, objective)))
     base = next((row for row in rows if row.is_baseline), None)
-    if len(experiment.objectives) > 1:
-        return tuple(_by_front(rows, experiment.objectives, base))
-    return tuple(
-        _placed(row, 0 if math.isnan(row.mean) else position, p, base)
-        for position, (row, p) in enumerate(
-            zip(rows, _p_values(rows, objective), strict=True), start=1
+    valued = [row for row in rows if not math.isnan(row.mean)]
+    if len(experiment.objectives) > 1:  # no test is made, so there is no `p`
+        points = [
+            [o.loss(m) for o, m in zip(experiment.objectives, row.means, strict=True)]
+            for row in valued
+        ]
+        placed = [(valued[i], math.nan, front) for i, front in pareto.order(points)]
+    else:
+        placed = [
+            (r, p, 0) for r, p in zip(valued, _p_values(valued, objective), strict=True)
+        ]
+    ranked = []
+    for position, (row, p, front) in enumerate(placed, start=1):
+        mean, low, high = delta(row, base)
+        ranked.append(
+            replace(
+                row,
+                rank=position,
+                p=p,
+                front=front,
+                delta=mean,
+                delta_low=low,
+                delta_high=high,
+            )
         )
-    )
+    return (*ranked, *(row for row in rows if math.isnan(row.mean)))
 
 
 def _loss(row: Row, objective: Objective) -> float:
     return math.inf if math.isnan(row.mean) else objective.loss(row.mean)
-
-
-def _by_front(
-    rows: Sequence[Row], objectives: Sequence[Objective], base: Row | None
-) -> Iterator[Row]:
-    """Yield rows by their front; no test is made, so there is no `p`."""
-    valued = [row for row in rows if not math.isnan(row.mean)]
-    points = [
-        [o.loss(mean) for o, mean in zip(objectives, row.means, strict=True)]
-        for row in valued
-    ]
-    for position, (index, front) in enumerate(pareto.order(points), start=1):
-        yield replace(_placed(valued[index], position, math.nan, base), front=front)
-    yield from (row for row in rows if math.isnan(row.mean))
-
-
-def _placed(row: Row, position: int, p: float, base: Row | None) -> Row:
-    mean, low, high = delta(row, base)
-    return replace(row, rank=position, p=p, delta=mean, delta_low=low, delta_high=high)
 
 
 def _p_values(rows: Sequence[Row], objective: Objective) -> list[float]:
@@ -85,8 +283,8 @@ def _p_values(rows: Sequence[Row], objective: Objective) -> list[float]:
 
     Finalists are compared on their fresh seeds, the others on those of the first round.
     """
-    if not rows or math.isnan(rows[0].mean):
-        return [math.nan] * len(rows)
+    if not rows:
+        return []
     leading = [row for row in rows if row.is_finalist] or list(rows)
     others = rows[len(leading) :]
     first = _first_round(rows[0], objective) if others else rows[0]
@@ -96,7 +294,7 @@ def _p_values(rows: Sequence[Row], objective: Objective) -> list[float]:
 def _compared(rows: Sequence[Row], objective: Objective) -> tuple[float, ...]:
     def example_variance(j: int, seeds: Sequence[int]) -> float:
         correct = paired_correctness(rows[0], rows[j], seeds)
-        return 0.0 if correct is None else intervals.example_variance(correct)
+        return 0.0 if correct is None else significance.example_variance(correct)
 
     losses = [{s: objective.loss(v) for s, v in row.by_seed.items()} for row in rows]
     return significance.p_values(losses, example_variance=example_variance)
@@ -240,3 +438,44 @@ def _is_same(value: Value, written: object) -> bool:
     if type(written) is int and isinstance(value, str):
         return value == str(written)
     return value == written and isinstance(value, bool) == isinstance(written, bool)
+
+
+def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...]:
+    """Return the fresh seeds, the same for each finalist, without those in `taken`."""
+    seeds: list[int] = []
+    draw = 0
+    while confirm.top and len(seeds) < confirm.seeds:
+        seed = derive(0, "confirm", draw) % MAX_CONFIRM_SEED
+        draw += 1
+        if seed not in taken and seed not in seeds:
+            seeds.append(seed)
+    return tuple(seeds)
+
+
+def finalists(
+    records: Sequence[TrialRecord], experiment: Experiment
+) -> list[TrialRecord]:
+    """Return the first record of each of the best points, the best first.
+
+    A point counts with the mean of its seeds of the file; one of which a trial failed
+    or was stopped early comes after those that ran whole.
+
+    Args:
+        records: of the first round, all of them ended.
+    """
+    points: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        points.setdefault(record.point, []).append(record)
+
+    def order(group: Sequence[TrialRecord]) -> tuple[bool, float, int]:
+        losses = [experiment.objective.loss(r.result[0]) for r in group if r.result]
+        is_whole = all(record.state is State.COMPLETE for record in group)
+        mean = statistics.fmean(losses) if losses else math.inf
+        return (not is_whole, mean, group[0].number)
+
+    ranked = sorted(points.values(), key=order)
+    return [
+        group[0]
+        for group in ranked[: experiment.confirm.top]
+        if any(record.result for record in group)
+    ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.journal import store
-from sweeper.statistics import verdict
+from sweeper.statistics import insight
 from sweeper.statistics.leaderboard import rank
 from tests.e2e.harness import sweeper
 
@@ -25,4 +25,4 @@ def test_five_seeds_of_two_equal_settings_are_a_tie_without_a_winner(
     assert [len(row.values) for row in rows] == [5, 5]
     assert len(set(rows[0].values)) > 1  # seeds do make a difference
     assert all(row.is_tied for row in rows)
-    assert verdict.verdict(rows, sweep.experiment.objective).winner is None
+    assert insight.verdict(rows, sweep.experiment.objective).winner is None

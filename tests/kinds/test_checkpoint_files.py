@@ -14,8 +14,8 @@ from sweeper.system.paths import TrialPaths
 from sweeper.trial.exact_resume import checkpoint_files
 from tests.cases.harness import run_case
 from tests.cases.kit.toy import digest
+from tests.helpers import make_sweep, make_trial
 from tests.kinds.test_handed_out import Loaded
-from tests.test_leaderboard import make_sweep, make_trial
 
 
 @pytest.mark.slow

@@ -17,8 +17,7 @@ from sweeper.packing import prediction
 from sweeper.system import locks
 from sweeper.system.paths import SweepPaths, write_text
 from sweeper.trial.compose import Composer
-from tests.helpers import make_experiment, open_journal
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import make_experiment, make_sweep, make_trial, open_journal
 
 
 def _until(is_over: threading.Event, call) -> threading.Thread:  # type: ignore[no-untyped-def]

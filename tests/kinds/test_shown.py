@@ -23,7 +23,7 @@ from sweeper.statistics.leaderboard import rank
 from sweeper.system import metrics_file, redaction
 from sweeper.system.text import value_cell
 from tests.cases.harness import run_case
-from tests.test_leaderboard import make_sweep, make_trial
+from tests.helpers import make_sweep, make_trial
 
 
 @pytest.mark.parametrize(

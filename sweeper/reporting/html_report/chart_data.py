@@ -20,8 +20,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from sweeper.journal.record import State, Sweep
 from sweeper.statistics.insight import importance, interval
-from sweeper.statistics.leaderboard import labels, varied
-from sweeper.statistics.row import Row
+from sweeper.statistics.leaderboard import Row, labels, varied
 from sweeper.system.text import plain, short, value_cell
 
 if TYPE_CHECKING:

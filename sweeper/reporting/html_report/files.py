@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from sweeper.journal.record import Sweep
-from sweeper.statistics.row import Row
+from sweeper.statistics.leaderboard import Row
 from sweeper.system.paths import TrialPaths
 
 MAX_SIDE = 560  # pixels of a thumbnail

@@ -21,17 +21,19 @@ from sweeper.reporting import configs, progress
 from sweeper.reporting.cells import delta_text, score_text, state_text, tie_text
 from sweeper.reporting.html_report import chart_data, files
 from sweeper.reporting.tables import remarks, sweep_state
-from sweeper.statistics import verdict
+from sweeper.statistics import insight
 from sweeper.statistics.insight import importance
 from sweeper.statistics.leaderboard import (
+    Row,
     best_row,
     columns,
     front_trials,
     labels,
     rank,
+    trial_result,
+    trial_results,
     varied,
 )
-from sweeper.statistics.row import Row, trial_result, trial_results
 from sweeper.system.paths import write_text
 from sweeper.system.text import duration, plain, short, value_cell
 
@@ -73,7 +75,10 @@ def render(sweep: Sweep) -> str:
         metric=sweep.experiment.objective.metric,
         facts=_facts(sweep),
         table=_table(sweep, rows),
-        remarks=[*verdict.said(rows, sweep.experiment.objectives), *remarks(sweep)],
+        remarks=[
+            *insight.verdict_lines(rows, sweep.experiment.objectives),
+            *remarks(sweep),
+        ],
         charts=charts,
         importances=[(short_names[name], share) for name, share in shares.items()],
         failures=failures(sweep),

@@ -4,47 +4,19 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from sweeper.journal.record import State, Sweep, TrialRecord, trial_id
-from sweeper.protocol import Params
+from sweeper.journal.record import Params, State, Sweep
 from sweeper.reporting import cells, markdown
-from sweeper.statistics.intervals import score_interval, t_975
 from sweeper.statistics.leaderboard import best, best_row, labels, rank, varied
-from tests.helpers import make_experiment
+from sweeper.statistics.significance import score_interval, t_975
+from tests.helpers import make_sweep, make_trial
 
 NAN, INF = math.nan, math.inf
-
-
-def make_trial(
-    number: int,
-    params: Params,
-    values: Mapping[int, float] | float,
-    *,
-    seed: int = 42,
-    state: State = State.COMPLETE,
-) -> TrialRecord:
-    """A trial that reported `values` by epoch, or one value in epoch 1."""
-    by_epoch = {1: values} if isinstance(values, float) else values
-    return TrialRecord(
-        number=number,
-        id=trial_id(params, seed=seed),
-        params=params,
-        seed=seed,
-        state=state,
-        values=by_epoch,
-    )
-
-
-def make_sweep(folder: Path, *trials: TrialRecord, **keys: object) -> Sweep:
-    """A sweep of these trials over x."""
-    loaded = make_experiment(folder, **keys)
-    return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")
 
 
 def _of_values(folder: Path, *values: float, mode: str = "max") -> Sweep:

@@ -12,11 +12,10 @@ from sweeper.statistics.insight import (
     chance_of_better,
     expected_gain,
     importance,
-    lines,
+    importance_lines,
 )
-from sweeper.statistics.leaderboard import rank
-from sweeper.statistics.row import Row
-from tests.test_leaderboard import make_sweep, make_trial
+from sweeper.statistics.leaderboard import Row, rank
+from tests.helpers import make_sweep, make_trial
 
 OBJECTIVE = Objective(metric="acc")
 
@@ -58,7 +57,9 @@ def test_choices_that_differ_in_type_only_are_two(tmp_path: Path) -> None:
 def test_few_rows_say_nothing(tmp_path: Path) -> None:
     rows = _rows(tmp_path, 7)
     assert importance(rows, OBJECTIVE) == {}
-    assert lines(rows, OBJECTIVE, is_random=False)[0].startswith("importance: needs")
+    assert importance_lines(rows, OBJECTIVE, is_random=False)[0].startswith(
+        "importance: needs"
+    )
 
 
 def test_equal_results_say_nothing(tmp_path: Path) -> None:
@@ -73,5 +74,5 @@ def test_prospects_are_those_of_simulated_draws(tmp_path: Path) -> None:
     assert chance_of_better(20, 10) == pytest.approx((new > old).mean(), abs=0.01)
     gain = np.mean([expected_gain(row, 10) for row in draws[:500, :20].tolist()])
     assert gain == pytest.approx((new - old).mean(), abs=0.02)
-    text = lines(_rows(tmp_path, 20), OBJECTIVE, is_random=True, more=10)
+    text = importance_lines(_rows(tmp_path, 20), OBJECTIVE, is_random=True, more=10)
     assert text[-1].startswith("10 more random trials: 33% chance")

@@ -22,8 +22,8 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, Stop, Sweep
 from sweeper.protocol import Answer, Message, Report
 from sweeper.reporting import cells, live, markdown, ranking, tables
-from sweeper.statistics import leaderboard, pareto, verdict
-from sweeper.statistics.row import trial_results
+from sweeper.statistics import insight, leaderboard, pareto
+from sweeper.statistics.leaderboard import trial_results
 from sweeper.system.errors import ExperimentError, MetricError, SweeperError
 from sweeper.trial.active_trial import ActiveTrial
 from tests.helpers import CONTEXT, make_experiment, open_journal
@@ -117,7 +117,7 @@ def test_the_front_comes_first_its_ends_before_all(tmp_path: Path) -> None:
     best = leaderboard.best(sweep)
     assert best is not None
     assert best.params["x"] == 1
-    (first, second) = verdict.said(rows, sweep.experiment.objectives)
+    (first, second) = insight.verdict_lines(rows, sweep.experiment.objectives)
     assert first.startswith("Pareto front: 3 of 4 suggestions")
     assert "not tested" in second
 

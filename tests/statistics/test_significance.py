@@ -14,15 +14,14 @@ from sweeper.experiment.sections import Confirm, Objective
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.reporting import markdown
 from sweeper.reporting.cells import tie_text, to_csv
-from sweeper.statistics import finalists, intervals, significance
-from sweeper.statistics.intervals import expected_max, t_975
-from sweeper.statistics.leaderboard import rank
-from sweeper.statistics.row import delta
-from sweeper.statistics.verdict import lines, verdict
+from sweeper.statistics import leaderboard, significance
+from sweeper.statistics.insight import verdict, verdict_lines
+from sweeper.statistics.leaderboard import delta, rank
+from sweeper.statistics.significance import expected_max, t_975
 from sweeper.system import correctness
 from sweeper.system.correctness import Correctness
+from tests.helpers import make_sweep, make_trial
 from tests.simulate_statistics import World, equal, one_better, simulate
-from tests.test_leaderboard import make_sweep, make_trial
 
 OBJECTIVE = Objective(metric="acc")
 
@@ -41,18 +40,18 @@ def test_the_expected_maximum_is_the_published_one() -> None:
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (5, 10), (371, 372), (372, 372)])
 def test_the_interval_of_one_seed_is_wilsons(right: int, n: int) -> None:
     expected = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
-    got = intervals.score_interval([right / n], size=n)
+    got = significance.score_interval([right / n], size=n)
     assert got == pytest.approx((expected.low, expected.high), abs=1e-3)
     correct = np.array([[1.0] * right + [0.0] * (n - right)])
     if 0 < right < n:  # the variance of stored answers has n - 1 in it
-        got = intervals.score_interval([right / n], correct=correct)
+        got = significance.score_interval([right / n], correct=correct)
         assert got == pytest.approx((expected.low, expected.high), abs=0.02)
 
 
 def test_a_difference_over_seeds_is_the_paired_t_test() -> None:
     one, two = [0.90, 0.93, 0.91, 0.95], [0.89, 0.90, 0.91, 0.91]
     expected = stats.ttest_rel(one, two).confidence_interval(0.95)
-    got = intervals.difference_interval(np.subtract(one, two).tolist())
+    got = significance.difference_interval(np.subtract(one, two).tolist())
     assert got == pytest.approx((expected.low, expected.high), abs=1e-4)
 
 
@@ -61,7 +60,7 @@ def test_a_difference_of_one_seed_has_mcnemars_variance() -> None:
     one, two = (rng.random((2, 500)) < 0.9).astype(float)
     b, c = float(np.sum(one > two)), float(np.sum(one < two))
     variance = (b + c - (b - c) ** 2 / 500) / 500 / 499  # of the paired proportions
-    low, high = intervals.difference_interval(
+    low, high = significance.difference_interval(
         [float(np.mean(one - two))], correct=(one - two)[None]
     )
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(variance), rel=1e-3)
@@ -76,9 +75,9 @@ def test_the_interval_covers_another_validation_set_and_another_seed() -> None:
         seed, example = rng.normal(size=(4, 1)) * 0.3, rng.normal(size=(1, 120))
         answers = (1.2 + seed + rng.normal(size=(4, 120)) * 0.5 > example).astype(float)
         values = answers.mean(axis=1).tolist()
-        low, high = intervals.score_interval(values, correct=answers)
+        low, high = significance.score_interval(values, correct=answers)
         hits += low <= truth <= high
-        low, high = intervals.score_interval(values)
+        low, high = significance.score_interval(values)
         blind += low <= truth <= high
     assert 0.915 <= hits / 600 <= 0.985
     assert blind / 600 < 0.9  # what seeds alone say is too sure
@@ -232,7 +231,7 @@ def test_ties_are_marked_and_no_winner_is_named(tmp_path: Path) -> None:
     found = verdict(rows, OBJECTIVE)
     assert found.winner is None
     assert (found.num_tied, found.num_rows, found.seeds) == (2, 3, 3)
-    first, second = lines(found)
+    first, second = verdict_lines(rows, (OBJECTIVE,))
     assert first.startswith("no winner: 2 of 3 suggestions are tied for the best")
     assert "more seeds would tell" in first
     assert second.startswith("by chance alone the best of 3 is ")
@@ -243,7 +242,7 @@ def test_ties_are_marked_and_no_winner_is_named(tmp_path: Path) -> None:
 def test_a_winner_is_named_where_all_others_are_worse(tmp_path: Path) -> None:
     better = {**TIED, 1: (0.99, 0.985, 0.995)}
     rows = rank(make_sweep(tmp_path, *_trials(better)))
-    assert lines(verdict(rows, OBJECTIVE))[0].startswith("winner: #1 is better")
+    assert verdict_lines(rows, (OBJECTIVE,))[0].startswith("winner: #1 is better")
 
 
 @pytest.mark.parametrize(
@@ -257,14 +256,14 @@ def test_what_cannot_be_told_is_said(
     tmp_path: Path, values: dict[int, Sequence[float]], start: str
 ) -> None:
     rows = rank(make_sweep(tmp_path, *_trials(values)))
-    assert lines(verdict(rows, OBJECTIVE))[0].startswith(start)
+    assert verdict_lines(rows, (OBJECTIVE,))[0].startswith(start)
 
 
 def test_a_sweep_of_nothing_but_seeds_says_nothing(tmp_path: Path) -> None:
     rows = rank(make_sweep(tmp_path, *_trials({1: (0.9, 0.8, 0.7)})))
     found = verdict(rows, OBJECTIVE)
     assert found.winner is None
-    assert lines(found) == ()
+    assert verdict_lines(rows, (OBJECTIVE,)) == ()
 
 
 def test_a_validation_size_gives_one_seed_an_interval(tmp_path: Path) -> None:
@@ -306,7 +305,7 @@ def test_more_seeds_are_as_many_as_the_power_needs() -> None:
 
 
 def _confirmed(folder: Path, fresh: dict[int, Sequence[float]]) -> Sweep:
-    seeds = finalists.confirm_seeds(Confirm(top=2, seeds=3), taken=(0, 1, 2))
+    seeds = leaderboard.confirm_seeds(Confirm(top=2, seeds=3), taken=(0, 1, 2))
     again = [
         make_trial(100 + 10 * x + i, {"x": x}, value, seed=seeds[i])
         for x, row in fresh.items()
@@ -334,10 +333,10 @@ def test_finalists_count_with_their_fresh_seeds_only(tmp_path: Path) -> None:
 
 def test_fresh_seeds_are_new_and_stay_the_same() -> None:
     confirm = Confirm(top=1, seeds=4)
-    seeds = finalists.confirm_seeds(confirm, taken=())
+    seeds = leaderboard.confirm_seeds(confirm, taken=())
     assert len(set(seeds)) == 4
-    assert finalists.confirm_seeds(confirm, taken=seeds[:1])[:3] == seeds[1:]
-    assert finalists.confirm_seeds(Confirm(), taken=()) == ()
+    assert leaderboard.confirm_seeds(confirm, taken=seeds[:1])[:3] == seeds[1:]
+    assert leaderboard.confirm_seeds(Confirm(), taken=()) == ()
 
 
 # ---- stored answers
