@@ -125,9 +125,6 @@ def test_vision_imports_nothing_of_sweeper() -> None:
 
 def test_rows_of_optuna_are_known_to_the_journal_and_one_adapter_only() -> None:
     allowed = {"journal.study", "search.history"}
-    allowed.add(
-        "reporting.html_report.chart_data"
-    )  # makes its own, which Optuna's plots show
     for module, path in _modules().items():
         text = path.read_text()
         assert module in allowed or not re.search(r"FrozenTrial|user_attrs", text), path

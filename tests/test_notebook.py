@@ -18,7 +18,7 @@ from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Sweep
 from sweeper.protocol import Report
-from sweeper.reporting import configs, dataframes, export_trial
+from sweeper.reporting import dataframes, export_trial, trial_files
 from sweeper.system.errors import SweeperError, SweepNotFoundError
 from sweeper.system.paths import write_text
 from tests import sweeps
@@ -195,7 +195,7 @@ def test_a_config_of_any_form_can_be_compared(tmp_path: Path, text: str) -> None
     sweep = make_sweep(tmp_path, make_trial(0, {"x": 1}, 0.5))
     paths = sweep.paths.trial(sweep.trials[0].id)
     write_text(paths.config, text)
-    assert configs.differences(configs.config(paths), {}) is not None
+    assert trial_files.differences(trial_files.config(paths), {}) is not None
 
 
 def test_report_writes_a_page_and_names_it(

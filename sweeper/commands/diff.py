@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the differences; nothing if there are none."""
     from rich.console import Console
 
-    from sweeper.reporting import configs
+    from sweeper.reporting import trial_files
     from sweeper.statistics.leaderboard import trial_result
     from sweeper.system.text import value_cell
 
@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
         sweeps.find_reference(args, name) for name in (args.a, args.b)
     )
     console = Console(highlight=False)
-    one = configs.config(left.paths.trial(first.id))
-    two = configs.config(right.paths.trial(second.id))
-    _print(console, "config", configs.differences(one, two), args)
+    one = trial_files.config(left.paths.trial(first.id))
+    two = trial_files.config(right.paths.trial(second.id))
+    _print(console, "config", trial_files.differences(one, two), args)
     results = [
         value_cell(result[1]) if result else "-"
         for result in (
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             trial_result(second, right.experiment.objective),
         )
     ]
-    metrics = configs.differences(
+    metrics = trial_files.differences(
         {k: value_cell(v) for k, v in first.metrics.items()},
         {k: value_cell(v) for k, v in second.metrics.items()},
     )

@@ -17,7 +17,7 @@ from sweeper.statistics.leaderboard import Row
 from sweeper.statistics.significance import expected_max, t_975
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.distributions import BaseDistribution
 
 FEWEST_ROWS = 8
 BEST_SHARE = 0.25  # of the rows: the results that count as good
@@ -201,7 +201,7 @@ def importance(rows: Sequence[Row], objective: Objective) -> Mapping[str, float]
 def _column(
     values: Sequence[Value],
 ) -> tuple[Sequence[float | str], "BaseDistribution"]:
-    from optuna.distributions import CategoricalDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     numbers = [
         float(v)
@@ -211,15 +211,13 @@ def _column(
     if len(numbers) < len(values) or len(set(numbers)) <= FEW_VALUES:
         texts = [repr(value) for value in values]  # True and 1 are two choices
         return texts, CategoricalDistribution(tuple(dict.fromkeys(texts)))
-    return numbers, interval(numbers)
+    is_log = is_logarithmic(numbers)
+    return numbers, FloatDistribution(min(numbers), max(numbers), log=is_log)
 
 
-def interval(numbers: Collection[float]) -> "FloatDistribution":
-    """Return the interval that the numbers span, logarithmic if it is a wide one."""
-    from optuna.distributions import FloatDistribution
-
-    low, high = min(numbers), max(numbers)
-    return FloatDistribution(low, high, log=0 < low < high / LOG_RATIO)
+def is_logarithmic(numbers: Collection[float]) -> bool:
+    """Return whether the numbers are positive and span so much that they need a log."""
+    return 0 < min(numbers) < max(numbers) / LOG_RATIO
 
 
 def chance_of_better(tried: int, more: int) -> float:

@@ -233,7 +233,7 @@ def test_ties_are_marked_and_no_winner_is_named(tmp_path: Path) -> None:
     assert (found.num_tied, found.num_rows, found.seeds) == (2, 3, 3)
     first, second = verdict_lines(rows, (OBJECTIVE,))
     assert first.startswith("no winner: 2 of 3 suggestions are tied for the best")
-    assert "more seeds would tell" in first
+    assert "more seeds would separate" in first
     assert second.startswith("by chance alone the best of 3 is ")
     assert ",tied," in to_csv(sweep, rows)
     assert "no winner: 2 of 3" in markdown.leaderboard(sweep, rows)

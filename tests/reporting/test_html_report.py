@@ -13,8 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from sweeper.journal.record import State, Sweep
-from sweeper.reporting import html_report
-from sweeper.reporting.html_report import chart_data, files
+from sweeper.reporting import charts, html_report, trial_files
 from sweeper.statistics.leaderboard import rank
 from tests import browser, sweeps
 from tests.helpers import attempt, make_sweep, make_trial
@@ -74,7 +73,7 @@ def test_a_sweep_without_trials_has_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "sweeps" / "toy" / "report.html").stat().st_size > MEGABYTE
 
 
-def _axes(figures: dict[str, chart_data.Figure]) -> dict[str, str | None]:
+def _axes(figures: dict[str, charts.Figure]) -> dict[str, str | None]:
     return {n: f["layout"]["xaxis"].get("type") for n, f in figures.items()}
 
 
@@ -82,7 +81,7 @@ def test_numbers_that_span_decades_get_a_logarithmic_axis(tmp_path: Path) -> Non
     rates = (1e-5, 1e-4, 1e-2)
     trials = [make_trial(i, {"lr": v, "n": i}, 0.5) for i, v in enumerate(rates)]
     sweep = make_sweep(tmp_path, *trials)
-    slices = chart_data.figures(sweep, rank(sweep))["slices"]
+    slices = charts.figures(sweep, rank(sweep))["slices"]
     assert _axes(slices) == {"lr": "log", "n": None}
 
 
@@ -92,7 +91,7 @@ def test_values_that_are_not_all_numbers_are_categories(
 ) -> None:
     trials = [make_trial(i, {"p": v}, 0.5) for i, v in enumerate(values)]  # type: ignore[dict-item]
     sweep = make_sweep(tmp_path, *trials)
-    slices = chart_data.figures(sweep, rank(sweep))["slices"]
+    slices = charts.figures(sweep, rank(sweep))["slices"]
     assert _axes(slices) == {"p": "category"}
     (points,) = slices["p"]["data"]
     assert all(isinstance(value, str) for value in points["x"])
@@ -106,23 +105,23 @@ def test_the_best_have_the_same_colours_in_both_modes(
     trials = [make_trial(i, {"x": i, "y": 9 - i}, 0.1 * i) for i in range(5)]
     sweep = make_sweep(tmp_path, *trials, objective=objective)
     rows = rank(sweep)
-    charts = chart_data.figures(sweep, rows)
-    best, worst = chart_data.SCALE[0][1], chart_data.SCALE[-1][1]
-    lines = {line["rows"]: line for line in charts["parallel"][""]["data"]}
+    figures = charts.figures(sweep, rows)
+    best, worst = charts.SCALE[0][1], charts.SCALE[-1][1]
+    lines = {line["rows"]: line for line in figures["parallel"][""]["data"]}
     shown = [str(lines[i]["line"]["color"]).replace(" ", "") for i in (0, 4)]
     assert shown == [best, worst]
-    (points,) = charts["slices"]["x"]["data"]
+    (points,) = figures["slices"]["x"]["data"]
     at = points["rows"].index(0)
     assert points["marker"]["color"][at] == points["marker"]["cmin"] == 0
     assert points["x"][at] == rows[0].params["x"]
-    surface = charts["contour"]["x, y"]["data"][0]
+    surface = figures["contour"]["x, y"]["data"][0]
     assert surface["reversescale"] is (mode == "max")  # the first colour is the best
 
 
 def test_every_point_names_its_row(tmp_path: Path) -> None:
     sweep = sweeps.make_sweep(tmp_path, sweeps.make_trials(12))
     rows = rank(sweep)
-    for name, figures in chart_data.figures(sweep, rows).items():
+    for name, figures in charts.figures(sweep, rows).items():
         for trace in (trace for figure in figures.values() for trace in figure["data"]):
             of_points = trace.get("rows")
             if isinstance(of_points, list):
@@ -135,10 +134,10 @@ def test_a_parameter_that_some_trials_lack_has_charts(tmp_path: Path) -> None:
     points = [{"x": 1}, {"x": 2, "y": "a"}, {"x": 3, "y": "b"}, {"x": 4, "y": "a"}]
     trials = [make_trial(i, p, 0.1 * i) for i, p in enumerate(points)]  # type: ignore[arg-type]
     sweep = make_sweep(tmp_path, *trials)
-    charts = chart_data.figures(sweep, rank(sweep))
-    assert set(charts["slices"]) == {"x", "y"}
-    assert len(charts["slices"]["y"]["data"][0]["rows"]) == 3
-    assert len(charts["contour"]["x, y"]["data"][1]["rows"]) == 3
+    figures = charts.figures(sweep, rank(sweep))
+    assert set(figures["slices"]) == {"x", "y"}
+    assert len(figures["slices"]["y"]["data"][0]["rows"]) == 3
+    assert len(figures["contour"]["x, y"]["data"][1]["rows"]) == 3
 
 
 def test_an_interrupted_trial_has_a_bar_for_each_attempt(tmp_path: Path) -> None:
@@ -147,9 +146,9 @@ def test_an_interrupted_trial_has_a_bar_for_each_attempt(tmp_path: Path) -> None
     index = next(i for i, row in enumerate(rows) if row.trials[0] is sweep.trials[2])
     bars = [
         (trace["name"], base[11:19], length, lane)
-        for trace in chart_data.figures(sweep, rows)["timeline"][""]["data"]
+        for trace in charts.figures(sweep, rows)["timeline"][""]["data"]
         for base, length, lane, row in zip(
-            *(trace[key] for key in chart_data.KEYS), strict=True
+            *(trace[key] for key in charts.KEYS), strict=True
         )
         if row == index
     ]
@@ -180,11 +179,11 @@ def test_the_page_shows_what_was_used(tmp_path: Path) -> None:
 
 
 def test_a_curve_keeps_its_ends_and_loses_what_is_not_finite() -> None:
-    points = list(chart_data.thinned({i: float(i) for i in range(1, 501)}).items())
-    assert len(points) == chart_data.MAX_POINTS
+    points = list(charts.thinned({i: float(i) for i in range(1, 501)}).items())
+    assert len(points) == charts.MAX_POINTS
     assert points[0] == (1, 1.0)
     assert points[-1] == (500, 500.0)
-    assert chart_data.thinned({1: math.nan, 2: 0.5}) == {2: 0.5}
+    assert charts.thinned({1: math.nan, 2: 0.5}) == {2: 0.5}
 
 
 def test_failures_that_differ_in_numbers_only_are_one_group(tmp_path: Path) -> None:
@@ -208,7 +207,7 @@ def test_a_trial_shows_what_its_config_has_otherwise(tmp_path: Path) -> None:
 def test_a_damaged_picture_is_left_out(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    assert files.thumbnail(path) == ""
+    assert trial_files.thumbnail(path) == ""
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_a_damaged_confusion_matrix_is_left_out(tmp_path: Path, text: str) -> No
     artifacts = sweep.paths.trial(sweep.trials[0].id).artifacts
     artifacts.mkdir(parents=True)
     (artifacts / "confusion_matrix.json").write_text(text)
-    assert files.confusion(sweep, rank(sweep)) is None
+    assert trial_files.confusion(sweep, rank(sweep)) is None
 
 
 # ---- in a browser

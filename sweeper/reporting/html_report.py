@@ -1,4 +1,4 @@
-"""The page: what its template shows of a sweep, and the scripts that it holds.
+"""One HTML file that shows a whole sweep, without a network and without a server.
 
 Its security policy admits two scripts by their hashes and no address at all, so that
 nothing which a user wrote could run or load anything, even if it were not escaped.
@@ -17,9 +17,8 @@ from importlib import resources
 from sweeper.journal import best_checkpoint, spec
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.packing import packing_report
-from sweeper.reporting import configs, progress
+from sweeper.reporting import charts, progress, trial_files
 from sweeper.reporting.cells import delta_text, score_text, state_text, tie_text
-from sweeper.reporting.html_report import chart_data, files
 from sweeper.reporting.tables import remarks, sweep_state
 from sweeper.statistics import insight
 from sweeper.statistics.insight import importance
@@ -51,16 +50,16 @@ def write(sweep: Sweep) -> None:
 def render(sweep: Sweep) -> str:
     """Return the report of a sweep as one HTML file."""
     import jinja2
-    import plotly.offline
 
     sweep = _settled(sweep)
     rows = rank(sweep)
-    charts = chart_data.figures(sweep, rows)
+    figures = charts.figures(sweep, rows)
     data = {
-        "texts": chart_data.texts(sweep, rows),
-        "charts": {name: list(made.values()) for name, made in charts.items()},
+        "texts": charts.texts(sweep, rows),
+        "charts": {name: list(chart.values()) for name, chart in figures.items()},
     }
-    script, library = asset("report.js"), plotly.offline.get_plotlyjs()
+    script = _asset("report.js")
+    library = (resources.files("plotly") / "package_data/plotly.min.js").read_text()
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -69,7 +68,7 @@ def render(sweep: Sweep) -> str:
     names = varied(sweep)
     short_names = dict(zip(names, labels(names), strict=True))
     shares = importance(rows, sweep.experiment.objective)
-    return environment.from_string(asset("report.html")).render(
+    return environment.from_string(_asset("report.html")).render(
         name=sweep.experiment.name,
         notes=sweep.experiment.notes,
         metric=sweep.experiment.objective.metric,
@@ -79,18 +78,18 @@ def render(sweep: Sweep) -> str:
             *insight.verdict_lines(rows, sweep.experiment.objectives),
             *remarks(sweep),
         ],
-        charts=charts,
+        charts=figures,
         importances=[(short_names[name], share) for name, share in shares.items()],
         failures=failures(sweep),
-        confusion=files.confusion(sweep, rows),
+        confusion=trial_files.confusion(sweep, rows),
         pictures=list(_pictures(sweep, rows)),
         base="the baseline" if is_baseline else "the best trial",
         trials=list(_trials(sweep, rows, base)),
-        style=asset("report.css"),
+        style=_asset("report.css"),
         script=script,
-        hashes=[script_hash(script), script_hash(library)],
-        data=compress(json.dumps(data, allow_nan=False, separators=(",", ":"))),
-        library=compress(library),
+        hashes=[_script_hash(script), _script_hash(library)],
+        data=_compressed(json.dumps(data, allow_nan=False, separators=(",", ":"))),
+        library=_compressed(library),
     )
 
 
@@ -105,18 +104,16 @@ def _settled(sweep: Sweep) -> Sweep:
     return replace(sweep, trials=tuple(trials))
 
 
-def asset(name: str) -> str:
-    """Return a file of the page."""
-    folder = resources.files("sweeper.reporting.html_report") / "assets"
-    return (folder / name).read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return (resources.files("sweeper.reporting") / "assets" / name).read_text()
 
 
-def compress(source: str) -> str:
+def _compressed(source: str) -> str:
     """Return gzip in base64, which the page's script unpacks: 2 MB for plotly.js."""
     return base64.b64encode(gzip.compress(source.encode(), 6, mtime=0)).decode()
 
 
-def script_hash(source: str) -> str:
+def _script_hash(source: str) -> str:
     """Return the name of a script in a security policy."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
@@ -176,7 +173,7 @@ def _table(sweep: Sweep, rows: Sequence[Row]) -> Mapping[str, object]:
         cells += [_param(row.params.get(name, "")) for name in names]
         last = max((epoch for t in row.trials for epoch in t.values), default=0)
         cells += [(f"{n or '-'}", n) for n in (row.best_epoch, last)]
-        seconds = chart_data.cost_seconds(row)
+        seconds = charts.cost_seconds(row)
         cells += [(duration(seconds), seconds), (state_text(row.states), None)]
         ids = [trial.id for trial in row.trials]
         lines.append({"cells": cells, "ids": ids, "is_baseline": row.is_baseline})
@@ -208,7 +205,7 @@ def _trials(
     sweep: Sweep, rows: Sequence[Row], base: TrialRecord | None
 ) -> Iterator[Mapping[str, object]]:
     objectives = sweep.experiment.objectives
-    base_config = configs.config(sweep.paths.trial(base.id)) if base else {}
+    base_config = trial_files.config(sweep.paths.trial(base.id)) if base else {}
     for row in rows:
         point = " ".join(f"{name}={value_cell(v)}" for name, v in row.params.items())
         delta = f" ({delta_text(row)})" if row.delta == row.delta else ""
@@ -216,7 +213,7 @@ def _trials(
             result = trial_results(trial, objectives)
             value = ", ".join(map(short, result[1])) if result else "no value"
             paths = sweep.paths.trial(trial.id)
-            config = configs.config(paths) if trial is not base else base_config
+            config = trial_files.config(paths) if trial is not base else base_config
             file = best_checkpoint.find(sweep, trial)
             yield {
                 "id": trial.id,
@@ -224,7 +221,7 @@ def _trials(
                 "point": point,
                 "lines": list(filter(None, _lines(trial))),
                 "parent": trial.lineage.parent if trial.lineage else "",
-                "differences": configs.differences(base_config, config),
+                "differences": trial_files.differences(base_config, config),
                 "command": spec.stored_command(paths.spec),
                 "checkpoint": file and file.text(objectives[0].metric),
                 "file": file and file.path.relative_to(sweep.folder),
@@ -249,7 +246,7 @@ def failures(sweep: Sweep) -> list[Mapping[str, object]]:
     groups: dict[tuple[str, ...], list[str]] = {}
     shown: dict[tuple[str, ...], Mapping[str, object]] = {}
     for trial in sweep.trials:
-        trace = files.traceback_text(sweep.paths.trial(trial.id))
+        trace = trial_files.traceback_text(sweep.paths.trial(trial.id))
         places = [line for line in trace.splitlines() if line.startswith("  File ")]
         for failure in trial.failures:
             message = NUMBERS.sub("#", failure.message)
@@ -271,6 +268,6 @@ def failures(sweep: Sweep) -> list[Mapping[str, object]]:
 def _pictures(sweep: Sweep, rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
     for row in rows[:NUM_PICTURED]:
         name = row.trials[0].id
-        shown = files.pictures(sweep.paths.trial(name))
+        shown = trial_files.pictures(sweep.paths.trial(name))
         if row.rank and shown:
             yield row.rank, name, shown
