@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweeper.driver import driver, placement
 from sweeper.driver.event_log import EventLog
-from sweeper.experiment import experiment
+from sweeper.experiment import loading
 from sweeper.journal import store
 from sweeper.reporting.live import Silence
 from sweeper.system.paths import SweepPaths
@@ -29,7 +29,7 @@ def follow(folder: Path) -> dict[str, float]:
     written = SweepPaths(folder / "sweeps" / "bench").journal
     paths = SweepPaths(folder / "followed" / "bench")
     paths.folder.mkdir(parents=True)
-    reader = store.Reader(experiment.load(folder / "bench.yaml"), paths.folder)
+    reader = store.Reader(loading.load(folder / "bench.yaml"), paths.folder)
     before = reader.sweep()
     event_log = EventLog([paths.folder], Silence())
     size = -(-written.stat().st_size // LOOKS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.clocks import REPORTS, now, row, since
-from sweeper.experiment import experiment, space
+from sweeper.experiment import loading, space
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand
 from sweeper.journal.run_context import RunContext
@@ -89,7 +89,7 @@ def measured(
 
     def opened(search: str, trials: int) -> Journal:
         file.write_text(_content(search, trials, limits))
-        loaded = experiment.load(file)
+        loaded = loading.load(file)
         return Journal(loaded, space.parse(loaded, {}), sweep, context)
 
     if before:

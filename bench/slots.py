@@ -18,7 +18,7 @@ from bench.overhead import PROJECT
 from bench.page import Goal, Section, table
 from sweeper.driver.journal_client import RemoteJournal
 from sweeper.experiment import space
-from sweeper.experiment.experiment import load
+from sweeper.experiment.loading import load
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand
 from sweeper.journal.run_context import RunContext

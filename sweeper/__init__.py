@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.driver.notebook import SweepView, load_sweep, run, train
-    from sweeper.experiment.experiment import Experiment
+    from sweeper.experiment.definition import Experiment
     from sweeper.journal.record import State, Sweep, TrialRecord
     from sweeper.protocol import Decision
     from sweeper.trial.active_trial import report, trial_dir
@@ -28,7 +28,7 @@ __all__ = [
 # A name is imported at its first use, so that `sweeper --help` imports none.
 _HOMES = {
     "Decision": "protocol",
-    "Experiment": "experiment.experiment",
+    "Experiment": "experiment.definition",
     "State": "journal.record",
     "Sweep": "journal.record",
     "SweepView": "driver.notebook",

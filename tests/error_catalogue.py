@@ -17,8 +17,8 @@ from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 from sweeper import cli
 from sweeper.commands import sweeps as naming
 from sweeper.driver import driver, options, prewarm
-from sweeper.experiment import experiment
-from sweeper.experiment.experiment import dump
+from sweeper.experiment import loading
+from sweeper.experiment.loading import dump
 from sweeper.journal import budget, journal_file, store
 from sweeper.journal.record import Failure
 from sweeper.packing import packing
@@ -84,7 +84,7 @@ def _changed(folder: Path) -> object:
     journal.report("a", Report(epoch=1, values=(0.5,)))
     text = (folder / "toy.yaml").read_text().replace("max", "min")
     (folder / "toy.yaml").write_text(text)
-    driver.admit(experiment.load(folder / "toy.yaml"), paths)
+    driver.admit(loading.load(folder / "toy.yaml"), paths)
     return None
 
 

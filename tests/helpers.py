@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from hypothesis import HealthCheck, settings
 
-from sweeper.experiment import experiment, space
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment import loading, space
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import (
     Attempt,
@@ -42,7 +42,7 @@ def make_experiment(folder: Path, **keys: object) -> Experiment:
     }
     path = folder / "toy.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return experiment.load(path)
+    return loading.load(path)
 
 
 def open_journal(folder: Path, **keys: object) -> Journal:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.pruners import BasePruner
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import State, TrialRecord
 from sweeper.protocol import Decision
 from sweeper.search import algorithms

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import State
 from sweeper.journal.study import again
 from sweeper.protocol import Decision

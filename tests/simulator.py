@@ -15,7 +15,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import InMemoryStorage
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand, Failure

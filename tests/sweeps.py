@@ -162,3 +162,36 @@ def _spec(trial: TrialRecord, folder: Path) -> TrialSpec:
         metric="val/acc_top1",
         mode="max",
     )
+
+
+# Experiment files as text: the least, and one with most keys.
+SMALLEST = "search_space: {x: [1, 2]}\nobjective: {metric: acc}\n"
+FULL = """\
+name: lr_sweep
+notes: "Does the big model need a smaller learning rate? a: b"
+target: sweeper.vision.train:train
+config: conf/train.yaml
+overrides: [trainer.max_epochs=20]
+search_space:
+  model: resnet18, resnet50
+  model.learning_rate: tag(log, interval(1e-5, 1e-2))
+  data.batch_size: [32, 64, 128]
+  model.head: [{depth: 2, widths: [8, 1e-3]}, null, true, '1e-3', 'null', 0x1f]
+variants:
+  plain: [transforms=default]
+  smooth: [transforms=strong, model.label_smoothing=0.1]
+where: "not (model == 'resnet50' and data.batch_size > 64)"
+baseline:
+  {model: resnet18, model.learning_rate: 1e-3, data.batch_size: 64, model.head: null,
+   variant: plain}
+seeds: [42, 43, 44]
+objective: {metric: val/acc_top1, mode: max}
+search: tpe
+scheduler: {_target_: optuna.pruners.MedianPruner, n_warmup_steps: 2}
+budget: {trials: 40, gpu_hours: 12, wall_hours: 8}
+resources: {gpus: 0.25, cpus: auto, accelerator: T4}
+retry: {oom: 2, lost: 3, error: 0}
+wandb: {project: jersey-numbers, mode: auto, tags: [phase-13]}
+env: {OMP_NUM_THREADS: 1, MODE: "on"}
+chdir: false
+"""

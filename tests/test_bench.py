@@ -10,7 +10,7 @@ import pytest
 from bench import __main__ as bench
 from bench import measure, overhead, page, scheduling
 from bench.measure import Figures
-from sweeper.experiment import experiment
+from sweeper.experiment import loading
 from sweeper.journal import store
 
 
@@ -139,7 +139,7 @@ def test_the_end_of_a_long_sweep_can_be_measured(search: str, tmp_path: Path) ->
     assert row["wall_ms"] > 0
     assert math.isnan(row["bytes_a_trial"])  # those before have other rows
     folder = tmp_path / "sweeps" / "bench"
-    loaded = experiment.load(tmp_path / "bench.yaml")
+    loaded = loading.load(tmp_path / "bench.yaml")
     counts = [len(t.values) for t in store.Reader(loaded, folder).sweep().trials]
     assert counts == [1] * 7 + [scheduling.REPORTS] * 3
 

@@ -8,7 +8,7 @@ import pytest
 from sweeper import exit_codes
 from sweeper.driver import summary
 from sweeper.experiment import space
-from sweeper.experiment.experiment import dump
+from sweeper.experiment.loading import dump
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand, Failure, State, StopReason, Sweep

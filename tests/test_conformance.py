@@ -8,7 +8,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from sweeper.experiment import space
-from sweeper.experiment.experiment import dump, load
+from sweeper.experiment.loading import dump, load
 from sweeper.experiment.space import Space
 from sweeper.journal import store
 from sweeper.journal.journal import Journal

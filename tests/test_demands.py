@@ -9,7 +9,7 @@ import torch
 from optuna.trial import TrialState
 
 from sweeper.experiment import space
-from sweeper.experiment.experiment import load
+from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.queue import Assignment

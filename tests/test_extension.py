@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.experiment import space
-from sweeper.experiment.experiment import changes, load
+from sweeper.experiment.definition import changes
+from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, StopReason, Sweep

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.experiment.experiment import dump
+from sweeper.experiment.loading import dump
 from sweeper.protocol import Report
 from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import make_experiment, open_journal

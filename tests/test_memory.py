@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.experiment import experiment, space
+from sweeper.experiment import loading, space
 from sweeper.packing import prediction
 from sweeper.packing.prediction import Prediction
 from sweeper.trial.compose import Composer
@@ -65,7 +65,7 @@ def _predict(folder: Path, **keys: object) -> dict[str, Prediction]:
     path = folder / "sweep.yaml"
     content = {"objective": {"metric": "acc", "mode": "max"}, "wandb": None, **keys}
     path.write_text(yaml.safe_dump(content))
-    loaded = experiment.load(path)
+    loaded = loading.load(path)
     composer = Composer(loaded.project / loaded.config, loaded.project)
     parsed = space.parse(loaded, composer.groups())
     cache = folder / "memory.json"

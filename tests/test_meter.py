@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.experiment import space
-from sweeper.experiment.sections import Budget, Objective
+from sweeper.experiment.definition import Budget, Objective
 from sweeper.journal.budget import Meter
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, TrialRecord

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 import sweeper
 from sweeper import cli
 from sweeper.driver.notebook import SweepView
-from sweeper.experiment import experiment
+from sweeper.experiment import loading
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Sweep
@@ -36,7 +36,7 @@ def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Jo
             Report(epoch=1, values=(value,), metrics={"acc": value}, busy_seconds=1.0),
         )
         journal.finish("slot")
-    text = experiment.dump(experiment.load(folder / "toy.yaml"))
+    text = loading.dump(loading.load(folder / "toy.yaml"))
     write_text(folder / "sweeps" / "toy" / "experiment.yaml", text)
     return journal
 

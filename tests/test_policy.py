@@ -16,7 +16,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.experiment import space
-from sweeper.experiment.sections import Retry
+from sweeper.experiment.definition import Retry
 from sweeper.experiment.space import Space
 from sweeper.journal.record import Failure, State, TrialRecord
 from sweeper.protocol import Decision, FailureKind

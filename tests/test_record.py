@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.cli import main
-from sweeper.experiment.experiment import load
+from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.record import Cause, Failure
 from sweeper.journal.study import from_attrs, to_attrs

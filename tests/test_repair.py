@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.experiment.experiment import load
+from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, TrialRecord

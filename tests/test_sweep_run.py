@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from sweeper.driver import wandb_sweep_run
-from sweeper.experiment.experiment import dump, load
+from sweeper.experiment.loading import dump, load
 from sweeper.journal import store
 from sweeper.journal.record import Stop, StopReason
 from sweeper.protocol import Report

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Objective
 from sweeper.journal.record import State, TrialRecord, canonical, trial_id
 from sweeper.protocol import TrialSpec
 from sweeper.system.seeds import derive

@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sweeper.experiment import experiment
+    from sweeper.experiment import definition
 
-    print(json.dumps(experiment.schema(), indent=1))
+    print(json.dumps(definition.schema(), indent=1))
     return exit_codes.FINISHED

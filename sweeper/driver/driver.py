@@ -23,7 +23,7 @@ from sweeper.driver.signals import (
     submit,
     too_late,
 )
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.journal import budget, recovery, retention, spec, store
 from sweeper.journal.record import Stop, StopReason, Sweep
 from sweeper.packing import booking

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper.experiment.sections import unpriced
+from sweeper.experiment.definition import unpriced
 from sweeper.journal.record import Sweep
 from sweeper.reporting.live import Display
 from sweeper.reporting.progress import events

@@ -10,7 +10,7 @@ import ray
 
 from sweeper.driver.journal_client import DIED, RemoteJournal
 from sweeper.driver.ray_cluster import nodes
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from sweeper.driver.signals import submit
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.packing.packing import Node
 from sweeper.plan import demands
 from sweeper.system.errors import ClusterLostError, ExperimentError

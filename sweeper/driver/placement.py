@@ -18,7 +18,7 @@ from sweeper.compat import ray as compat
 from sweeper.driver import ray_worker
 from sweeper.driver.journal_client import RemoteJournal
 from sweeper.driver.ray_cluster import nodes
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Demand
 from sweeper.packing.packing import Node, Room
 

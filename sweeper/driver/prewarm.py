@@ -12,7 +12,7 @@ from sweeper.project import zygote_client
 from sweeper.protocol import Imported
 
 if TYPE_CHECKING:
-    from sweeper.experiment.experiment import Experiment
+    from sweeper.experiment.definition import Experiment
 
 
 class Prewarm:

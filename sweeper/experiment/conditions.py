@@ -4,9 +4,9 @@ import ast
 import itertools
 import operator
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from sweeper.protocol import Params
 from sweeper.system.errors import ConfigError, nearest
@@ -18,17 +18,8 @@ ALLOWED = (
     "parameters are"
 )
 
-Evaluate: TypeAlias = Callable[[Params], object]
-
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], object]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
+_OPERATORS: dict[type[ast.AST], Callable[..., object]] = {
+    ast.Not: operator.not_,
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -38,6 +29,19 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
     ast.In: lambda left, right: left in right,
     ast.NotIn: lambda left, right: left not in right,
 }
+_ARITHMETIC: dict[type[ast.AST], Callable[..., object]] = {
+    ast.USub: operator.neg,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_NODES = (
+    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.BinOp, ast.Compare, ast.Load),
+    *(ast.Tuple, ast.List, ast.Set, *_OPERATORS, *_ARITHMETIC),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +49,15 @@ class Condition:
     """A condition that `parse` has checked.
 
     Attributes:
+        tree: its expression, with the parameters' names as points have them.
         names: the parameters that it reads.
+        label: the key that holds the text.
     """
 
     text: str
+    tree: ast.AST = field(compare=False)
     names: frozenset[str]
     label: str
-    evaluate: Evaluate = field(compare=False)
 
     def holds(self, params: Params, *, unknown: bool = True) -> bool:
         """Return whether a point satisfies the condition.
@@ -66,7 +72,7 @@ class Condition:
             ConfigError: it compares or divides values that do not allow it.
         """
         try:
-            value = self.evaluate(params)
+            value = _value(self.tree, params)
         except (TypeError, ArithmeticError, RecursionError) as error:
             used = {n: params[n] for n in sorted(self.names) if n in params}
             raise ConfigError(
@@ -101,112 +107,53 @@ def parse(
     """
     if len(text) > MAX_LENGTH:
         raise ConfigError(f"{label}: longer than {MAX_LENGTH} characters")
-    compiler = _Compiler(parameters, words, label)
+    resolver = _Resolver(parameters, words, label)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(text.strip(), mode="eval").body
-        evaluate = compiler.compile(tree)
+            tree = resolver.visit(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "too deep"
         raise ConfigError(
             f"{label}: {text[:80]!r} is not an expression ({reason}); "
             "write \"model == 'a' and data.batch_size <= 64\", for example"
         ) from error
-    names = frozenset(compiler.names)
-    return Condition(text=text, names=names, label=label, evaluate=evaluate)
+    return Condition(text=text, tree=tree, names=frozenset(resolver.names), label=label)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiler:
-    """A compiler from a syntax tree to functions of a point."""
+class _Resolver(ast.NodeTransformer):
+    """Refuses what is not allowed, and makes each dotted name a plain one."""
 
-    parameters: Mapping[str, str]
-    words: Collection[str]
-    label: str
-    names: set[str] = field(default_factory=set)
+    def __init__(
+        self, parameters: Mapping[str, str], words: Collection[str], label: str
+    ) -> None:
+        self.parameters, self.words, self.label = parameters, words, label
+        self.names: set[str] = set()
 
-    def compile(self, node: ast.expr) -> Evaluate:
+    def visit(self, node: ast.AST) -> ast.AST:
         match node:
-            case ast.Constant(value=None | bool() | int() | float() | str() as value):
-                return lambda _: value
+            case ast.Constant(value=None | bool() | int() | float() | str()):
+                return node
             case ast.Name() | ast.Attribute() | ast.Subscript() if name := _name(node):
                 return self._named(name)
-            case ast.BoolOp(op=op, values=values):
-                return _junction(self._all(values), decisive=isinstance(op, ast.Or))
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return _strict(operator.not_, self._all([operand]))
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return _strict(lambda inner: -_number(inner), self._all([operand]))
-            case ast.BinOp(left=left, op=binary, right=right) if (
-                type(binary) in _BINARY
-            ):
-                function = _BINARY[type(binary)]
-                return _strict(
-                    lambda *sides: function(*map(_number, sides)),
-                    self._all([left, right]),
-                )
-            case ast.Compare(left=left, ops=ops, comparators=others) if all(
-                type(comparison) in _COMPARE for comparison in ops
-            ):
-                pairs = itertools.pairwise(self._all([left, *others]))
-                functions = [_COMPARE[type(comparison)] for comparison in ops]
-                parts = map(_strict, functions, pairs)
-                return _junction(list(parts), decisive=False)
-            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
-                return _strict(lambda *members: members, self._all(items))
-        shown = ast.unparse(node)[:80]
-        raise ConfigError(f"{self.label}: {shown!r} is not allowed; {ALLOWED}")
+        if not isinstance(node, _NODES):
+            shown = ast.unparse(node)[:80]
+            raise ConfigError(f"{self.label}: {shown!r} is not allowed; {ALLOWED}")
+        return self.generic_visit(node)
 
-    def _all(self, nodes: Iterable[ast.expr]) -> list[Evaluate]:
-        return [self.compile(node) for node in nodes]
-
-    def _named(self, name: str) -> Evaluate:
+    def _named(self, name: str) -> ast.expr:
         if name in self.parameters:
-            parameter = self.parameters[name]
-            self.names.add(parameter)
-            return lambda point: point.get(parameter, UNKNOWN)
+            self.names.add(self.parameters[name])
+            return ast.Name(self.parameters[name])
         if name in self.words:
-            return lambda _: name
+            return ast.Constant(name)
         above = " above it" if self.label == "when" else ""
-        known = nearest(name, self.parameters)
-        raise ConfigError(f"{self.label}: no parameter {name!r}{above}; {known}")
-
-
-def _strict(function: Callable[..., object], parts: Sequence[Evaluate]) -> Evaluate:
-    """Return a function of a point that is unknown if one of its parts is."""
-
-    def evaluate(point: Params) -> object:
-        values = [part(point) for part in parts]
-        return UNKNOWN if UNKNOWN in values else function(*values)
-
-    return evaluate
-
-
-def _junction(parts: Sequence[Evaluate], *, decisive: bool) -> Evaluate:
-    """Return `and` or `or`: the first part whose value is `decisive` decides."""
-
-    def evaluate(point: Params) -> object:
-        is_known = True
-        for part in parts:
-            value = part(point)
-            if value is UNKNOWN:
-                is_known = False
-            elif bool(value) is decisive:
-                return decisive
-        return not decisive if is_known else UNKNOWN
-
-    return evaluate
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is not a number")
-    return value
+        advice = nearest(name, self.parameters)
+        raise ConfigError(f"{self.label}: no parameter {name!r}{above}; {advice}")
 
 
 def _name(node: ast.expr) -> str:
-    """Return the dotted name that a node spells, "" if it spells none."""
+    """Return the dotted name that a node spells, "" without one."""
     match node:
         case ast.Name(id=name):
             return name
@@ -216,3 +163,49 @@ def _name(node: ast.expr) -> str:
         case ast.Subscript(value=ast.Name(id="params"), slice=ast.Constant(value=name)):
             return str(name)  # params["group/option"]: not a Python name
     return ""
+
+
+def _value(node: ast.AST, params: Params) -> object:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return params.get(name, UNKNOWN)
+        case ast.BoolOp(op=op, values=parts):
+            values = (_value(part, params) for part in parts)
+            return _first(values, decisive=isinstance(op, ast.Or))
+        case ast.UnaryOp(op=op, operand=operand):
+            return _applied(op, _value(operand, params))
+        case ast.BinOp(left=left, op=op, right=right):
+            return _applied(op, _value(left, params), _value(right, params))
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            sides = [_value(side, params) for side in (left, *others)]
+            pairs = zip(ops, itertools.pairwise(sides), strict=True)
+            return _first((_applied(op, *pair) for op, pair in pairs), decisive=False)
+        case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
+            members = [_value(item, params) for item in items]
+            return UNKNOWN if UNKNOWN in members else members
+    raise AssertionError(node)  # `_Resolver` refuses it
+
+
+def _applied(op: ast.AST, *values: Any) -> object:
+    """Return the value of an operator; unknown if a value is."""
+    if any(value is UNKNOWN for value in values):
+        return UNKNOWN
+    if type(op) in _OPERATORS:
+        return _OPERATORS[type(op)](*values)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{value!r} is not a number")
+    return _ARITHMETIC[type(op)](*values)
+
+
+def _first(values: Iterable[object], *, decisive: bool) -> object:
+    """Return the value of `and` or `or`: the first `decisive` value decides."""
+    is_known = True
+    for value in values:
+        if value is UNKNOWN:
+            is_known = False
+        elif bool(value) is decisive:
+            return decisive
+    return not decisive if is_known else UNKNOWN

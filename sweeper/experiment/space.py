@@ -8,17 +8,20 @@ from typing import TypeAlias
 
 from optuna.distributions import BaseDistribution
 
-from sweeper.experiment import dimensions
 from sweeper.experiment.conditions import Condition
-from sweeper.experiment.dimensions import VARIANT
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.parameter import SPACE, Parameter
+from sweeper.experiment.definition import Experiment
+from sweeper.experiment.parameter import (
+    SPACE,
+    VARIANT,
+    Parameter,
+    check_overrides,
+    condition,
+    read_parameters,
+)
 from sweeper.experiment.yaml_lines import Location
 from sweeper.protocol import Params, Value
 from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, nearest
-
-__all__ = ["MAX_POINTS", "VARIANT", "Space", "parse"]
 
 MAX_POINTS = 100_000  # of a grid, before `where`
 
@@ -299,15 +302,13 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
     Raises:
         ExperimentError: at the line of the first thing that is wrong.
     """
-    space = Space(experiment=experiment, dimensions=dimensions.read(experiment, groups))
+    space = Space(experiment=experiment, dimensions=read_parameters(experiment, groups))
     swept = [p for p in space.parameters if p.name != VARIANT]
     keys = {key.lstrip("+") for p in swept for key in p.keys}
-    dimensions.check_overrides(experiment, keys)
+    check_overrides(experiment, keys)
     if experiment.where.strip():
         try:
-            where = dimensions.condition(
-                experiment.where, space.parameters, label="where"
-            )
+            where = condition(experiment.where, space.parameters, label="where")
         except ConfigError as error:
             raise experiment.error(("where",), str(error)) from error
         space = replace(space, where=where)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Objective
 from sweeper.journal.record import Sweep, TrialRecord
 from sweeper.system import saved_files
 from sweeper.system.errors import SweepNotFoundError

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.sections import Budget, Objective, cost
+from sweeper.experiment.definition import Budget, Experiment, Objective, cost
 from sweeper.journal.record import Failure, State, Stop, StopReason, TrialRecord
 from sweeper.journal.study import TrialStore
 from sweeper.system.errors import SweeperError

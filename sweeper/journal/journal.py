@@ -12,7 +12,7 @@ from pathlib import Path
 
 from optuna.study import Study
 
-from sweeper.experiment.experiment import Experiment, epochs
+from sweeper.experiment.definition import Experiment, epochs
 from sweeper.experiment.space import Space
 from sweeper.journal import recovery, warm_start
 from sweeper.journal import study as studies

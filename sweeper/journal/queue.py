@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
 from sweeper.journal.run_context import RunContext

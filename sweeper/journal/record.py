@@ -13,8 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Experiment, Objective
 from sweeper.protocol import FailureKind, Params
 from sweeper.system.correctness import Correctness
 from sweeper.system.lineage import Lineage

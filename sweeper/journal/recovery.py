@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.experiment.experiment import Experiment, changes, dump
+from sweeper.experiment.definition import Experiment, changes
+from sweeper.experiment.loading import dump
 from sweeper.experiment.space import Space
 from sweeper.journal import journal_file, store
 from sweeper.journal.record import State, Sweep, TrialRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.experiment import defaults
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import RunContext
 from sweeper.packing import oom, packing

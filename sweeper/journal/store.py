@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.experiment import experiment
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment import loading
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Sweep, TrialRecord
 from sweeper.system import correctness, locks
 from sweeper.system.errors import JournalError, LockedError, SweepNotFoundError, nearest
@@ -56,7 +56,7 @@ def load_sweep(folder: Path) -> Sweep:
 
 def save_experiment(sweep: Experiment, paths: SweepPaths) -> None:
     """Keep what runs beside the sweep, with an end that shows it is whole."""
-    text = f"{KEPT_COPY}\n{experiment.dump(sweep)}{KEPT_END}\n"
+    text = f"{KEPT_COPY}\n{loading.dump(sweep)}{KEPT_END}\n"
     write_text(paths.experiment, text)
 
 
@@ -76,7 +76,7 @@ def load_experiment(paths: SweepPaths) -> Experiment:
             f"{paths.experiment}: is cut short: its last line is not {KEPT_END!r}; "
             "copy the experiment file that the sweep ran over it"
         )
-    return experiment.load(paths.experiment)
+    return loading.load(paths.experiment)
 
 
 class Reader:

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Objective
 from sweeper.journal import journal_file
 from sweeper.journal.journal_file import JournalFile
 from sweeper.journal.record import (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal import store
 from sweeper.journal.record import State, Sweep, TrialRecord

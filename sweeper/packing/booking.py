@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.system import locks
 
 FOLDER = ".sweeper-cards"  # below the machine's temporary folder, for all users

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sweeper.experiment.key_names import BATCH_SIZES, EPOCHS, LEARNING_RATES
+from sweeper.experiment.defaults import BATCH_SIZES, EPOCHS, LEARNING_RATES
 from sweeper.protocol import Params, Value
 
 if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.journal.queue import Assignment
 from sweeper.journal.record import Demand
 from sweeper.journal.run_context import RunContext

@@ -11,7 +11,7 @@ from dataclasses import replace
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.experiment.key_names import EPOCHS
+from sweeper.experiment.defaults import EPOCHS
 from sweeper.journal import store
 from sweeper.journal.record import State, TrialRecord
 from sweeper.plan.plan import Plan

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.experiment import defaults, experiment, space
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.key_names import EPOCHS
+from sweeper.experiment import defaults, loading, space
+from sweeper.experiment.defaults import EPOCHS
+from sweeper.experiment.definition import Experiment
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
 from sweeper.journal import recovery, warm_start
@@ -62,7 +62,7 @@ def make_plan(
     Raises:
         SweeperError: the first thing that would not run, with its place.
     """
-    loaded = experiment.load(file, overrides)
+    loaded = loading.load(file, overrides)
     os.environ.update(loaded.env)  # of this process and all that it starts
     composer = _composer(loaded)
     parsed = _space(loaded, composer)

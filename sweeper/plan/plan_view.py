@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.experiment.sections import unpriced
+from sweeper.experiment.definition import unpriced
 from sweeper.experiment.space import Space
 from sweeper.plan.estimate import EPOCHS, STEPS, Line
 from sweeper.plan.preview import Preview

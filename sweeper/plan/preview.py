@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from sweeper.experiment.definition import cost
 from sweeper.experiment.parameter import Parameter
-from sweeper.experiment.sections import cost
 from sweeper.experiment.space import MAX_POINTS, Space
 from sweeper.journal import store
 from sweeper.journal.queue import Assignment

@@ -3,15 +3,20 @@
 They compose once per choice of groups. An error names the line of one override.
 """
 
+import contextlib
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from sweeper.experiment import hydra_sweeper, validation
-from sweeper.experiment.assignments import COMMAND_LINE
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.parameter import Parameter
-from sweeper.experiment.space import VARIANT, Space
+from sweeper.experiment.definition import (
+    COMMAND_LINE,
+    HYDRA_ADVICE,
+    HYDRA_SWEEPER,
+    Experiment,
+)
+from sweeper.experiment.loading import keys
+from sweeper.experiment.parameter import VARIANT, Parameter
+from sweeper.experiment.space import Space
 from sweeper.experiment.yaml_lines import Location
 from sweeper.project.points import representatives
 from sweeper.protocol import Params
@@ -25,28 +30,17 @@ EITHER = {"precision"}  # keys of Lightning that take numbers and words alike
 ANY_NUMBER = {"auto"}  # words that Lightning and others take for a number
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Override(NamedTuple):
     """An override and its location in the experiment file."""
 
     location: Location
     text: str
 
     @property
-    def key(self) -> str:
-        """The key or group that it sets, without its package."""
-        key: str = grammar.parse_override(self.text).key_or_group
-        return key
-
-    def chooses(self, group: str) -> bool:
-        """Return whether it is a choice of a group, which may have a package."""
+    def keys(self) -> tuple[str, str]:
+        """The key or group that it sets, without and with its package."""
         override = grammar.parse_override(self.text)
-        return group in (self.key, override.get_key_element().lstrip("+"))
-
-    @property
-    def place(self) -> str:
-        """The dotted key of the file that holds it."""
-        return ".".join(map(str, self.location[: 1 + (self.location[0] == "variants")]))
+        return override.key_or_group, override.get_key_element().lstrip("+")
 
 
 def check(composer: Composer, experiment: Experiment, space: Space) -> None:
@@ -60,49 +54,55 @@ def check(composer: Composer, experiment: Experiment, space: Space) -> None:
     points = representatives(space)
     checked: set[str] = set()
     for point in points:
-        entries = _entries(experiment, space, point)
-        words = [entry.text for entry in entries]
+        words = [override.text for override in _overrides(experiment, space, point)]
         try:
             composer.plain(words)
         except ConfigError as reason:
-            blame = _Blame(composer, experiment, space, points)
-            raise blame.error(entries, point, reason) from reason
+            raise _blame(composer, experiment, space, point, points) from reason
         new = [p for p in space.parameters if p.name in point and p.name not in checked]
         _check_values(composer, words, experiment, new)
         checked.update(point)
     _check_sweeper_params(composer, experiment, space.overrides(points[0]))
-    _check_words(composer, experiment, space)
+    _check_words(composer, experiment, space, points)
 
 
-def _entries(experiment: Experiment, space: Space, point: Params) -> list[Entry]:
+def _overrides(experiment: Experiment, space: Space, point: Params) -> list[Override]:
     """Return the overrides of a point in the order in which Hydra gets them."""
-    entries = [
-        Entry(("overrides", index), text)
-        for index, text in enumerate(experiment.overrides)
-    ]
+    overrides = _numbered(("overrides",), experiment.overrides)
     for parameter in space.parameters_of(point):
-        if parameter.name not in point:
-            continue
-        value = point[parameter.name]
-        if parameter.recipes:
-            place = (*parameter.location, str(value))
-            recipe = enumerate(parameter.recipes[value])
-            entries += [Entry((*place, index), text) for index, text in recipe]
-        else:
-            entries.append(Entry(parameter.location, parameter.override(value)))
-    return entries
+        if parameter.name in point:
+            value = point[parameter.name]
+            if parameter.recipes:
+                location = (*parameter.location, str(value))
+                overrides += _numbered(location, parameter.recipes[value])
+            else:
+                text = parameter.override(value)
+                overrides.append(Override(parameter.location, text))
+    return overrides
+
+
+def _numbered(location: Location, texts: Sequence[str]) -> list[Override]:
+    return [Override((*location, index), text) for index, text in enumerate(texts)]
 
 
 def _check_options(composer: Composer, experiment: Experiment, space: Space) -> None:
-    """Refuse a swept option that does not exist, even one that `where` excludes."""
+    """Refuse an option that does not exist, even one that `where` excludes."""
+    overrides = _numbered(("overrides",), experiment.overrides)
     for parameter in space.parameters:
-        group = parameter.name.lstrip("+").partition("@")[0]
-        for index, choice in enumerate(parameter.choices if parameter.is_group else ()):
-            is_plain = parameter.texts[choice] != choice or str(choice)[:1] not in "[{"
-            error = _option_error(composer, group, str(choice)) if is_plain else ""
-            if error:
-                location = (*parameter.location, index)
-                raise experiment.error(location, f"search_space: {error}")
+        for value, recipe in parameter.recipes.items():
+            overrides += _numbered((*parameter.location, str(value)), recipe)
+        if parameter.is_group:
+            texts = [parameter.override(choice) for choice in parameter.choices]
+            overrides += _numbered(parameter.location, texts)
+    for override in overrides:
+        parsed = grammar.parse_override(override.text)
+        group, option = parsed.key_or_group, parsed.value()
+        if parsed.is_delete() or not isinstance(option, str):
+            continue
+        if group in composer.groups() and (
+            error := _option_error(composer, group, option)
+        ):
+            raise _error(experiment, override, error)
 
 
 def _option_error(composer: Composer, group: str, option: str) -> str:
@@ -130,9 +130,7 @@ def _check_values(
 ) -> None:
     """Refuse a value that does not fit its key: another type, a list for a number."""
     for parameter in parameters:
-        if parameter.shapes_config:
-            continue
-        choices = parameter.choices[:MAX_TRIED]
+        choices = () if parameter.shapes_config else parameter.choices[:MAX_TRIED]
         reasons = composer.misfits(words, [parameter.override(c) for c in choices])
         for index, reason in enumerate(reasons):
             if reason:
@@ -163,18 +161,23 @@ def _check_sweeper_params(
                 ("overrides", index),
                 f"overrides: {word!r}: is for Hydra's own sweeper, which does not run "
                 f"here: its params {', '.join(params)} would have no effect; remove "
-                f"it; {hydra_sweeper.NEXT}",
+                f"it; {HYDRA_ADVICE}",
             )
 
 
-def _check_words(composer: Composer, experiment: Experiment, space: Space) -> None:
+def _check_words(
+    composer: Composer,
+    experiment: Experiment,
+    space: Space,
+    points: Sequence[Params],
+) -> None:
     """Refuse a word that is listed among numbers for a key that holds a number.
 
     It is most often a typing error, 1e-3x for 1e-3, which only its trial would meet.
     """
     words = [word for p in space.parameters for word in _words_among_numbers(p)]
     shape = {p.name for p in space.parameters if p.is_group or p.name == VARIANT}
-    for point in representatives(space) if words else ():
+    for point in points if words else ():
         chosen = space.overrides({n: point[n] for n in point if n in shape})
         keys = [key for key, _, _ in words]
         numbers = composer.values([*experiment.overrides, *chosen], keys)
@@ -192,18 +195,16 @@ def _words_among_numbers(
     parameter: Parameter,
 ) -> Iterator[tuple[str, Location, object]]:
     """Yield each such word of a parameter with its key and its location."""
-    columns: dict[str, list[object]] = {}
     if parameter.is_group or parameter.name == VARIANT:
         return
     texts = [(f"{parameter.name}={text}",) for text in parameter.texts.values()]
-    for recipe in parameter.recipes.values() or texts:
-        for override in map(grammar.parse_override, recipe):
-            value = grammar.plain(override.value())
-            columns.setdefault(override.key_or_group, []).append(value)
-    for key, values in columns.items():
-        is_either = key.rpartition(".")[2] in EITHER
+    for recipe in zip(*(parameter.recipes.values() or texts), strict=True):
+        column = [grammar.parse_override(text) for text in recipe]
+        key = column[0].key_or_group
+        values = [grammar.plain(override.value()) for override in column]
         # With null, a list or a mapping, the types differ on purpose.
-        if is_either or any(isinstance(v, list | dict | None) for v in values):
+        is_mixed = any(isinstance(value, list | dict | None) for value in values)
+        if is_mixed or key.rpartition(".")[2] in EITHER:
             continue
         for index, value in enumerate(values if any(map(_is_number, values)) else ()):
             is_word = isinstance(value, str) and "${" not in value
@@ -215,115 +216,107 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
-@dataclass(frozen=True, slots=True)
-class _Blame:
-    """The search for the override that makes a composition fail."""
+def _blame(
+    composer: Composer,
+    experiment: Experiment,
+    space: Space,
+    point: Params,
+    points: Sequence[Params],
+) -> ExperimentError:
+    """Return the error at the line of the first override that does not compose.
 
-    composer: Composer
-    experiment: Experiment
-    space: Space
-    points: Sequence[Params]
+    One override after the other is added, those of groups first, since they bring
+    keys. An open choice (`???`) is made as soon as Hydra asks for it.
 
-    def error(
-        self, entries: Sequence[Entry], point: Params, reason: ConfigError
-    ) -> ExperimentError:
-        """Return the error at the line of the first override that does not compose.
-
-        Raises:
-            ConfigError: the config does not compose without any override either.
-        """
-        groups = self.composer.groups()
-        for entry in entries:
-            option = grammar.parse_override(entry.text).value()
-            if entry.key in groups and isinstance(option, str):
-                message = _option_error(self.composer, entry.key, option)
-                if message:
-                    return self._at(entry, message)
-        config = self._config([])
-        first = self._needed(entries)
-        rest = [entry for entry in entries if entry not in first]
-        words: list[str] = []
-        for entry in [*first, *sorted(rest, key=lambda entry: entry.key not in groups)]:
-            words.append(entry.text)
-            try:
-                config = self._config(words)
-            except ConfigError as error:
-                return self._at(entry, self._explain(entry, config, point, error))
-        group = open_choice(reason)
-        if not group:
-            raise reason
-        return self.experiment.error(
-            ("config",),
-            f"config: the choice of {group!r} is left open (???); choose an "
-            "option under overrides:, or sweep it under search_space:",
-        )
-
-    def _needed(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the choices without which no config composes (`???`)."""
-        needed: list[Entry] = []
-        while group := self.composer.open_choice([entry.text for entry in needed]):
-            rest = [entry for entry in reversed(entries) if entry not in needed]
-            choice = next((entry for entry in rest if entry.chooses(group)), None)
-            if choice is None:  # an option of another group may make it
-                break
-            needed.append(choice)
-        return needed
-
-    def _config(self, words: Sequence[str]) -> Mapping[str, object]:
-        """Return the config; {} if it lacks a choice that a later override may make."""
+    Raises:
+        ConfigError: the config does not compose without any override either.
+    """
+    groups, words = composer.groups(), list[str]()
+    pending = sorted(
+        _overrides(experiment, space, point),
+        key=lambda override: override.keys[0] not in groups,
+    )
+    config, asked = _composed(composer, words)
+    while pending:
+        override = next((o for o in pending if asked in o.keys), pending[0])
+        pending.remove(override)
+        words.append(override.text)
         try:
-            return self.composer.plain(words)
+            config, asked = _composed(composer, words)
         except ConfigError as error:
-            if open_choice(error):
-                return {}
-            raise
-
-    def _at(self, entry: Entry, message: str) -> ExperimentError:
-        return self.experiment.error(entry.location, f"{entry.place}: {message}")
-
-    def _explain(
-        self,
-        entry: Entry,
-        config: Mapping[str, object],
-        point: Params,
-        reason: ConfigError,
-    ) -> str:
-        """Return why an override cannot be added to a config."""
-        if any(key in str(reason) for key in ("SweeperConf", *hydra_sweeper.OWN)):
-            return (
-                f"{entry.text!r}: is for Hydra's own sweeper, which does not run "
-                f"here; remove it; {hydra_sweeper.NEXT} ({reason})"
-            )
-        key, groups = entry.key, self.composer.groups()
-        override = grammar.parse_override(entry.text)
-        is_add = override.is_add() or override.is_force_add()
-        if key in groups or not config or is_add or exists(config, key):
-            return f"{entry.text!r}: {reason}"
-        here = self._choice(point)
-        for other in self.points if entry.location[0] == "search_space" else ():
-            there = self._choice(other)
-            if there != here and self._has(key, other):
-                return (
-                    f"no key {key!r} with {', '.join(here)}, though there is with "
-                    f"{', '.join(there)}; exclude such points by where:, or set it in "
-                    "variants"
+            reason = f"{override.text!r}: {error}"
+            if any(key in reason for key in ("SweeperConf", *HYDRA_SWEEPER)):
+                reason = (
+                    f"{override.text!r}: is for Hydra's own sweeper, which does not "
+                    f"run here; remove it; {HYDRA_ADVICE} ({error})"
                 )
-        extra = [*groups]
-        if self.experiment.lines.get(entry.location) == COMMAND_LINE:
-            extra += validation.keys(Experiment)
-        advice = hint({**dict.fromkeys(extra), **config}, key)
-        return f"the config has no key {key!r}; {advice} ('+{key}' would add it)"
+            elif config and _lacks(config, override, groups):
+                others = [other for other in points if other is not point]
+                reason = _no_key(
+                    composer, experiment, space, override, config, point, others
+                )
+            return _error(experiment, override, reason)
+    return experiment.error(
+        ("config",),
+        f"config: the choice of {asked!r} is left open (???); choose an "
+        "option under overrides:, or sweep it under search_space:",
+    )
 
-    def _choice(self, point: Params) -> list[str]:
-        swept = [p for p in self.space.parameters if p.shapes_config]
-        return [f"{p.name}={point[p.name]}" for p in swept if p.name in point]
 
-    def _has(self, key: str, point: Params) -> bool:
-        """Return whether a key exists under another choice of groups."""
-        groups = self.composer.groups()
-        entries = _entries(self.experiment, self.space, point)
-        try:
-            words = [entry.text for entry in entries if entry.key in groups]
-            return exists(self.composer.plain(words), key)
-        except ConfigError:
-            return False
+def _error(experiment: Experiment, override: Override, reason: str) -> ExperimentError:
+    location = override.location
+    section = location[: 1 + (location[0] == "variants")]
+    return experiment.error(location, f"{'.'.join(map(str, section))}: {reason}")
+
+
+def _composed(
+    composer: Composer, words: Sequence[str]
+) -> tuple[Mapping[str, object], str]:
+    """Return the config, or {} and the group whose choice is open (`???`)."""
+    try:
+        return composer.plain(words), ""
+    except ConfigError as error:
+        if group := open_choice(error):
+            return {}, group
+        raise
+
+
+def _lacks(
+    config: Mapping[str, object], override: Override, groups: Collection[str]
+) -> bool:
+    """Return whether an override sets a key that a config does not have."""
+    parsed, key = grammar.parse_override(override.text), override.keys[0]
+    is_add = parsed.is_add() or parsed.is_force_add()
+    return not is_add and key not in groups and not exists(config, key)
+
+
+def _no_key(
+    composer: Composer,
+    experiment: Experiment,
+    space: Space,
+    override: Override,
+    config: Mapping[str, object],
+    point: Params,
+    others: Sequence[Params],
+) -> str:
+    """Return why a key is missing: under this choice of groups, or under any."""
+    key, groups = override.keys[0], composer.groups()
+    swept = [p.name for p in space.parameters if p.shapes_config]
+    for other in others if override.location[0] == "search_space" else ():
+        overrides = _overrides(experiment, space, other)
+        words = [o.text for o in overrides if o.keys[0] in groups]
+        with contextlib.suppress(ConfigError):
+            if exists(composer.plain(words), key):
+                here, there = (
+                    ", ".join(f"{name}={p[name]}" for name in swept if name in p)
+                    for p in (point, other)
+                )
+                return (
+                    f"no key {key!r} with {here}, though there is with {there}; "
+                    "exclude such points by where:, or set it in variants"
+                )
+    extra = [*groups]
+    if experiment.lines.get(override.location) == COMMAND_LINE:
+        extra += keys(Experiment)
+    advice = hint({**dict.fromkeys(extra), **config}, key)
+    return f"the config has no key {key!r}; {advice} ('+{key}' would add it)"

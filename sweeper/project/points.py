@@ -5,8 +5,9 @@ All other values are set in plain containers, which takes 0.25 ms a point.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.space import VARIANT, Space
+from sweeper.experiment.definition import Experiment
+from sweeper.experiment.parameter import VARIANT
+from sweeper.experiment.space import Space
 from sweeper.protocol import Params, Value
 from sweeper.system import grammar
 from sweeper.trial.compose import Composer

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.experiment.key_names import BATCH_SIZES, EPOCHS, LEARNING_RATES
+from sweeper.experiment.defaults import BATCH_SIZES, EPOCHS, LEARNING_RATES
 from sweeper.system.entry_points import FOLDERS, Main, find_mains
 from sweeper.system.errors import ConfigError, SweeperError
 from sweeper.system.sources import mentions, reached

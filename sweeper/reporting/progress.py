@@ -5,9 +5,8 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sweeper.experiment.experiment import epochs
-from sweeper.experiment.key_names import EPOCHS
-from sweeper.experiment.sections import cost
+from sweeper.experiment.defaults import EPOCHS
+from sweeper.experiment.definition import cost, epochs
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.system import lineage
 

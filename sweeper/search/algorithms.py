@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.search.policy import Grid, Search
 from sweeper.search.schedulers import RecordScheduler
 from sweeper.system.errors import ExperimentError, nearest

@@ -17,7 +17,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Objective
 from sweeper.experiment.space import Space
 from sweeper.journal.record import State, TrialRecord
 from sweeper.journal.study import NAMES, directions, to_attrs

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.experiment.experiment import Experiment
+from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.record import TrialRecord
 from sweeper.protocol import Params

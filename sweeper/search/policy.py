@@ -17,8 +17,8 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
+from sweeper.experiment.definition import Objective, Retry
 from sweeper.experiment.parameter import SPACE
-from sweeper.experiment.sections import Objective, Retry
 from sweeper.experiment.space import Space
 from sweeper.journal.record import Failure
 from sweeper.protocol import Params, Value

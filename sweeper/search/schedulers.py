@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Experiment, Objective
 from sweeper.journal.record import State, TrialRecord
 from sweeper.search.history import Pruning
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Objective
 from sweeper.journal.record import State
 from sweeper.protocol import Value
 from sweeper.statistics import significance

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sweeper.experiment.experiment import Experiment
-from sweeper.experiment.sections import Confirm, Objective
+from sweeper.experiment.definition import Confirm, Experiment, Objective
 from sweeper.journal.record import State, Sweep, TrialRecord, canonical
 from sweeper.protocol import Params, Value
 from sweeper.statistics import pareto, significance

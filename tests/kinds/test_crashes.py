@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.experiment import experiment, space
+from sweeper.experiment import loading, space
 from sweeper.journal import repair, retention, spec, store
 from sweeper.packing import prediction
 from sweeper.system import locks
@@ -176,7 +176,7 @@ def test_a_prediction_that_was_killed_is_made_again_by_the_next_start(
     keys = {"target": "toy:train", "config": "toy.yaml", "search_space": {"a": [1, 2]}}
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump({**keys, "objective": {"metric": "acc"}}))
-    loaded = experiment.load(file)
+    loaded = loading.load(file)
     parsed = space.parse(loaded, Composer(tmp_path / "toy.yaml", tmp_path).groups())
     cache = tmp_path / "memory.json"
     (tmp_path / "kill").touch()

@@ -12,8 +12,8 @@ import pytest
 
 import sweeper
 from sweeper import cli
-from sweeper.experiment import experiment
-from sweeper.experiment.experiment import schema
+from sweeper.experiment import loading
+from sweeper.experiment.definition import schema
 from sweeper.experiment.space import parse
 from sweeper.packing import booking
 from sweeper.plan.plan import Plan, headline, make_plan
@@ -104,8 +104,8 @@ def test_what_a_sweep_keeps_names_the_seed_and_shuffles_as_it_did(
     plan = plan_of(project, "search_space.lr=shuffle(range(1, 30))")
     kept = project / "sweeps" / "exp" / "experiment.yaml"
     kept.parent.mkdir(parents=True)
-    kept.write_text(experiment.dump(plan.experiment))
-    again = experiment.load(kept)
+    kept.write_text(loading.dump(plan.experiment))
+    again = loading.load(kept)
     assert again.seeds == (7,)
     assert [*parse(again, {}).points()] == [*plan.space.points()]
 
@@ -195,7 +195,7 @@ def test_python_finds_the_sweeps_that_the_shell_finds(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     kept = project / "sweeps" / "toy" / "experiment.yaml"
     kept.parent.mkdir(parents=True)
-    kept.write_text(experiment.dump(make_experiment(tmp_path)))
+    kept.write_text(loading.dump(make_experiment(tmp_path)))
     os.environ.pop("SWEEPER_SWEEPS", None)
     os.chdir(project / "conf")
     assert sweeper.load_sweep("toy").folder == project / "sweeps" / "toy"
@@ -207,7 +207,7 @@ def test_python_finds_the_sweeps_that_the_shell_finds(tmp_path: Path) -> None:
 
 def test_the_experiment_on_real_crops_starts_from_trained_weights() -> None:
     file = ROOT / "experiments" / "jersey_t4.yaml"
-    assert "model.pretrained=true" in experiment.load(file).overrides
+    assert "model.pretrained=true" in loading.load(file).overrides
     comments = [line for line in file.read_text().splitlines() if line[:1] == "#"]
     assert "Without a network" in "".join(comments)
 
@@ -236,8 +236,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from sweeper.cards import booking
-from sweeper.experiment import experiment
-with booking.book(experiment.load(Path(sys.argv[1])), count=2):
+from sweeper.experiment import loading
+with booking.book(loading.load(Path(sys.argv[1])), count=2):
     print("booked", flush=True)
     time.sleep(600)
 """

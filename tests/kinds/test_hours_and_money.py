@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sweeper.driver.event_log import EventLog
 from sweeper.experiment import space
-from sweeper.experiment.experiment import dump
+from sweeper.experiment.loading import dump
 from sweeper.journal import store
 from sweeper.journal.journal import COUNT_SECONDS, Journal
 from sweeper.journal.record import Demand, Failure, StopReason, Sweep

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from sweeper.experiment import experiment, space
+from sweeper.experiment import loading, space
 from sweeper.plan.plan import make_plan
 from sweeper.project import check
 from sweeper.project.points import configs
@@ -140,7 +140,7 @@ def test_swept_points_are_what_the_command_line_composes(tmp_path: Path) -> None
     }
     file = tmp_path / "exp.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
-    loaded = experiment.load(file)
+    loaded = loading.load(file)
     composer = Composer(PROJECT / CONFIG, PROJECT, target=loaded.target)
     parsed = space.parse(loaded, composer.groups())
     check.check(composer, loaded, parsed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.experiment import experiment
+from sweeper.experiment import loading
 from sweeper.plan.plan import Plan, make_plan
 from sweeper.system.errors import ExperimentError
 from tests.attempts import attempt
@@ -60,7 +60,7 @@ def test_a_pasted_file_is_answered_with_the_lines_to_write(
     file = tmp_path / "exp.yaml"
     file.write_text(pasted)
     with pytest.raises(ExperimentError) as caught:
-        experiment.load(file)
+        loading.load(file)
     assert caught.value.line == line
     for part in ["Hydra's own sweeper", *parts]:
         assert part in str(caught.value)
@@ -71,7 +71,7 @@ def test_the_lines_that_are_advised_are_an_experiment(project: Path) -> None:
     file = project / "exp.yaml"
     file.write_text(pasted)
     with pytest.raises(ExperimentError) as caught:
-        experiment.load(file)
+        loading.load(file)
     _, _, advised = str(caught.value).partition("and write:\n")
     advised = advised.replace("search_space:\n", "search_space:\n  model: mlp, conv\n")
     made = plan(project, HEAD + advised)

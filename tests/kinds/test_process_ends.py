@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.experiment import space
-from sweeper.experiment.experiment import load
+from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, TrialRecord

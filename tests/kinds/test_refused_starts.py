@@ -10,7 +10,7 @@ import yaml
 
 from sweeper import cli
 from sweeper.driver.driver import admit as admit_to
-from sweeper.experiment import experiment, space
+from sweeper.experiment import loading, space
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure
@@ -395,7 +395,7 @@ def test_plan_refuses_the_change_that_run_refuses(tmp_path: Path) -> None:
     journal.report("a", Report(epoch=1, values=(0.5,)))
     with pytest.raises(ExperimentChangedError, match=r"\+ batch_size=4"):
         plan_of(tmp_path, overrides=["batch_size=4"])
-    assert experiment.load(paths.experiment).overrides == ()
+    assert loading.load(paths.experiment).overrides == ()
 
 
 @pytest.mark.slow

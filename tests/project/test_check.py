@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.experiment.experiment import Experiment, load
+from sweeper.experiment.definition import Experiment
+from sweeper.experiment.loading import load
 from sweeper.experiment.space import Space, parse
 from sweeper.project import check as checking
 from sweeper.project.points import configs

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.experiment.sections import Objective
+from sweeper.experiment.definition import Objective
 from sweeper.protocol import Value
 from sweeper.statistics.insight import (
     chance_of_better,

@@ -16,7 +16,8 @@ from rich.console import Console
 from sweeper import cli, load_sweep
 from sweeper.driver import wandb_sweep_run
 from sweeper.experiment import space
-from sweeper.experiment.experiment import changes, dump, load
+from sweeper.experiment.definition import changes
+from sweeper.experiment.loading import dump, load
 from sweeper.journal import repair, store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, Stop, Sweep

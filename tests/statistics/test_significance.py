@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sweeper.experiment.sections import Confirm, Objective
+from sweeper.experiment.definition import Confirm, Objective
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.reporting import markdown
 from sweeper.reporting.cells import tie_text, to_csv

@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from sweeper.experiment.experiment import Experiment, epochs
+from sweeper.experiment.definition import Experiment, Objective, epochs
 from sweeper.experiment.parameter import Parameter
-from sweeper.experiment.sections import Objective
 from sweeper.experiment.space import Space
 from sweeper.journal.record import State, TrialRecord
 from sweeper.protocol import Params

@@ -7,12 +7,12 @@ import pytest
 
 from sweeper import cli
 from sweeper.commands import init
-from sweeper.experiment import experiment, space
+from sweeper.experiment import loading, space
 from sweeper.project import check
 from sweeper.project.scan import MAX_PYTHON_FILES, scan
 from sweeper.trial.compose import Composer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STRANGERS = ROOT / "tests" / "strangers"
 
 
@@ -62,7 +62,7 @@ def test_the_written_file_is_an_experiment_of_that_project(tmp_path: Path) -> No
     output = tmp_path / "first.yaml"
     project = STRANGERS / "classic"
     assert cli.main(["init", str(project), "-o", str(output)]) == 0
-    loaded = experiment.load(output)
+    loaded = loading.load(output)
     composer = Composer(loaded.project / loaded.config, loaded.project)
     parsed = space.parse(loaded, composer.groups())
     check.check(composer, loaded, parsed)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from sweeper import cli
 from sweeper.experiment import yaml_lines
-from sweeper.experiment.experiment import load, schema
+from sweeper.experiment.definition import schema
+from sweeper.experiment.loading import load
 from sweeper.system.errors import ExperimentError
-from tests.test_experiment import FULL, SMALLEST
+from tests.sweeps import FULL, SMALLEST
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 
 # Lines of a file, each valid alone or wrong in some way; YAML keeps the last of none.

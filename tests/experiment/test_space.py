@@ -21,7 +21,8 @@ from optuna.distributions import (
 )
 
 from sweeper.experiment.conditions import parse as parse_where
-from sweeper.experiment.experiment import Experiment, load
+from sweeper.experiment.definition import Experiment
+from sweeper.experiment.loading import load
 from sweeper.experiment.parameter import expand
 from sweeper.experiment.space import Space, parse
 from sweeper.system import grammar

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeper.experiment import space
-from sweeper.experiment.experiment import dump, load
+from sweeper.experiment.loading import dump, load
 from sweeper.system.errors import SweeperError
-from tests.test_experiment import FULL
+from tests.sweeps import FULL
 
 CONTENT = yaml.safe_load(FULL)
 ODD = (

@@ -1,15 +1,39 @@
-"""Sections of an experiment file and the types of their values."""
+"""The experiment file as a value: its sections, and the types of their values.
+
+Groups, points and targets are checked by the modules that know them, which raise
+through `Experiment.error`.
+"""
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Collection, Mapping
-from typing import Annotated, Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+)
 
+from sweeper.experiment import defaults
+from sweeper.experiment.yaml_lines import Location
+from sweeper.system.errors import ExperimentError
 from sweeper.system.redaction import is_secret
 from sweeper.system.sources import is_program
+
+COMMAND_LINE = -1  # the "line" of a value that the command line sets
+# Overrides of Hydra's own sweeper begin so.
+HYDRA_SWEEPER = ("hydra/sweeper", "hydra/launcher", "hydra.sweeper", "hydra.launcher")
+HYDRA_ADVICE = (
+    "write its params under search_space:, n_trials under budget: {trials: ...} and "
+    "direction under objective:"
+)
 
 # As wandb.Settings refuses them, at the first trial.
 WANDB_PROJECT = 128  # characters
@@ -334,6 +358,171 @@ class WandbSettings(Frozen):
         default=(), examples=["[phase-13]"]
     )
     sweep_page: bool = False  # attach the runs to a native Sweep page, online only
+
+
+class Experiment(Frozen):
+    """An experiment file; only `search_space` and `objective` are always required.
+
+    `target`: may be left out with sweeper's own configs only. `seeds`: a plan takes the
+    seed of the composed config if the file has none.
+    """
+
+    name: Name = Field(examples=["lr_sweep"])
+    notes: str = ""
+    target: Target = Field(default=defaults.TARGET, examples=["my_project.train:main"])
+    config: Text = Field(default=defaults.CONFIG, examples=["conf/train.yaml"])
+    overrides: tuple[str, ...] = Field(
+        default=(), examples=["[model=resnet18, trainer.max_epochs=20]"]
+    )
+    search_space: SearchSpace = Field(
+        examples=["{model: 'resnet18, resnet50', data.batch_size: [32, 64]}"]
+    )
+    variants: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, examples=["{plain: [], smooth: [model.smoothing=0.1]}"]
+    )
+    where: str = Field(default="", examples=['"data.batch_size <= 64"'])
+    baseline: Mapping[str, object] = Field(
+        default_factory=dict, examples=["{model: resnet18, data.batch_size: 64}"]
+    )
+    enqueue: tuple[Mapping[str, object], ...] = Field(
+        default=(), examples=["[{model: resnet18, data.batch_size: 64}]"]
+    )
+    warm_start: str = Field(default="", examples=["lr_sweep"])
+    seeds: Seeds = Field(default=(defaults.SEED,), examples=["[42, 43, 44]"])
+    confirm: Confirm = Field(default=Confirm(), examples=["{top: 3, seeds: 5}"])
+    objectives: Objectives = Field(
+        alias="objective", examples=["{metric: val/acc_top1, mode: max}"]
+    )
+    search: Plugin = Field(default="grid", examples=["tpe"])
+    scheduler: Plugin = Field(default="none", examples=["asha"])
+    budget: Budget = Field(default=Budget(), examples=["{trials: 40, gpu_hours: 12}"])
+    resources: Resources = Field(default=Resources(), examples=["{gpus: 0.25}"])
+    retry: Retry = Field(default=Retry(), examples=["{oom: 2, lost: 3, error: 0}"])
+    timeout: Duration | None = Field(default=None, examples=["10m"])
+    oom: Oom = Field(default=Oom(), examples=["{shrink_batch: true}"])
+    price: Prices = Field(default_factory=dict, examples=["{T4: 0.35}"])
+    estimate: Estimate = Field(default=Estimate(), examples=["{examples: 6300}"])
+    wandb: Annotated[
+        WandbSettings,
+        BeforeValidator(
+            short_wandb, json_schema_input_type=WandbSettings | str | bool | None
+        ),
+    ] = Field(
+        default=WandbSettings(), examples=["{project: jersey-numbers, mode: auto}"]
+    )
+    checkpoint: CheckpointTimes = Field(
+        default=CheckpointTimes(), examples=["{every_minutes: 10}"]
+    )
+    checkpoints: Retention = Field(
+        default=Retention(), examples=["{keep_best: 3, keep_last: running}"]
+    )
+    disk: Disk = Field(default=None, examples=["50GB"])
+    env: Env = Field(default_factory=dict, examples=["{OMP_NUM_THREADS: 1}"])
+    preflight: Literal["auto"] | bool = "auto"
+    chdir: bool = False
+    project: Path = Field(strict=False, examples=[".."])
+
+    # Where it was read from; not a part of the file.
+    path: Path = Field(exclude=True)
+    lines: Annotated[Mapping[Location, int], SkipValidation] = Field(exclude=True)
+
+    @property
+    def spaces(self) -> tuple[Mapping[str, object], ...]:
+        """The spaces of the file, mostly one."""
+        spaces = self.search_space
+        return spaces if isinstance(spaces, tuple) else (spaces,)
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective: it chooses a trial's best epoch."""
+        return self.objectives[0]
+
+    def error(self, location: Location, message: str) -> ExperimentError:
+        """Return an error at the line of `location`, or of its nearest known parent."""
+        return error_at(self.path, self.lines, location, message)
+
+
+def error_at(
+    path: Path, lines: Mapping[Location, int], location: Location, message: str
+) -> ExperimentError:
+    """Return an error at the line of `location`, or of its nearest known parent."""
+    parents = (location[:end] for end in range(len(location), 0, -1))
+    line = next((lines[parent] for parent in parents if parent in lines), 0)
+    if line == COMMAND_LINE:
+        return ExperimentError(Path("command line"), 0, message)
+    return ExperimentError(path, line, message)
+
+
+def identity(experiment: Experiment) -> Mapping[str, object]:
+    """Return the settings on which the comparison of two trials depends."""
+    return {
+        "target": experiment.target,
+        "config": os.path.normpath(experiment.config),
+        "overrides": experiment.overrides,
+        "objective.metric": ", ".join(o.metric for o in experiment.objectives),
+        "objective.mode": ", ".join(o.mode for o in experiment.objectives),
+    }
+
+
+def epochs(experiment: Experiment) -> dict[str, int]:
+    """Return the number of epochs by the key of the override that sets it."""
+    words = (override.lstrip("+").partition("=") for override in experiment.overrides)
+    return {
+        key: int(value)
+        for key, _, value in words
+        if key.rpartition(".")[2] in defaults.EPOCHS and value.isdecimal()
+    }
+
+
+def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
+    """Return one line for each difference of the two identities.
+
+    More epochs are not a difference: complete trials train on.
+    """
+    before, after = identity(old), identity(new)
+    lines = [
+        f"{key}: {before[key]!r} -> {after[key]!r}"
+        for key in before
+        if key != "overrides" and before[key] != after[key]
+    ]
+    past = epochs(old)
+    grown = {
+        key for key, count in epochs(new).items() if count >= past.get(key, count + 1)
+    }
+    was, now = (
+        [o for o in e.overrides if o.lstrip("+").partition("=")[0] not in grown]
+        for e in (old, new)
+    )
+    removed = [o for o in was if o not in now]
+    added = [o for o in now if o not in was]
+    lines += [f"overrides: - {override}" for override in removed]
+    lines += [f"overrides: + {override}" for override in added]
+    if was != now and not removed and not added:
+        lines.append(f"overrides: {was} -> {now}")
+    return tuple(lines)
+
+
+def schema() -> dict[str, Any]:  # JSON
+    """Return the JSON schema of the experiment file, for editors.
+
+    It accepts everything that `load` accepts.
+    """
+    made = Experiment.model_json_schema(mode="validation")
+    for key in ("path", "lines"):
+        made["properties"].pop(key, None)
+    made["properties"]["project"] = {"type": "string", "examples": [".."]}
+    values = made["properties"]["seeds"]
+    del values["default"]  # it is the seed of the config, if there is one
+    confirm = made["properties"].pop("confirm")
+    both = {"values": {"anyOf": values["anyOf"]}, "confirm": confirm}
+    values["anyOf"] = [
+        *values["anyOf"],
+        {"type": "object", "properties": both, "additionalProperties": False},
+    ]
+    made["required"] = ["search_space", "objective"]
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "sweeper experiment"
+    return made
 
 
 def cost(price: Mapping[str, float], card_seconds: Mapping[str, float]) -> float:

@@ -11,7 +11,7 @@ from sweeper.system.errors import ExperimentError, TargetError
 from sweeper.trial.importing import load, register
 from tests.helpers import make_experiment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STRANGERS = ROOT / "tests" / "strangers"
 
 
