@@ -2,17 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from optuna.pruners import BasePruner
 
 from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import State, TrialRecord
 from sweeper.protocol import Decision
 from sweeper.search import algorithms
-from sweeper.search.schedulers import Judge, RecordScheduler
+from sweeper.search.schedulers import Scheduler
 from tests.helpers import make_experiment
 
 
@@ -27,28 +25,21 @@ class Judged:
     def __init__(
         self,
         experiment: Experiment,
-        scheduler: BasePruner | RecordScheduler | None = None,
+        scheduler: Scheduler | None = None,
         records: Sequence[TrialRecord] = (),
     ) -> None:
         self.records = list(records)
-        self._changed = dict(enumerate(self.records))
-        self._judge = Judge(
-            experiment, scheduler or algorithms.scheduler(experiment), self._news
-        )
+        self._experiment = experiment
+        self._scheduler = scheduler or algorithms.scheduler(experiment)
 
     @staticmethod
     def of(folder: Path, name: object, *, mode: str = "max") -> "Judged":
         """Judge by a scheduler that an experiment file names."""
         return Judged(_experiment(folder, name, mode))
 
-    def _news(self) -> Mapping[int, TrialRecord]:
-        changed, self._changed = self._changed, {}
-        return changed
-
     def put(self, record: TrialRecord) -> None:
         """Replace a trial's record."""
         self.records[record.number] = record
-        self._changed[record.number] = record
 
     def add(self, *, point: int | None = None, seed: int = 0) -> int:
         """Add a running trial; return its number."""
@@ -60,7 +51,9 @@ class Judged:
 
     def judge(self, number: int) -> Decision:
         """Judge a trial's last report; keep the scheduler's notes, as JSON has them."""
-        is_over, record = self._judge.judge(self.records[number], self.records)
+        is_over, record = self._scheduler.judge(
+            self.records[number], self.records, experiment=self._experiment
+        )
         self.put(replace(record, notes=json.loads(json.dumps(dict(record.notes)))))
         return Decision.STOP if is_over else Decision.CONTINUE
 

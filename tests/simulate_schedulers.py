@@ -17,13 +17,15 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
+from sweeper.experiment import space
 from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import State
 from sweeper.journal.study import again
 from sweeper.protocol import Decision
-from sweeper.search.schedulers import Asha, Patience, RecordScheduler
+from sweeper.search import schedulers as rules
+from sweeper.search.schedulers import Asha, Patience, Pruner, Resume
 from tests.helpers import make_experiment
 from tests.judged import Judged
 
@@ -36,7 +38,7 @@ Stops = Callable[[int, int, float], bool]  # (trial, epoch, value) -> it ends
 class Scheduler:
     """sweeper's decisions over records, as the journal asks for them."""
 
-    def __init__(self, scheduler: BasePruner | RecordScheduler) -> None:
+    def __init__(self, scheduler: rules.Scheduler) -> None:
         self._scheduler = scheduler
         self._experiment = _experiment()
         self._trials = Judged(self._experiment, scheduler)
@@ -59,12 +61,15 @@ class Scheduler:
 
     def promoted(self) -> int | None:
         """A stopped trial that goes on now, None for none."""
-        if not isinstance(self._scheduler, Asha) or not self._scheduler.is_promoting:
-            return None
-        record = self._scheduler.promoted(
-            self._trials.records, objective=self._experiment.objective
+        action = self._scheduler.next_trial(
+            self._trials.records,
+            experiment=self._experiment,
+            space=space.parse(self._experiment, {}),
+            new=lambda: None,
         )
-        return None if record is None else int(str(record.params["x"]))
+        if not isinstance(action, Resume):
+            return None
+        return int(str(action.record.params["x"]))
 
 
 def _experiment() -> Experiment:
@@ -146,18 +151,18 @@ def rays() -> Stops:
     return stops
 
 
-def schedulers() -> dict[str, Callable[[], BasePruner | RecordScheduler]]:
+def schedulers() -> dict[str, Callable[[], rules.Scheduler]]:
     """What is compared: the files of conf/scheduler, for this number of epochs."""
     return {
         "asha": Asha,
         "asha, bracket 1": lambda: Asha(min_early_stopping_rate=1),
         "asha_promote": lambda: Asha(promote=True),
-        "hyperband": lambda: HyperbandPruner(
-            min_resource=1, max_resource=EPOCHS, reduction_factor=3
+        "hyperband": lambda: Pruner(
+            HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=3)
         ),
-        "median": lambda: MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        "median": lambda: Pruner(MedianPruner(n_startup_trials=4, n_warmup_steps=1)),
         "patience": lambda: Patience(patience=10),
-        "none": NopPruner,
+        "none": lambda: Pruner(NopPruner()),
     }
 
 

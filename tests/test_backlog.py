@@ -17,7 +17,8 @@ from sweeper.journal.study import from_row
 from sweeper.protocol import FailureKind, Report
 from sweeper.search import algorithms, policy
 from sweeper.search.history import KEPT_BEST, History
-from sweeper.search.next_trial import Action, Agenda, Create, Resume
+from sweeper.search.next_trial import Agenda
+from sweeper.search.schedulers import Action, Create, Resume
 from sweeper.system import lineage
 from sweeper.system.paths import SweepPaths
 from tests.helpers import IN_FOLDERS, make_experiment, open_journal
@@ -54,7 +55,7 @@ SPACES: Mapping[str, Mapping[str, object]] = {
         "search_space": {"x": "interval(0.0, 1.0)"},
         "search": "random",
         "scheduler": {
-            "_target_": "sweeper.search.pbt.population.Population",
+            "_target_": "sweeper.search.pbt.Population",
             "population": 3,
             "interval": 1,
             "generations": 3,

@@ -21,9 +21,10 @@ from sweeper.experiment.space import Space
 from sweeper.journal.record import Failure, State, TrialRecord
 from sweeper.protocol import Decision, FailureKind
 from sweeper.search import algorithms
-from sweeper.search.history import NOTES, History, key, known_point
-from sweeper.search.next_trial import Agenda, Create
+from sweeper.search.history import History, key, known_point
+from sweeper.search.next_trial import Agenda
 from sweeper.search.policy import Search, retry
+from sweeper.search.schedulers import NOTES, Create, Pruner
 from sweeper.system.errors import ExperimentError
 from sweeper.system.paths import builtin_conf
 from tests.helpers import make_experiment
@@ -558,7 +559,7 @@ def test_a_scheduler_may_be_any_object_with_prune(tmp_path: Path) -> None:
             return False
 
     never: optuna.pruners.BasePruner = Never()  # type: ignore[assignment]  # duck-typed
-    trials = Judged(make_experiment(tmp_path), never)
+    trials = Judged(make_experiment(tmp_path), Pruner(never))
     assert trials.run([0.5]) == [Decision.CONTINUE]
 
 

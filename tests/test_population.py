@@ -21,8 +21,7 @@ from sweeper.reporting.cells import to_csv
 from sweeper.reporting.progress import events
 from sweeper.reporting.tables import leaderboard_view
 from sweeper.search import algorithms
-from sweeper.search.pbt.perturbation import near
-from sweeper.search.pbt.population import Population
+from sweeper.search.pbt import Population, near
 from sweeper.statistics.leaderboard import rank
 from sweeper.system.errors import ExperimentError
 from sweeper.system.lineage import Lineage
@@ -32,7 +31,7 @@ RATE = 0.05
 POINTS = [{"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.1}, {"a": 0.6, "b": 0.1}]
 POINTS += [{"a": 0.1, "b": 0.3}, {"a": 0.05, "b": 0.05}, {"a": 0.3, "b": 0.4}]
 PBT = {
-    "_target_": "sweeper.search.pbt.population.Population",
+    "_target_": "sweeper.search.pbt.Population",
     "population": 6,
     "interval": 4,
     "generations": 5,

@@ -63,6 +63,12 @@ ALL = {
     for name in (*VALUES, "failed", "paused")
     for file in ("resume/last.ckpt", "best.ckpt")
 }
+PBT = {
+    "_target_": "sweeper.search.pbt.Population",
+    "population": 2,
+    "interval": 1,
+    "generations": 3,
+}
 
 
 def _of_generation(
@@ -83,7 +89,7 @@ def test_a_parents_checkpoint_stays_as_long_as_a_child_may_need_it(
     tmp_path: Path, newest: State, parent: str, kept: set[str]
 ) -> None:
     policy = {"keep_best": 1, "keep_last": "running"}
-    sweep = _sweep(tmp_path, checkpoints=policy)
+    sweep = _sweep(tmp_path, checkpoints=policy, scheduler=PBT)
     best, good, fair, poor, *_ = sweep.trials
     done = State.COMPLETE
     trials = (
@@ -97,7 +103,9 @@ def test_a_parents_checkpoint_stays_as_long_as_a_child_may_need_it(
     left = {name.partition("/")[0] for name in _left(sweep) if "resume" in name}
     assert left == {*kept, "poor"}
     # Not even where the disk is full.
-    full = replace(sweep, experiment=make_experiment(tmp_path, disk="1MB"))
+    full = replace(
+        sweep, experiment=make_experiment(tmp_path, disk="1MB", scheduler=PBT)
+    )
     assert "disk: the sweep takes" in retention.tidy(full)
     left = {name.partition("/")[0] for name in _left(full) if "resume" in name}
     assert left >= kept

@@ -17,7 +17,7 @@ from sweeper.experiment.space import Space
 from sweeper.journal import recovery, warm_start
 from sweeper.journal import study as studies
 from sweeper.journal.budget import StopConditions
-from sweeper.journal.queue import TrialQueue, unstarted
+from sweeper.journal.queue import TrialQueue, measured, unstarted
 from sweeper.journal.record import (
     Attempt,
     Cause,
@@ -34,7 +34,6 @@ from sweeper.journal.study import again
 from sweeper.packing.oom import Rung
 from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
 from sweeper.search import algorithms, policy
-from sweeper.search.schedulers import Judge
 from sweeper.system.paths import SweepPaths
 
 COUNT_SECONDS = 30.0  # a silent attempt is counted so often; a kill loses no more
@@ -71,21 +70,20 @@ class Journal:
             else studies.prepare(study)
         )
         self._context = context = replace(context, uid=store.uid)
-        scheduler = algorithms.scheduler(experiment)
-        self._judge = Judge(experiment, scheduler, store.follow())
+        self._scheduler = algorithms.scheduler(experiment)
         self._queue = TrialQueue(
             experiment,
             space,
             context,
             store=store,
             search=algorithms.search(experiment),
-            scheduler=scheduler,
+            scheduler=self._scheduler,
             warm=warm_start.history(store, experiment, space, self._paths),
         )
         self._spec = functools.partial(
             make_spec, experiment, space, context, paths=self._paths
         )
-        self._watch = Stopwatch(clock)
+        self._clock = clock
         self._conditions = StopConditions(experiment, store, clock=clock)
         self._recover()
         self._extend()
@@ -134,7 +132,7 @@ class Journal:
 
     def is_finished(self) -> bool:
         """Return whether no trial runs and none will start in this driver's life."""
-        if not self._queue.is_idle:
+        if self._queue.slots:
             return False
         return self._conditions.is_met or self._queue.is_finished
 
@@ -144,7 +142,8 @@ class Journal:
         Args:
             card: type of the cards where the slot is, "" if it is not known.
         """
-        record, demand = self._queue.trial(slot), self._queue.demand(slot)
+        record, claimed = self._queue.trial(slot), self._queue.slots[slot]
+        demand = claimed.demand
         attempt = Attempt(
             slot=slot,
             started_at=datetime.now(UTC),
@@ -161,7 +160,7 @@ class Journal:
                 **self._queue.started(record, demand),
             )
         )
-        self._watch.start(slot)
+        claimed.began = claimed.counted = self._clock()
         return self._spec(record, demand=demand)
 
     # ---- results
@@ -174,12 +173,13 @@ class Journal:
             report: what it reports.
         """
         record = _with_seconds(self._queue.trial(slot), report.busy_seconds)
-        self._watch.count(slot)
+        self._queue.slots[slot].counted = self._clock()
+        is_full = self._queue.is_full(slot)
         record = replace(
             record,
             metrics=dict(report.metrics),
             is_mean=record.is_mean or report.is_mean,
-            **self._queue.measured(slot, record, report.usage),
+            **measured(record, report.usage, is_full=is_full),
         )
         if report.values:
             values = studies.with_report(
@@ -194,17 +194,21 @@ class Journal:
 
     def count_time(self) -> None:
         """Count the time of trials that have not reported for a while."""
-        for slot in self._watch.silent():
-            record = self._queue.trial(slot)
-            self._store.put(_with_seconds(record, self._watch.seconds(slot)))
-            self._watch.count(slot)
+        now = self._clock()
+        for name, slot in self._queue.slots.items():
+            if slot.began is not None and now >= slot.counted + COUNT_SECONDS:
+                record = self._queue.trial(name)
+                self._store.put(_with_seconds(record, now - slot.began))
+                slot.counted = now
         self._conditions.watch_budget()
 
     def _is_stopped(self, record: TrialRecord) -> bool:
         """Return whether the scheduler ends the trial, now or earlier."""
         if record.stopped_at is not None:
             return True
-        is_over, judged = self._judge.judge(record, self._store.all())
+        is_over, judged = self._scheduler.judge(
+            record, self._store.all(), experiment=self._experiment
+        )
         if is_over:
             judged = replace(judged, stopped_at=record.last_epoch)
         if judged is not record:
@@ -216,14 +220,13 @@ class Journal:
     ) -> TrialRecord:
         """Take the trial from a slot; return its record with the attempt ended."""
         record = self._queue.trial(slot)
-        self._queue.release(slot)
-        if not self._watch.runs(slot):  # it died before the trial started
+        began = self._queue.slots.pop(slot).began
+        if began is None:  # it died before the trial started
             if failure is None:
                 return record
             attempt = unstarted(failure, code=self._context.code)
             return replace(record, attempts=(*record.attempts, attempt))
-        record = _with_seconds(record, self._watch.seconds(slot))
-        self._watch.stop(slot)
+        record = _with_seconds(record, self._clock() - began)
         *before, attempt = record.attempts
         attempt = replace(
             attempt, ended_at=datetime.now(UTC), cause=cause, failure=failure
@@ -249,12 +252,13 @@ class Journal:
                 ),
             )
         epoch, value = best
-        # The end of a generation is the end of a trial, not a judgement on it.
-        is_pruned = record.stopped_at is not None and record.lineage is None
+        is_stopped = record.stopped_at is not None
+        state = self._scheduler.stops_as if is_stopped else State.COMPLETE
+        cause = Cause.STOPPED if state is State.PRUNED else Cause.FINISHED
         record = self._store.put(
             replace(
-                self._end(slot, Cause.STOPPED if is_pruned else Cause.FINISHED),
-                state=State.PRUNED if is_pruned else State.COMPLETE,
+                self._end(slot, cause),
+                state=state,
                 result=(value, *record.others.get(epoch, ())),
             )
         )
@@ -264,9 +268,9 @@ class Journal:
 
     def fail(self, slot: str, failure: Failure) -> State:
         """Record a failed attempt: WAITING if a retry is left, else FAILED."""
-        demand = self._queue.demand(slot)
+        demand = self._queue.slots[slot].demand
         record = self._end(slot, Cause.FAILED, failure)
-        rung = self._queue.rung(record, failure, demand)
+        rung = self._queue.assignment.rung(record, failure, demand)
         is_retried = (
             policy.retry(record.failures, self._experiment.retry)
             if rung is None
@@ -292,7 +296,7 @@ class Journal:
 
     def lost(self, slot: str) -> None:
         """Record that a slot died; its trial, if it held one, counts as lost."""
-        if not self._queue.holds(slot):
+        if slot not in self._queue.slots:
             return
         step = self._queue.trial(slot).last_epoch
         message = "the process or its node died"
@@ -324,44 +328,6 @@ class Journal:
     def stopped_by(self) -> Stop:
         """Return the reason why the journal starts nothing more."""
         return self._conditions.stop
-
-
-class Stopwatch:
-    """Measures the attempt of each slot from its start to its end.
-
-    Args:
-        clock: seconds; only differences count.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._began: dict[str, float] = {}
-        self._counted: dict[str, float] = {}
-
-    def start(self, slot: str) -> None:
-        """Begin a slot's attempt."""
-        self._began[slot] = self._counted[slot] = self._clock()
-
-    def count(self, slot: str) -> None:
-        """Note that the attempt was counted up to now."""
-        self._counted[slot] = self._clock()
-
-    def silent(self) -> list[str]:
-        """Return the slots whose attempt was not counted for a while."""
-        latest = self._clock() - COUNT_SECONDS
-        return [slot for slot, counted in self._counted.items() if counted <= latest]
-
-    def runs(self, slot: str) -> bool:
-        """Return whether a slot's attempt has begun."""
-        return slot in self._began
-
-    def seconds(self, slot: str) -> float:
-        """Return how long a slot's attempt has taken."""
-        return self._clock() - self._began[slot]
-
-    def stop(self, slot: str) -> None:
-        """End a slot's attempt."""
-        del self._began[slot], self._counted[slot]
 
 
 def _with_seconds(record: TrialRecord, seconds: float) -> TrialRecord:

@@ -5,7 +5,7 @@ end of a trial that runs is the journal's business.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,12 +17,30 @@ from sweeper.journal.study import TrialStore, again
 from sweeper.packing import memory_key, oom, packing, throughput
 from sweeper.packing.observations import NOTHING, Lesson, Lessons, is_hopeless
 from sweeper.packing.oom import Rung
-from sweeper.protocol import FailureKind, Params
-from sweeper.search.next_trial import Action, Agenda, Create, Resume
+from sweeper.protocol import FailureKind
+from sweeper.search.next_trial import Agenda
 from sweeper.search.policy import Search
+from sweeper.search.schedulers import Action, Create, Resume, Scheduler
 from sweeper.system.errors import DemandError
 
 AHEAD = 2  # records created before they run, for each slot, where shares differ
+
+
+@dataclass(slots=True)
+class Slot:
+    """The trial of a slot.
+
+    Attributes:
+        trial: its id.
+        demand: of the trial when it was claimed.
+        began: the clock when its process started; None before.
+        counted: the clock when its time was last written.
+    """
+
+    trial: str
+    demand: Demand
+    began: float | None = None
+    counted: float = 0.0
 
 
 class Assignment:
@@ -49,38 +67,34 @@ class Assignment:
     def key(self, record: TrialRecord) -> str:
         """Return the memory key of a trial."""
         if record.id not in self._keys:
-            self._keys[record.id] = self.key_of(record.params)
+            key = memory_key.memory_key(record.params, space=self._space)
+            self._keys[record.id] = key
         return self._keys[record.id]
 
-    def key_of(self, params: Params) -> str:
-        """The memory key of a point."""
-        return memory_key.memory_key(params, space=self._space)
-
     def demand(self, key: str, lessons: Mapping[str, Lesson]) -> Demand:
-        """What a trial of a memory key asks for, by all that is known now."""
-        context, given = self._context, self._context.demand
+        """Return the demand of a trial of a memory key, by what is known now."""
+        context, default = self._context, self._context.demand
         if not self.is_mixed:
-            return given
+            return default
         lesson = lessons.get(key, NOTHING)
         limit = self._limit(key, lesson)
         count = limit
         if lesson.too_many:
             count = min(count, oom.fewer(lesson.too_many))
         if context.is_auto and lesson.rates:
-            worth = (throughput.best(r, limit=count) for r in lesson.rates.values())
-            count = min(number for number, _ in worth)
+            best = (throughput.best(r, limit=count) for r in lesson.rates.values())
+            count = min(number for number, _ in best)
         if count == limit and not context.is_auto:
-            return given
-        gpus = packing.share(count)
-        cpus = given.cpus
+            return default
+        gpus, cpus = packing.share(count), default.cpus
         if context.node_gpus and self._experiment.resources.cpus == "auto":
             cpus = packing.cpus(
                 gpus, node_cpus=context.node_cpus, node_gpus=context.node_gpus
             )
-        return Demand(cpus=cpus, gpus=gpus, accelerator=given.accelerator)
+        return Demand(cpus=cpus, gpus=gpus, accelerator=default.accelerator)
 
     def _limit(self, key: str, lesson: Lesson) -> int:
-        """Trials a card that memory allows; 1 where nobody knows."""
+        """Return the trials a card that memory allows; 1 if that is unknown."""
         context = self._context
         if not context.is_auto:
             return packing.per_card(context.demand.gpus)
@@ -97,7 +111,7 @@ class Assignment:
                 ),
             )
         except DemandError:
-            return 1  # alone it is tried; a prediction may be wrong
+            return 1  # it is tried alone; a prediction may be wrong
 
     def next(
         self, waiting: Sequence[TrialRecord], *, lessons: Mapping[str, Lesson]
@@ -117,21 +131,22 @@ class Assignment:
         return min(waiting, key=order, default=None)
 
     def is_hopeless(self, record: TrialRecord, lessons: Mapping[str, Lesson]) -> bool:
-        """Return whether a trial would only run out of memory, too."""
+        """Return whether a trial would only run out of memory."""
         return self.is_mixed and is_hopeless(self.key(record), lessons)
 
-    def rung(self, record: TrialRecord, demand: Demand) -> Rung:
-        """Return the next step for a trial that ran out of memory."""
+    def rung(
+        self, record: TrialRecord, failure: Failure, demand: Demand
+    ) -> Rung | None:
+        """Return the next step after a failure for memory; None for any other."""
+        is_oom = failure.kind is FailureKind.OOM
+        if not is_oom or not self.is_mixed or not demand.gpus:
+            return None
         return oom.after(
             packing.per_card(demand.gpus),
             is_shrunk=record.is_shrunk,
             may_shrink=self._experiment.oom.shrink_batch
             and self._context.batch.is_complete,
         )
-
-    def is_laddered(self, demand: Demand) -> bool:
-        """Whether running out of memory is a matter of shares, not of retries."""
-        return self.is_mixed and demand.gpus > 0
 
 
 def measured(
@@ -175,7 +190,7 @@ class TrialQueue:
         *,
         store: TrialStore,
         search: Search,
-        scheduler: object,
+        scheduler: Scheduler,
         warm: Sequence[TrialRecord] = (),
     ) -> None:
         self._experiment = experiment
@@ -184,7 +199,7 @@ class TrialQueue:
         self._store = store
         self._search = search
         self._agenda = Agenda(experiment, space, search, scheduler=scheduler, warm=warm)
-        self._slots: dict[str, tuple[str, Demand]] = {}
+        self.slots: dict[str, Slot] = {}
         self._is_exhausted = False
         self._changed = store.follow()
         self._lessons = Lessons(context.accelerators)
@@ -192,37 +207,20 @@ class TrialQueue:
 
     # ---- slots
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no slot holds a trial."""
-        return not self._slots
-
-    def holds(self, slot: str) -> bool:
-        """Return whether a slot has a trial."""
-        return slot in self._slots
-
     def trial(self, slot: str) -> TrialRecord:
         """Return the record of a slot's trial."""
-        return self._store.get(self._slots[slot][0])
-
-    def demand(self, slot: str) -> Demand:
-        """Return what a slot's trial asked for when it was claimed."""
-        return self._slots[slot][1]
-
-    def release(self, slot: str) -> None:
-        """Take the trial from a slot."""
-        del self._slots[slot]
+        return self._store.get(self.slots[slot].trial)
 
     def claim(self, slot: str, demand: Demand | None) -> Demand | None:
         """Give the next trial to a slot, if it asks for `demand`; None for any."""
         record = self._next()
         if record is None:
             return None
-        asked = self._demand(record)
-        if demand is not None and demand != asked:
+        own = self._demand(record)
+        if demand not in (None, own):
             return None
-        self._slots[slot] = (record.id, asked)
-        return asked
+        self.slots[slot] = Slot(record.id, own)
+        return own
 
     def offer(self) -> Demand | None:
         """Create the record of the next trial, if none waits; return its demand."""
@@ -232,7 +230,7 @@ class TrialQueue:
     @property
     def is_finished(self) -> bool:
         """Whether no trial runs, waits or will be created; writes nothing."""
-        if self._slots or self._store.num_waiting:
+        if self.slots or self._store.num_waiting:
             return False
         return self._is_exhausted or self._spent(self._agenda.next(self._store.shown()))
 
@@ -242,7 +240,7 @@ class TrialQueue:
         return self.assignment.demand(self.assignment.key(record), self.lessons())
 
     def _waiting(self) -> Iterator[TrialRecord]:
-        held = {identity for identity, _ in self._slots.values()}
+        held = {slot.trial for slot in self.slots.values()}
         return (record for record in self._store.waiting() if record.id not in held)
 
     def _next(self) -> TrialRecord | None:
@@ -308,23 +306,17 @@ class TrialQueue:
         unstarted = sum(not self._store.get(identity).attempts for identity in hidden)
         return len(records) - unstarted >= limit
 
-    # ---- what trials teach about cards
+    # ---- memory and speed of trials on cards
 
     def is_full(self, slot: str) -> bool:
         """Return whether the cluster is full of trials with a slot's demand.
 
         Only then do the speeds of trials say what their number is worth.
         """
-        asked = self.demand(slot)
+        demand = self.slots[slot].demand
         cards = max(1, round(self._context.cards))
-        alike = sum(demand == asked for _, demand in self._slots.values())
-        return bool(asked.gpus) and alike >= cards * packing.per_card(asked.gpus)
-
-    def measured(
-        self, slot: str, record: TrialRecord, usage: Mapping[str, float]
-    ) -> dict[str, Any]:
-        """Return the fields of a record that a measurement of its process changes."""
-        return measured(record, usage, is_full=self.is_full(slot))
+        alike = sum(other.demand == demand for other in self.slots.values())
+        return bool(demand.gpus) and alike >= cards * packing.per_card(demand.gpus)
 
     def started(self, record: TrialRecord, demand: Demand) -> dict[str, Any]:
         """Return the fields of a record that a start with a GPU changes."""
@@ -338,17 +330,8 @@ class TrialQueue:
             "is_shrunk": record.is_shrunk or bool(lesson and lesson.is_shrunk),
         }
 
-    def rung(
-        self, record: TrialRecord, failure: Failure, demand: Demand
-    ) -> Rung | None:
-        """Return the next step after a failure for memory; None for any other."""
-        is_oom = failure.kind is FailureKind.OOM
-        if not is_oom or not self.assignment.is_laddered(demand):
-            return None
-        return self.assignment.rung(record, demand)
-
     def lessons(self) -> Mapping[str, Lesson]:
-        """Return what the records have taught so far."""
+        """Return what the records say about memory and speed, by memory key."""
         self._lessons.look(self._changed())
         return self._lessons.all()
 

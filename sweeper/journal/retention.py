@@ -1,21 +1,19 @@
-"""Which checkpoints of a sweep may go: those that nothing goes on from or ranks high.
+"""Removal of the checkpoints of a sweep that no later start loads and that rank low.
 
-What goes is a pure choice over a `Sweep` and its files; `tidy` acts on it and never
-touches a trial that a process still holds.
+It never touches a trial that a process still holds.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.journal import best_checkpoint
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.search import algorithms
-from sweeper.search.schedulers import Asha
 from sweeper.statistics.leaderboard import rank
-from sweeper.system import lineage, locks, saved_files
-from sweeper.system.paths import remove_stale_temporaries
+from sweeper.system import locks, saved_files
+from sweeper.system.paths import files_below, remove_stale_temporaries
 
 GB = 10**9
 
@@ -26,172 +24,133 @@ class Stored:
 
     Attributes:
         trial: id of its trial.
-        is_resume: a new start goes on from it; else the project's own.
-        is_handed_out: `best --ckpt` prints it.
+        is_resume: whether a new start resumes from it; else it is the project's own.
+        is_best: whether `best --ckpt` prints it.
     """
 
     path: Path
     trial: str
     num_bytes: int
     is_resume: bool
-    is_handed_out: bool = False
-
-
-def excess(sweep: Sweep, stored: Sequence[Stored]) -> tuple[Stored, ...]:
-    """What `checkpoints` of the experiment lets go.
-
-    A trial that is not finished keeps everything, and so does a failed one, which
-    `sweeper retry` would go on with. A trial keeps its one kind where it has no other.
-    What another trial may start from, or the same one go on from, stays.
-    """
-    needed = _needed(sweep)
-    policy = sweep.experiment.checkpoints
-    ranked = [trial.id for trial in _finished(sweep)]
-    kept = ranked if policy.keep_best == "all" else ranked[: policy.keep_best]
-    own = {file.trial for file in stored if not file.is_resume}
-    found = []
-    for file in stored:
-        if file.trial not in ranked:
-            continue
-        is_kept = file.trial in kept
-        if file.is_resume and policy.keep_last == "running":
-            if file.trial in needed or (is_kept and file.is_handed_out):
-                continue
-            if not is_kept or file.trial in own:
-                found.append(file)
-        elif not file.is_resume and not is_kept:
-            found.append(file)
-    return tuple(found)
-
-
-def over(
-    sweep: Sweep, stored: Sequence[Stored], *, used_bytes: int
-) -> tuple[Stored, ...]:
-    """What has to go besides, for the sweep to fit in `disk`.
-
-    The worst finished trials give first, resume checkpoints before the project's own,
-    then failed ones; the best trials that `keep_best` counts never do.
-
-    Args:
-        stored: what is there now.
-        used_bytes: of the whole sweep.
-    """
-    limit = sweep.experiment.disk
-    if limit is None:
-        return ()
-    keep_best = sweep.experiment.checkpoints.keep_best
-    count = 1 if keep_best == "all" else keep_best
-    losers = list(reversed([trial.id for trial in _finished(sweep)[count:]]))
-    failed = [trial.id for trial in sweep.trials if trial.state is State.FAILED]
-    order = {identity: place for place, identity in enumerate([*losers, *failed])}
-    needed = _needed(sweep)
-    found = []
-    for file in sorted(
-        (
-            file
-            for file in stored
-            if file.trial in order and not (file.is_resume and file.trial in needed)
-        ),
-        key=lambda file: (order[file.trial], not file.is_resume, file.path.name),
-    ):
-        if used_bytes <= limit:
-            break
-        found.append(file)
-        used_bytes -= file.num_bytes
-    return tuple(found)
-
-
-def _needed(sweep: Sweep) -> set[str]:
-    """Trials whose resume checkpoints a scheduler may have a trial start from.
-
-    Of a population: the newest generation, and the parents of what has not ended. Of
-    ASHA that promotes: every trial that it has stopped.
-    """
-    found = {
-        lineage.parent(trial.lineage)
-        for trial in sweep.trials
-        if not trial.state.is_final
-    }
-    places = [trial.lineage for trial in sweep.trials]
-    newest = max((place.generation for place in places if place), default=0)
-    scheduler = algorithms.scheduler(sweep.experiment)
-    is_promoting = isinstance(scheduler, Asha) and scheduler.is_promoting
-    for trial in sweep.trials:
-        is_newest = trial.lineage is not None and trial.lineage.generation == newest
-        is_stopped = trial.state is State.PRUNED and is_promoting
-        found |= {trial.id} if is_newest or is_stopped else set()
-    return found
-
-
-def _finished(sweep: Sweep) -> list[TrialRecord]:
-    """Trials that ended with a value, the best one first."""
-    objective = sweep.experiment.objective
-    fronts: dict[str, int] = {}  # of several objectives, the front comes first
-    if len(sweep.experiment.objectives) > 1:
-        fronts = {t.id: row.rank for row in rank(sweep) for t in row.trials}
-    found = [
-        (fronts.get(trial.id, 0), objective.loss(best[1]), trial.number, trial)
-        for trial in sweep.trials
-        if trial.state in (State.COMPLETE, State.PRUNED)
-        if (best := trial.best(objective)) is not None
-    ]
-    return [trial for *_, trial in sorted(found, key=lambda item: item[:3])]
+    is_best: bool = False
 
 
 def find(sweep: Sweep) -> tuple[Stored, ...]:
-    """The checkpoints of a sweep on disk."""
+    """Return the checkpoints of a sweep on disk."""
     return tuple(file for trial in sweep.trials for file in _of_trial(sweep, trial))
 
 
 def _of_trial(sweep: Sweep, trial: TrialRecord) -> Iterator[Stored]:
     paths = sweep.paths.trial(trial.id)
-    chosen = best_checkpoint.find(sweep, trial)
+    best = best_checkpoint.find(sweep, trial)
     resume = sorted(path for folder in paths.fits for path in folder.glob("*.ckpt"))
     for path in (*resume, *saved_files.checkpoints(paths)):
-        try:
-            num_bytes = path.lstat().st_size
-        except FileNotFoundError:
-            continue  # a trial that runs renames and removes its files
-        yield Stored(
-            path=path,
-            trial=trial.id,
-            num_bytes=num_bytes,
-            is_resume=paths.resume in path.parents,
-            is_handed_out=chosen is not None and path == chosen.path,
-        )
-
-
-def size(folder: Path) -> int:
-    """Bytes of every file below a folder; what goes meanwhile counts as nothing."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_size
-            except FileNotFoundError:
-                continue
-    return total
+        with suppress(FileNotFoundError):  # a trial that runs renames its files
+            yield Stored(
+                path=path,
+                trial=trial.id,
+                num_bytes=path.lstat().st_size,
+                is_resume=paths.resume in path.parents,
+                is_best=best is not None and path == best.path,
+            )
 
 
 def tidy(sweep: Sweep) -> str:
-    """Remove what may go; a line for the user where `disk` is exceeded all the same."""
-    experiment = sweep.experiment
-    policy = experiment.checkpoints
+    """Remove the checkpoints that `checkpoints` and `disk` let go.
+
+    Returns:
+        A line for the user if the sweep exceeds `disk` all the same, else "".
+    """
+    policy, limit = sweep.experiment.checkpoints, sweep.experiment.disk
     if policy.keep_best != "all" or policy.keep_last != "all":
-        _remove(sweep, excess(sweep, find(sweep)))
-    if experiment.disk is None:
+        _remove(sweep, _excess(sweep, find(sweep)))
+    if limit is None:
         return ""
-    used = size(sweep.folder)
-    if used > experiment.disk:
-        _remove(sweep, over(sweep, find(sweep), used_bytes=used))
-        used = size(sweep.folder)
-    if used <= experiment.disk:
+    used = _size(sweep.folder)
+    if used > limit:
+        _remove(sweep, _over(sweep, find(sweep), num_bytes=used - limit))
+        used = _size(sweep.folder)
+    if used <= limit:
         return ""
     return (
-        f"disk: the sweep takes {used / GB:.3g} GB of {experiment.disk / GB:.3g} GB, "
+        f"disk: the sweep takes {used / GB:.3g} GB of {limit / GB:.3g} GB, "
         "and the rest is of trials that run or rank best; raise disk or lower "
         "checkpoints.keep_best"
     )
+
+
+def _excess(sweep: Sweep, files: Sequence[Stored]) -> Iterator[Stored]:
+    """Yield the files that `checkpoints` of the experiment lets go.
+
+    A trial that is not finished keeps everything, and so does a failed one, which
+    `sweeper retry` would resume. A trial keeps its resume checkpoints if it has no
+    other file, or if another start needs them.
+    """
+    policy = sweep.experiment.checkpoints
+    ranked = _ranked(sweep)
+    kept = ranked if policy.keep_best == "all" else ranked[: policy.keep_best]
+    needed = algorithms.scheduler(sweep.experiment).needed(sweep.trials)
+    with_own = {file.trial for file in files if not file.is_resume}
+    for file in files:
+        is_kept = file.trial in kept
+        if not file.is_resume:
+            is_excess = not is_kept
+        elif policy.keep_last != "running" or file.trial in needed:
+            is_excess = False
+        else:
+            is_excess = not is_kept or (file.trial in with_own and not file.is_best)
+        if is_excess and file.trial in ranked:
+            yield file
+
+
+def _over(sweep: Sweep, files: Sequence[Stored], *, num_bytes: int) -> Iterator[Stored]:
+    """Yield files of so many bytes, which must go for the sweep to fit in `disk`.
+
+    The worst finished trials come first, resume checkpoints before the project's own,
+    then failed trials; never the best trials that `keep_best` counts.
+    """
+    keep_best = sweep.experiment.checkpoints.keep_best
+    worst = _ranked(sweep)[1 if keep_best == "all" else keep_best :][::-1]
+    failed = [trial.id for trial in sweep.trials if trial.state is State.FAILED]
+    order = {identity: index for index, identity in enumerate([*worst, *failed])}
+    needed = algorithms.scheduler(sweep.experiment).needed(sweep.trials)
+    candidates = (
+        file
+        for file in files
+        if file.trial in order and not (file.is_resume and file.trial in needed)
+    )
+    for file in sorted(
+        candidates,
+        key=lambda file: (order[file.trial], not file.is_resume, file.path.name),
+    ):
+        if num_bytes <= 0:
+            return
+        yield file
+        num_bytes -= file.num_bytes
+
+
+def _ranked(sweep: Sweep) -> list[str]:
+    """Return the ids of the trials that ended with a value, the best one first."""
+    objective = sweep.experiment.objective
+    fronts: dict[str, int] = {}  # of several objectives, the front comes first
+    if len(sweep.experiment.objectives) > 1:
+        fronts = {t.id: row.rank for row in rank(sweep) for t in row.trials}
+    ended = [
+        (fronts.get(trial.id, 0), objective.loss(best[1]), trial.number, trial.id)
+        for trial in sweep.trials
+        if trial.state in (State.COMPLETE, State.PRUNED)
+        if (best := trial.best(objective)) is not None
+    ]
+    return [identity for *_, identity in sorted(ended)]
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of every file below a folder; removed files count as 0."""
+    total = 0
+    for path in files_below(folder):
+        with suppress(FileNotFoundError):
+            total += path.lstat().st_size
+    return total
 
 
 def _remove(sweep: Sweep, files: Iterable[Stored]) -> None:

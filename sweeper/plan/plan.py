@@ -15,7 +15,7 @@ from sweeper.packing import memory_key
 from sweeper.packing.oom import BatchKeys
 from sweeper.project import check, points
 from sweeper.search import algorithms
-from sweeper.search.pbt.population import Population
+from sweeper.search.schedulers import Scheduler
 from sweeper.system import entry_points
 from sweeper.system.errors import ConfigError, ExperimentError, TargetError
 from sweeper.system.paths import SweepPaths, is_packaged
@@ -195,12 +195,11 @@ def _integers(config: Mapping[str, object]) -> list[tuple[str, int]]:
     return [(key, value) for key, value in leaves(config) if type(value) is int]
 
 
-def _num_trials(loaded: Experiment, parsed: Space, scheduler: object) -> int | None:
+def _num_trials(loaded: Experiment, parsed: Space, scheduler: Scheduler) -> int | None:
     limit = loaded.budget.trials
-    if isinstance(scheduler, Population):
-        scheduler.check(loaded, parsed)
-        total = scheduler.size * scheduler.generations
-        return total if limit is None else min(limit, total)
+    scheduler.check(loaded, parsed)
+    if scheduler.num_trials is not None:
+        return min(scheduler.num_trials, limit or scheduler.num_trials)
     if limit is not None and limit <= loaded.confirm.trials:
         raise loaded.error(
             ("budget", "trials"),

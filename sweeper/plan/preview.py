@@ -209,15 +209,10 @@ def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
     search = asked if asked.history == 0 else RANDOM
     history, records = History(space), list[TrialRecord]()
     for _ in range(count):
-        suggestion = policy.suggest(
-            history.update(records),
-            space=space,
-            search=search,
-            objectives=experiment.objectives,
-            seed=derive(experiment.seeds[0], "suggest", len(records)),
+        record = policy.suggest(
+            history.update(records), experiment=experiment, space=space, search=search
         )
-        assert suggestion is not None  # noqa: S101  # there are more than `count`
-        record = TrialRecord.new(suggestion.params, seed=experiment.seeds[0])
+        assert record is not None  # noqa: S101  # there are more than `count`
         records += [record] * len(experiment.seeds)
     return [r.params for r in records[:: len(experiment.seeds)]], search is asked
 

@@ -13,13 +13,14 @@ import optuna
 from hydra.errors import HydraException
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
 from sweeper.experiment.definition import Experiment
 from sweeper.search.policy import Grid, Search
-from sweeper.search.schedulers import RecordScheduler
+from sweeper.search.schedulers import Pruner, Scheduler
 from sweeper.system.errors import ExperimentError, nearest
 from sweeper.system.paths import builtin_conf
 
@@ -46,20 +47,20 @@ def search(experiment: Experiment) -> Search:
     return Search(config=config)
 
 
-def scheduler(experiment: Experiment) -> BasePruner | RecordScheduler:
-    """Return what stops trials early: an object with `prune(study, trial) -> bool`.
+def scheduler(experiment: Experiment) -> Scheduler:
+    """Return the scheduler of an experiment.
 
     Raises:
         ExperimentError: there is none of that name, or it refuses its arguments.
     """
     quiet()
     config = _config(experiment, "scheduler", experiment.scheduler)
-    found = _class(experiment, "scheduler", config)
-    is_ours = issubclass(found, RecordScheduler)
-    if not is_ours and not inspect.isfunction(getattr(found, "prune", None)):
+    named = _class(experiment, "scheduler", config)
+    has_prune = inspect.isfunction(getattr(named, "prune", None))
+    if not issubclass(named, Scheduler) and not has_prune:
         raise experiment.error(
             ("scheduler",),
-            f"scheduler: {found.__module__}.{found.__qualname__} has no method prune; "
+            f"scheduler: {named.__module__}.{named.__qualname__} has no method prune; "
             "it must have prune(study, trial) -> bool, as Optuna's pruners do",
         )
     for key, value in config.items():
@@ -69,12 +70,10 @@ def scheduler(experiment: Experiment) -> BasePruner | RecordScheduler:
                 f"scheduler: {key} is 'auto', which Optuna learns in memory and a "
                 "restart forgets; give a number",
             )
-    made = cast(
-        BasePruner | RecordScheduler, _instantiate(experiment, "scheduler", config)
-    )
+    made = _instantiate(experiment, "scheduler", config)
     if len(experiment.objectives) > 1 and not isinstance(made, NopPruner):
-        raise _needs_one(experiment, ("scheduler",), found.__qualname__)
-    return made
+        raise _needs_one(experiment, ("scheduler",), named.__qualname__)
+    return made if isinstance(made, Scheduler) else Pruner(cast(BasePruner, made))
 
 
 def _check_objectives(experiment: Experiment) -> None:
@@ -92,12 +91,12 @@ def _check_objectives(experiment: Experiment) -> None:
 
 
 def _takes_several(sampler: object) -> bool:
-    """Whether a sampler of Optuna knows several objectives; CMA-ES does not."""
+    """Return whether a sampler of Optuna knows several objectives; CMA-ES does not."""
     if not isinstance(sampler, BaseSampler):
         return True
-    study = optuna.create_study(directions=["minimize", "minimize"])
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
     try:
-        sampler.sample_relative(study, study.ask()._get_latest_trial(), {})
+        study.ask({"x": FloatDistribution(0.0, 1.0)})
     except ValueError as error:
         if "multi-objective" in str(error):
             return False
@@ -150,14 +149,14 @@ def _class(
 ) -> type[object]:
     name = str(config.get("_target_", ""))
     try:
-        found: type[object] = get_class(name)
+        named: type[object] = get_class(name)
     except (ImportError, ValueError, AttributeError) as error:
         raise experiment.error(
             (kind,),
             f"{kind}: _target_ {name!r} cannot be imported ({error}); give the dotted "
             "path of a class",
         ) from error
-    return found
+    return named
 
 
 def _instantiate(

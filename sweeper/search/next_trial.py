@@ -1,9 +1,10 @@
 """The next trial of a sweep, at the same cost however long the sweep is."""
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
@@ -11,32 +12,8 @@ from sweeper.journal.record import TrialRecord
 from sweeper.protocol import Params
 from sweeper.search import policy
 from sweeper.search.history import History, Key, key
-from sweeper.search.pbt.population import Population
-from sweeper.search.schedulers import Asha
+from sweeper.search.schedulers import Action, Create, Scheduler, Wait
 from sweeper.statistics import leaderboard
-from sweeper.system.seeds import derive
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """A trial that has no row yet; its record has no number."""
-
-    record: TrialRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
-    """A trial that the scheduler stopped and that it continues now."""
-
-    record: TrialRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing is next until a trial that runs now has ended."""
-
-
-Action = Create | Resume | Wait | None
 
 
 class Agenda:
@@ -57,13 +34,13 @@ class Agenda:
         space: Space,
         search: policy.Search,
         *,
-        scheduler: object = None,
+        scheduler: Scheduler | None = None,
         warm: Sequence[TrialRecord] = (),
     ) -> None:
         self._experiment = experiment
         self._space = space
         self._search = search
-        self._scheduler = scheduler
+        self._scheduler = scheduler or Scheduler()
         self._history = History(space, warm=warm)
         self._fresh = leaderboard.confirm_seeds(
             experiment.confirm, taken=experiment.seeds
@@ -83,55 +60,19 @@ class Agenda:
         Args:
             records: of all trials that are not hidden, by number.
         """
-        promotion = self._promotion(records)
-        if isinstance(promotion, Resume):
-            return promotion
         for record in itertools.islice(records, self._num_seen, None):
             self._num_seen += 1
             if record.seed not in self._fresh:
                 self._add(record)
-        if isinstance(self._scheduler, Population):
-            return self._of_population(records, self._scheduler)
-        limit, confirm = self._experiment.budget.trials, self._experiment.confirm
-        if limit is None or self._num_first < limit - confirm.trials:
-            new = self._missing_seed() or self._new(records)
-            if new is not None:
-                return Create(record=new)
-        if promotion is not None or not confirm.top:
-            return promotion
-        return self._confirmation(records)
-
-    def _promotion(self, records: Sequence[TrialRecord]) -> Action:
-        scheduler = self._scheduler
-        if not isinstance(scheduler, Asha) or not scheduler.is_promoting:
-            return None
-        record = scheduler.promoted(records, objective=self._experiment.objective)
-        if record is not None:
-            return Resume(record=record)
-        return None if all(r.state.is_final for r in records) else Wait()
-
-    def _of_population(
-        self, records: Sequence[TrialRecord], population: Population
-    ) -> Action:
-        """Return a founder, then children, by generations."""
-        limit = self._experiment.budget.trials
-        if limit is not None and len(records) >= limit:
-            return None
-        lineage = population.founder(records)
-        record = self._new(records) if lineage is not None else None
-        if record is not None:
-            founder = TrialRecord.new(record.params, seed=record.seed, lineage=lineage)
-            return Create(record=replace(founder, notes=record.notes))
-        child = population.child(
+        action = self._scheduler.next_trial(
             records,
+            experiment=self._experiment,
             space=self._space,
-            objective=self._experiment.objective,
-            seed=self._experiment.seeds[0],
+            new=functools.partial(self._new, records),
         )
-        if child is not None:
-            return Create(record=child)
-        newest = population.newest(records).values()
-        return None if all(r.state.is_final for r in newest) else Wait()
+        if action is None and self._experiment.confirm.top:
+            return self._confirmation(records)
+        return action
 
     def _confirmation(self, records: Sequence[TrialRecord]) -> Action:
         """Return the next run of a finalist, once the first round has ended."""
@@ -168,23 +109,23 @@ class Agenda:
         return None
 
     def _new(self, records: Sequence[TrialRecord]) -> TrialRecord | None:
-        """Return a new point with the first seed."""
-        seed = self._experiment.seeds[0]
+        """Return a missing seed, or a new point with the first seed."""
+        limit, confirm = self._experiment.budget.trials, self._experiment.confirm
+        if limit is not None and self._num_first >= limit - confirm.trials:
+            return None
+        missing = self._missing_seed()
+        if missing is not None:
+            return missing
         if self._search.is_grid:
             point = self._next_point()
+            seed = self._experiment.seeds[0]
             return None if point is None else TrialRecord.new(point, seed=seed)
-        first = self._first(records)
-        suggestion = policy.suggest(
-            self._history.update(first),
+        return policy.suggest(
+            self._history.update(self._first(records)),
+            experiment=self._experiment,
             space=self._space,
             search=self._search,
-            objectives=self._experiment.objectives,
-            seed=derive(seed, "suggest", len(first)),
         )
-        if suggestion is None:
-            return None
-        record = TrialRecord.new(suggestion.params, seed=seed)
-        return replace(record, notes=suggestion.notes)
 
     def _next_point(self) -> Params | None:
         """Return the first point of the grid that no record has."""

@@ -7,7 +7,7 @@ process.
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,33 +17,22 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from sweeper.experiment.definition import Objective, Retry
+from sweeper.experiment.definition import Experiment, Retry
 from sweeper.experiment.parameter import SPACE
 from sweeper.experiment.space import Space
-from sweeper.journal.record import Failure
+from sweeper.journal.record import Failure, TrialRecord
 from sweeper.protocol import Params, Value
 from sweeper.search.history import History
 from sweeper.system.seeds import derive
 
 HISTORY = 1000  # points that TPE looks back on
 MAX_DRAWS = 10  # of a sampler; a GP takes a second for each
+Notes = Mapping[str, Any]  # JSON: state that samplers of Optuna keep with a trial
 MAX_RANDOM_DRAWS = 1000  # after them, where the points cannot be listed
 
 
 class Grid:
     """Marks the search that takes every point of the space in its order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """A point to try.
-
-    Attributes:
-        notes: state that some of Optuna's samplers keep with a trial.
-    """
-
-    params: Params
-    notes: Mapping[str, Any] = field(default_factory=dict)  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,75 +92,62 @@ class Search:
 
 
 def suggest(
-    history: History,
-    *,
-    space: Space,
-    search: Search,
-    objectives: Sequence[Objective],
-    seed: int,
-) -> Suggestion | None:
-    """Return the next point: one that the file gives, else a new one of the search.
+    history: History, *, experiment: Experiment, space: Space, search: Search
+) -> TrialRecord | None:
+    """Return a new point with the first seed: one that the file lists, else a draw.
 
     Args:
         history: every record so far; its points count as tried, whatever their result.
         space: where points come from.
-        search: the algorithm.
-        seed: of this suggestion's random stream.
+        search: draws them; not a grid.
 
     Returns:
         None when no untried point is left.
     """
-    for suggestion in _candidates(history, space, search, objectives, seed):
-        point = suggestion.params
-        if not history.has(point) and space.allows(point):
-            return suggestion
+    seed = experiment.seeds[0]
+    stream = derive(seed, "suggest", history.num_records)
+    for params, notes in _candidates(history, experiment, space, search, stream):
+        if not history.has(params) and space.allows(params):
+            return replace(TrialRecord.new(params, seed=seed), notes=notes)
     return None
 
 
 def _candidates(
-    history: History,
-    space: Space,
-    search: Search,
-    objectives: Sequence[Objective],
-    seed: int,
-) -> Iterator[Suggestion]:
+    history: History, experiment: Experiment, space: Space, search: Search, seed: int
+) -> Iterator[tuple[Params, Notes]]:
+    """Yield listed points, then draws of the search, then random points."""
     for point in space.listed_points:
-        yield Suggestion(params=point)
-    if search.is_grid:
-        for point in space.points():
-            yield Suggestion(params=point)
-        return
+        yield point, {}
     if history.is_exhausted:
         return
-    study = history.study(objectives, newest=search.history)
+    study = history.study(experiment.objectives, newest=search.history)
+    sequence = derive(experiment.seeds[0], "sequence")
     for draw in range(MAX_DRAWS):
-        stream = (space.experiment.seeds[0], "sequence")
-        sampler = search.sampler(
-            derive(*stream) if search.is_sequence else derive(seed, "draw", draw),
+        study.sampler = sampler = search.sampler(
+            sequence if search.is_sequence else derive(seed, "draw", draw),
             is_conditional=space.is_conditional,
         )
         if draw == 0:
             _advance(study, sampler, num_points=history.num_points)
-        yield _ask(study, sampler, space=space)
+        yield _ask(study, space=space)
     if space.size is not None:
         points = list(space.points())
         for index in np.random.default_rng(seed).permutation(len(points)):
-            yield Suggestion(params=points[index])
+            yield points[index], {}
         return
-    independent = RandomSampler(seed=derive(seed, "random"))
+    study.sampler = RandomSampler(seed=derive(seed, "random"))
     for _ in range(MAX_RANDOM_DRAWS):
-        yield Suggestion(params=_ask(study, independent, space=space).params)
+        params, _ = _ask(study, space=space)
+        yield params, {}
 
 
-def _ask(study: Study, sampler: BaseSampler, *, space: Space) -> Suggestion:
+def _ask(study: Study, *, space: Space) -> tuple[Params, Notes]:
     """Draw once; the study keeps no more than a failed trial of it."""
-    study.sampler = sampler
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         trial = study.ask()
         params = _define(trial, space)
-    notes = study.tell(trial, state=TrialState.FAIL).system_attrs
-    return Suggestion(params=params, notes=notes)
+    return params, study.tell(trial, state=TrialState.FAIL).system_attrs
 
 
 def _define(trial: Trial, space: Space) -> Params:

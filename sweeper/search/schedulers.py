@@ -1,23 +1,68 @@
-"""Schedulers that Optuna lacks, and the judge that asks the one of a sweep."""
+"""Schedulers: rules that stop trials early, resume them, or plan their children."""
 
+import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from optuna.pruners import BasePruner, SuccessiveHalvingPruner
+import optuna
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.experiment.definition import Experiment, Objective
+from sweeper.experiment.space import Space
 from sweeper.journal.record import State, TrialRecord
-from sweeper.search.history import Pruning
+from sweeper.journal.study import NAMES, directions, to_attrs
+
+NOTES = "scheduler_notes"
 
 
-class RecordScheduler:
-    """A scheduler that reads records; any other has Optuna's `prune(study, trial)`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """A trial that has no row yet; its record has no number."""
 
-    @property
-    def reads_records(self) -> bool:
-        """Whether `stops` decides, and not `prune`."""
-        return True
+    record: TrialRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """A trial that the scheduler stopped and that it continues now."""
+
+    record: TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is next until a trial that runs now has ended."""
+
+
+Action = Create | Resume | Wait | None
+
+
+class Scheduler:
+    """A rule for the trials of a sweep; this one stops none.
+
+    A subclass reads records. Any other class of an experiment file has Optuna's
+    `prune(study, trial)` and is wrapped in a `Pruner`.
+
+    Attributes:
+        stops_as: state of a trial that it has stopped.
+        num_trials: trials of a whole sweep, if it plans all of them itself.
+    """
+
+    stops_as = State.PRUNED
+    num_trials: int | None = None
+
+    def check(self, experiment: Experiment, space: Space) -> None:
+        """Refuse an experiment that this scheduler cannot run.
+
+        Raises:
+            ExperimentError: at the key that does not go with it.
+        """
 
     def stops(
         self,
@@ -32,55 +77,148 @@ class RecordScheduler:
             record: the trial's.
             records: of all trials, the trial's own included.
         """
-        raise NotImplementedError
-
-
-class Judge:
-    """Decides after each report whether a trial continues.
-
-    Args:
-        scheduler: as `algorithms.scheduler` read it.
-        changed: gives the records that have changed since its last call, by place.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        scheduler: BasePruner | RecordScheduler,
-        changed: Callable[[], Mapping[int, TrialRecord]],
-    ) -> None:
-        self._objective = experiment.objective
-        self._scheduler = scheduler
-        self._changed = changed
-        self._pruning: Pruning | None = None
-        if not getattr(scheduler, "reads_records", False):
-            self._pruning = Pruning(
-                scheduler,  # type: ignore[arg-type]  # not one of ours
-                name=experiment.name,
-                objectives=experiment.objectives,
-            )
+        return False
 
     def judge(
-        self, record: TrialRecord, records: Sequence[TrialRecord]
+        self,
+        record: TrialRecord,
+        records: Sequence[TrialRecord],
+        *,
+        experiment: Experiment,
     ) -> tuple[bool, TrialRecord]:
         """Return whether a trial stops, and its record with the scheduler's notes."""
-        if self._pruning is None:
-            assert isinstance(self._scheduler, RecordScheduler)  # noqa: S101  # reads records
-            is_over = self._scheduler.stops(record, records, objective=self._objective)
-            return is_over, record
-        self._pruning.update(self._changed())
-        return self._pruning.judge(record)
+        return self.stops(record, records, objective=experiment.objective), record
+
+    def next_trial(
+        self,
+        records: Sequence[TrialRecord],
+        *,
+        experiment: Experiment,
+        space: Space,
+        new: Callable[[], TrialRecord | None],
+    ) -> Action:
+        """Return the next trial of a sweep; None if there will be none.
+
+        Args:
+            records: of all trials.
+            new: returns a new trial of the search, None if the search has ended.
+        """
+        record = new()
+        return None if record is None else Create(record=record)
+
+    def needed(self, records: Sequence[TrialRecord]) -> set[str]:
+        """Return the ids of trials whose resume checkpoint a later start may load."""
+        return set()
 
 
-class Asha(SuccessiveHalvingPruner, RecordScheduler):
+class Pruner(Scheduler):
+    """A pruner of Optuna, or another object with its `prune(study, trial)`."""
+
+    def __init__(self, pruner: BasePruner) -> None:
+        self._pruner = pruner
+        self._storage = _Trials()
+        self._study: Study | None = None
+        self._records: list[TrialRecord] = []
+
+    def judge(
+        self,
+        record: TrialRecord,
+        records: Sequence[TrialRecord],
+        *,
+        experiment: Experiment,
+    ) -> tuple[bool, TrialRecord]:
+        """Return whether a trial stops, and its record with the pruner's notes.
+
+        The notes name their epoch: after a kill, the report that a new start repeats
+        gets the answer of a start that was never killed.
+        """
+        if isinstance(self._pruner, NopPruner):
+            return False, record
+        study, index = self._updated(records, experiment), records.index(record)
+        old, notes = record.notes.get(NOTES), dict(record.notes)
+        if old is not None and old["step"] == record.last_epoch:
+            notes = {k: v for k, v in notes.items() if k not in old["keys"]}
+        trial = _trial(replace(record, notes=notes), index)
+        self._storage.trials[index] = trial
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+            is_over = self._pruner.prune(study, trial)
+        after = self._storage.trials[index].system_attrs
+        new = {k: v for k, v in after.items() if k not in notes or notes[k] != v}
+        if new:
+            about = {"step": record.last_epoch, "keys": list(new)}
+            record = replace(record, notes={**record.notes, NOTES: about, **new})
+        return is_over, record
+
+    def _updated(self, records: Sequence[TrialRecord], experiment: Experiment) -> Study:
+        """Return the study, with what is new of the records."""
+        if self._study is None:
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=experiment.name,  # Hyperband draws a trial's bracket by it
+                directions=directions(experiment.objectives),
+            )
+        for index, record in enumerate(records):
+            if index == len(self._records) or record is not self._records[index]:
+                self._records[index : index + 1] = [record]
+                self._storage.trials[index : index + 1] = [_trial(record, index)]
+        return self._study
+
+
+class _Trials(InMemoryStorage):
+    """A storage of Optuna whose trials are set from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trials: list[FrozenTrial] = []
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        return [t for t in self.trials if states is None or t.state in states]
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return BaseStorage.get_best_trial(self, study_id)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.trials[trial_id]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        trial = copy.copy(self.trials[trial_id])  # a pruner reads the one it was given
+        trial.system_attrs = {**trial.system_attrs, key: value}
+        self.trials[trial_id] = trial
+
+
+def _trial(record: TrialRecord, index: int) -> FrozenTrial:
+    """Return a record as the trial of a study that is in this place."""
+    return FrozenTrial(
+        number=record.number,
+        trial_id=index,
+        state=TrialState[NAMES[record.state]],
+        value=None,
+        values=list(record.result) or None,
+        datetime_start=record.started_at,
+        datetime_complete=record.ended_at,
+        params=dict(record.params),
+        distributions={},
+        user_attrs=to_attrs(record),
+        system_attrs=dict(record.notes),
+        intermediate_values=dict(record.values),
+    )
+
+
+class Asha(Scheduler):
     """Optuna's asynchronous successive halving, or that of its paper.
 
     Optuna's judges a trial once: a trial outside the best part at that moment is
     stopped for good, and the first of a rung always continues. With `promote` a rung
     is as in Li et al., "A System for Massively Parallel Hyperparameter Tuning"
     (MLSys 2020), algorithm 2: floor(n / reduction_factor) of the n trials that
-    reached it may continue. A trial that is not among them stops, and resumes from
-    its checkpoint once it is, since others came that are worse.
+    reached it may continue. A trial that is not among them stops. It resumes from its
+    checkpoint if worse trials put it among them later.
 
     Args:
         min_resource: epochs to the first rung.
@@ -99,7 +237,7 @@ class Asha(SuccessiveHalvingPruner, RecordScheduler):
         bootstrap_count: int = 0,
         promote: bool = False,
     ) -> None:
-        super().__init__(
+        pruner = SuccessiveHalvingPruner(
             min_resource=min_resource,
             reduction_factor=reduction_factor,
             min_early_stopping_rate=min_early_stopping_rate,
@@ -107,14 +245,20 @@ class Asha(SuccessiveHalvingPruner, RecordScheduler):
         )
         if promote and bootstrap_count:
             raise ValueError("bootstrap_count: must be 0 with promote")
-        self.is_promoting = promote
+        self._pruner = None if promote else Pruner(pruner)
         self._first = min_resource * reduction_factor**min_early_stopping_rate
         self._factor = reduction_factor
 
-    @property
-    def reads_records(self) -> bool:
-        """Whether stopped trials may resume."""
-        return self.is_promoting
+    def judge(
+        self,
+        record: TrialRecord,
+        records: Sequence[TrialRecord],
+        *,
+        experiment: Experiment,
+    ) -> tuple[bool, TrialRecord]:
+        """Return whether the trial stops, by Optuna's rule without `promote`."""
+        judge = super().judge if self._pruner is None else self._pruner.judge
+        return judge(record, records, experiment=experiment)
 
     def stops(
         self,
@@ -124,11 +268,37 @@ class Asha(SuccessiveHalvingPruner, RecordScheduler):
         objective: Objective,
     ) -> bool:
         """Return whether the trial stops at the rung that it has just reached."""
-        rung = self._rung(record)
+        rung = max(self._rungs([record]), default=None)
         if rung is None or _first_from(record, rung) != record.last_epoch:
             return False
         best = self._best(records, rung, objective)
         return all(other.id != record.id for other in best)
+
+    def next_trial(
+        self,
+        records: Sequence[TrialRecord],
+        *,
+        experiment: Experiment,
+        space: Space,
+        new: Callable[[], TrialRecord | None],
+    ) -> Action:
+        """Return a stopped trial that resumes now, else a new one."""
+        if self._pruner is None:
+            record = self.promoted(records, objective=experiment.objective)
+            if record is not None:
+                return Resume(record=record)
+        action = super().next_trial(
+            records, experiment=experiment, space=space, new=new
+        )
+        may_promote = self._pruner is None and any(
+            not record.state.is_final for record in records
+        )
+        return Wait() if action is None and may_promote else action
+
+    def needed(self, records: Sequence[TrialRecord]) -> set[str]:
+        """Return the ids of the stopped trials, if they may resume."""
+        is_promoting = self._pruner is None
+        return {r.id for r in records if r.state is State.PRUNED and is_promoting}
 
     def promoted(
         self, records: Sequence[TrialRecord], *, objective: Objective
@@ -136,20 +306,18 @@ class Asha(SuccessiveHalvingPruner, RecordScheduler):
         """Return a stopped trial that resumes now, of the highest rung."""
         for rung in reversed(list(self._rungs(records))):
             for record in self._best(records, rung, objective):
-                if record.state is State.PRUNED and self._rung(record) == rung:
+                is_last = max(self._rungs([record]), default=None) == rung
+                if record.state is State.PRUNED and is_last:
                     return record
         return None
 
     def _rungs(self, records: Sequence[TrialRecord]) -> Iterator[int]:
+        """Yield the epochs of the rungs that trials have reached."""
         last = max((record.last_epoch for record in records), default=0)
         rung = self._first
         while rung <= last:
             yield rung
             rung *= self._factor
-
-    def _rung(self, record: TrialRecord) -> int | None:
-        """Return the epoch of the highest rung that a trial has reached."""
-        return max(self._rungs([record]), default=None)
 
     def _best(
         self, records: Sequence[TrialRecord], rung: int, objective: Objective
@@ -176,7 +344,7 @@ def _first_from(record: TrialRecord, epoch: int) -> int | None:
     return min((e for e in record.values if e >= epoch), default=None)
 
 
-class Patience(RecordScheduler):
+class Patience(Scheduler):
     """Stop a trial whose objective has not improved for some epochs.
 
     An epoch without a number is no improvement. No other trial is looked at.
@@ -211,7 +379,7 @@ class Patience(RecordScheduler):
         return bool(before) and min(before) + self._min_delta < min(recent)
 
 
-class Wilcoxon(RecordScheduler):
+class Wilcoxon(Scheduler):
     """Stop a seed of a point that loses to the best point seed after seed.
 
     At each epoch the point's seeds are compared with the same seeds of the point that

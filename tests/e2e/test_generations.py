@@ -41,7 +41,7 @@ def test_a_population_that_is_killed_has_the_lineage_of_a_whole_one(
     tmp_path: Path,
 ) -> None:
     pbt = {
-        "_target_": "sweeper.search.pbt.population.Population",
+        "_target_": "sweeper.search.pbt.Population",
         "population": 4,
         "interval": 2,
         "generations": 2,

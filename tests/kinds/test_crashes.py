@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sweeper.experiment import loading, space
-from sweeper.journal import repair, retention, spec, store
+from sweeper.journal import recovery, retention, spec, store
 from sweeper.packing import prediction
 from sweeper.system import locks
 from sweeper.system.paths import SweepPaths, write_text
@@ -126,11 +126,11 @@ def test_a_kill_within_a_repair_leaves_a_journal(
     child = os.fork()
     if child == 0:
         _die_at_rename(kept_steps)
-        repair.repair(loaded, three_specs)
+        recovery.repair(loaded, three_specs)
         os._exit(0)
     os.waitpid(child, 0)
     assert three_specs.journal.read_bytes().splitlines(keepends=True)[0] == lines[0]
-    repair.repair(loaded, three_specs)
+    recovery.repair(loaded, three_specs)
     assert len(store.load_sweep(three_specs.folder).trials) == 3
     kept = three_specs.journal.with_name("journal.jsonl.damaged-1")
     assert kept.read_bytes() == b"".join(lines)

@@ -7,7 +7,8 @@ import pytest
 from sweeper.journal.record import TrialRecord
 from sweeper.plan import preview
 from sweeper.search import algorithms
-from sweeper.search.next_trial import Agenda, Create
+from sweeper.search.next_trial import Agenda
+from sweeper.search.schedulers import Create
 from tests.test_plan import make_plan_of
 
 

@@ -18,7 +18,7 @@ from sweeper.driver import wandb_sweep_run
 from sweeper.experiment import space
 from sweeper.experiment.definition import changes
 from sweeper.experiment.loading import dump, load
-from sweeper.journal import repair, store
+from sweeper.journal import recovery, store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, Stop, Sweep
 from sweeper.protocol import Answer, Message, Report
@@ -204,7 +204,7 @@ def test_a_lost_journal_is_rebuilt_with_every_objective(tmp_path: Path) -> None:
     sweep = _run(tmp_path)
     before = [(t.id, t.values, t.others) for t in sweep.trials]
     sweep.paths.journal.unlink()
-    found = repair.repair(sweep.experiment, sweep.paths)
+    found = recovery.repair(sweep.experiment, sweep.paths)
     assert len(found.recovered) == 4
     again = store.Reader(sweep.experiment, sweep.folder).sweep()
     assert [(t.id, t.values, t.others) for t in again.trials] == before

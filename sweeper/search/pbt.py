@@ -1,35 +1,37 @@
-"""Population-based training: which trials the next generation has; pure.
+"""Population-based training (PBT), as generations of trials; pure.
 
-Jaderberg et al., "Population Based Training of Neural Networks" (2017), as generations:
-a trial trains for one generation and is never changed; a child names the parent whose
-checkpoint it starts from. A generation starts when the one before it has ended, so that
-who is whose parent does not depend on which trial reports first.
+Jaderberg et al., "Population Based Training of Neural Networks" (2017). A trial trains
+for one generation and is never changed; a child names the parent whose checkpoint it
+starts from. A generation starts when the one before it has ended, so that who is whose
+parent does not depend on which trial reports first.
 """
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from sweeper.experiment.definition import Experiment, Objective, epochs
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
 from sweeper.journal.record import State, TrialRecord
-from sweeper.protocol import Params
-from sweeper.search.pbt import perturbation
-from sweeper.search.schedulers import RecordScheduler
+from sweeper.protocol import Params, Value
+from sweeper.search.schedulers import Action, Create, Scheduler, Wait
+from sweeper.system import lineage
 from sweeper.system.lineage import Lineage
 from sweeper.system.seeds import derive
 
 MAX_DRAWS = 100  # for a child that no other is equal to
 
 
-class Population(RecordScheduler):
+class Population(Scheduler):
     """A scheduler that ends each trial with its generation, and plans the next one.
 
     The worst of a generation are replaced by children of the best, whose parameters
-    are changed; the others go on as they are. A trial that failed, or that ended
+    are changed; the others continue as they are. A trial that failed, or that ended
     before its generation did, counts as worst.
 
     Args:
@@ -37,12 +39,14 @@ class Population(RecordScheduler):
         interval: epochs of a generation.
         generations: how many there are; a whole line trains this many intervals.
         quantile: share of a generation that is replaced, at most 0.5.
-        resample: chance that a parameter is drawn anew; else it is changed.
+        resample: chance that a parameter is drawn again; else it is changed.
         factors: a number is multiplied by one of them; of a list of choices the
             neighbour is taken, the next one for a factor above 1.
         fixed: parameters that a child has from its parent, such as a number of
             layers. Config groups, variants and zips always are.
     """
+
+    stops_as = State.COMPLETE  # the end of a generation is no judgement
 
     def __init__(
         self,
@@ -68,9 +72,10 @@ class Population(RecordScheduler):
             raise ValueError(f"resample: {resample} must be 0 to 1")
         if not factors or not all(0 < f < math.inf for f in factors):
             raise ValueError(f"factors: {list(factors)} must be positive numbers")
-        self.size = population
-        self.interval = interval
-        self.generations = generations
+        self._size = population
+        self._interval = interval
+        self._generations = generations
+        self.num_trials = population * generations
         self._quantile = quantile
         self._resample = resample
         self._factors = tuple(map(float, factors))
@@ -101,10 +106,10 @@ class Population(RecordScheduler):
                 f"{key}: a population has one seed and no finalists, since its trials "
                 "are not comparable over seeds; give one seed or another scheduler",
             )
-        if space.size is not None and space.size < self.size:
+        if space.size is not None and space.size < self._size:
             raise experiment.error(
                 place,
-                f"scheduler: a population of {self.size} from a space of {space.size} "
+                f"scheduler: a population of {self._size} from a space of {space.size} "
                 "points; lower population or widen the space",
             )
         if space.is_conditional:
@@ -126,66 +131,60 @@ class Population(RecordScheduler):
                 "this space has none (config groups, variants, zips and what is fixed "
                 "stay as they are); sweep one or take another scheduler",
             )
-        total = self.interval * self.generations
+        total = self._interval * self._generations
         for key, count in epochs(experiment).items():
             if count < total:
                 raise experiment.error(
                     ("overrides",),
-                    f"overrides: {key}={count}, but {self.generations} generations of "
-                    f"{self.interval} epochs train {total}; raise it",
+                    f"overrides: {key}={count}, but {self._generations} generations of "
+                    f"{self._interval} epochs train {total}; raise it",
                 )
 
-    def newest(self, records: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
-        """Return the trials of the newest generation, by member."""
-        return _members(records, max(map(_generation, records), default=-1))
-
-    def founder(self, records: Sequence[TrialRecord]) -> Lineage | None:
-        """Return the lineage of the next trial that starts from nothing, if any."""
-        newest = self.newest(records)
-        is_later = max(map(_generation, records), default=0) > 0
-        if is_later or len(newest) >= self.size:
-            return None
-        member = next(i for i in range(self.size) if i not in newest)
-        return Lineage(
-            parent="", generation=0, member=member, start=0, until=self.interval
-        )
-
-    def child(
+    def next_trial(
         self,
         records: Sequence[TrialRecord],
         *,
+        experiment: Experiment,
         space: Space,
-        objective: Objective,
-        seed: int,
-    ) -> TrialRecord | None:
-        """Return the next trial that starts from another; None if there is none yet.
-
-        Args:
-            records: of all trials.
-            space: the points that there are.
-            seed: of the sweep.
-        """
-        newest = self.newest(records)
-        number = max(map(_generation, records), default=-1)
-        if number > 0:
-            before = _members(records, number - 1)
-            child = self._missing(before, newest, space, objective, seed)
-            if child is not None:
-                return child
-        is_over = all(record.state.is_final for record in newest.values())
-        if not is_over or number + 1 >= self.generations:
+        new: Callable[[], TrialRecord | None],
+    ) -> Action:
+        """Return a trial that starts from nothing, then children, by generations."""
+        number = max([0, *map(_generation, records)])
+        newest = _members(records, number)
+        record = new() if number == 0 and len(newest) < self._size else None
+        if record is not None:
+            member = next(i for i in range(self._size) if i not in newest)
+            origin = Lineage(
+                parent="", generation=0, member=member, start=0, until=self._interval
+            )
+            founder = TrialRecord.new(record.params, seed=record.seed, lineage=origin)
+            return Create(record=replace(founder, notes=record.notes))
+        if not newest:
             return None
-        return self._missing(newest, {}, space, objective, seed)
+        before = _members(records, number - 1)
+        child = self._child(before, newest, experiment, space)
+        is_over = all(record.state.is_final for record in newest.values())
+        if child is None and is_over and number + 1 < self._generations:
+            child = self._child(newest, {}, experiment, space)
+        if child is not None:
+            return Create(record=child)
+        return None if is_over else Wait()
 
-    def _missing(
+    def needed(self, records: Sequence[TrialRecord]) -> set[str]:
+        """Return the ids of the newest generation, and of parents of what runs."""
+        newest = max([0, *map(_generation, records)])
+        parents = {lineage.parent(r.lineage) for r in records if not r.state.is_final}
+        return parents | {r.id for r in records if _generation(r) == newest}
+
+    def _child(
         self,
         parents: Mapping[int, TrialRecord],
         present: Mapping[int, TrialRecord],
+        experiment: Experiment,
         space: Space,
-        objective: Objective,
-        seed: int,
     ) -> TrialRecord | None:
         """Return the first child of a generation that has no record yet."""
+        objective, seed = experiment.objective, experiment.seeds[0]
         ranked = _ranked(parents.values(), objective)
         number = min(math.ceil(self._quantile * len(parents)), len(parents) // 2)
         num_worst = max(0, number - (len(parents) - len(ranked)))
@@ -211,7 +210,7 @@ class Population(RecordScheduler):
             if record in survivors or (child is None and record in ranked):
                 child = record, record.params
             if child is not None:
-                return _child(*child, member=member, interval=self.interval, seed=seed)
+                return _child(*child, member=member, interval=self._interval, seed=seed)
         return None
 
     def _draws(
@@ -222,7 +221,7 @@ class Population(RecordScheduler):
         for _ in range(MAX_DRAWS):
             parent = pool[int(rng.integers(len(pool)))]
             params = {
-                p.name: perturbation.near(
+                p.name: near(
                     p,
                     parent.params[p.name],
                     rng,
@@ -291,3 +290,44 @@ def _child(
             until=start + interval,
         ),
     )
+
+
+def near(
+    parameter: Parameter,
+    value: object,
+    rng: np.random.Generator,
+    *,
+    factors: Sequence[float],
+    resample: float,
+) -> Value:
+    """Return a number times a factor in its interval, or the neighbour of a choice.
+
+    A whole number moves by one at least. Three numbers are always drawn, so that the
+    stream stays aligned.
+
+    Args:
+        resample: chance of any value of the parameter instead.
+    """
+    is_resampled = rng.random() < resample
+    factor = factors[int(rng.random() * len(factors))]
+    position = float(rng.random())
+    limits = parameter.distribution
+    if not isinstance(limits, FloatDistribution | IntDistribution):
+        choices = parameter.choices
+        index = choices.index(parameter.canonical(value))
+        neighbour = min(max(0, index + (1 if factor > 1 else -1)), len(choices) - 1)
+        return choices[int(position * len(choices)) if is_resampled else neighbour]
+    number = float(str(value)) * factor
+    if is_resampled:
+        number = _between(limits.low, limits.high, position, is_log=limits.log)
+    if isinstance(limits, IntDistribution):
+        number = round(number)
+        if number == value and not is_resampled:
+            number += 1 if factor > 1 else -1
+    return parameter.canonical(min(max(limits.low, number), limits.high))
+
+
+def _between(low: float, high: float, position: float, *, is_log: bool) -> float:
+    if is_log:
+        return math.exp(math.log(low) + position * (math.log(high) - math.log(low)))
+    return low + position * (high - low)
