@@ -5,8 +5,8 @@ import resource
 import sys
 from pathlib import Path
 
-from sweeper.driver import driver, placement
-from sweeper.driver.event_log import EventLog
+from sweeper.driver import driver
+from sweeper.driver.watch import EventLog
 from sweeper.experiment import loading
 from sweeper.journal import store
 from sweeper.reporting.live import Silence
@@ -25,7 +25,6 @@ def follow(folder: Path) -> dict[str, float]:
     Returns:
         The peak up to the last look, and that with the tables and the report.
     """
-    assert placement  # its imports are a driver's: Ray and Tune
     written = SweepPaths(folder / "sweeps" / "bench").journal
     paths = SweepPaths(folder / "followed" / "bench")
     paths.folder.mkdir(parents=True)

@@ -16,17 +16,17 @@ import ray
 from bench import measure
 from bench.overhead import PROJECT
 from bench.page import Goal, Section, table
-from sweeper.driver.journal_client import RemoteJournal
 from sweeper.experiment import space
 from sweeper.experiment.loading import load
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand
 from sweeper.journal.run_context import RunContext
-from sweeper.project.slot import Process
+from sweeper.project import slot
 from sweeper.protocol import (
     Client,
     Decision,
     Ended,
+    Exited,
     Left,
     Report,
     Run,
@@ -72,10 +72,6 @@ def idle_seconds(folder: Path) -> list[float]:
     )
     pairs = itertools.pairwise(times)
     return [after["called"] - before["ended"] for before, after in pairs]
-
-
-def _called(times: dict[str, float]) -> float:
-    return times["called"]
 
 
 def _experiment(folder: Path) -> Path:
@@ -128,23 +124,33 @@ class Handoffs:
 
 
 class _Journal:
-    """The far end of a slot's calls."""
+    """The far end of a slot's calls: a journal with one trial."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self._spec = spec
+
+    def start(self, slot: str, card: str) -> TrialSpec:
+        return self._spec
 
     def report(self, slot: str, report: Report) -> Decision:
         return Decision.CONTINUE
 
+    def end(self, slot: str, ended: Ended, card: str) -> None:
+        return
+
 
 def _train(spec: TrialSpec, zygote: Server, handoffs: Handoffs) -> None:
-    """Be the process of a trial: report one epoch, then end."""
+    """Be the zygote and the process of a trial: report one epoch, then end."""
     run = None
     while not isinstance(run, Run):
-        _, run = zygote.wait()[0][0]
+        peer, run = zygote.wait()[0][0]
     with Client(run.address) as client:
         trial = ActiveTrial(spec=spec, ask=client.ask)
         with handoffs.counted():
             trial.report(Report(epoch=1, metrics={spec.metric: 0.5}))
         client.tell(Ended(event="finished"))
         client.tell(Left())
+    peer.answer(Exited(code=0))
 
 
 def way_of_a_report(folder: Path) -> list[str]:
@@ -158,28 +164,27 @@ def way_of_a_report(folder: Path) -> list[str]:
         raise RuntimeError("there is no trial")
     spec = journal.start("a")
     Path(spec.folder).mkdir(parents=True)
-    trial = Handoffs("ActiveTrial.report", "sendall".__eq__)
-    slot = Handoffs("Process.relay", "ActorMethod.remote".__eq__)
-    disk = Handoffs("Journal.report", ("fsync", "fdatasync").__contains__)
+    in_trial = Handoffs("ActiveTrial.report", "sendall".__eq__)
+    in_slot = Handoffs("run", "ActorMethod.remote".__eq__)
+    in_journal = Handoffs("Journal.report", ("fsync", "fdatasync").__contains__)
 
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     with Server() as zygote:
-        process = Process(spec, Client(zygote.address), env={})
-        thread = threading.Thread(target=_train, args=(spec, zygote, trial))
+        thread = threading.Thread(target=_train, args=(spec, zygote, in_trial))
         thread.start()
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-        remote = RemoteJournal(ray.remote(_Journal).remote(), "")
-
-        def report(report: Report) -> Decision:
-            remote.report("a", report)
-            with disk.counted():
-                return journal.report("a", report)
-
-        with slot.counted():
-            process.relay(report)
+        with in_slot.counted():
+            slot.run(
+                "a",
+                ray.remote(_Journal).remote(spec),
+                wait=ray.get,
+                connect=lambda: Client(zygote.address),
+                env={},
+            )
         thread.join()
-        process.close()
-        ray.shutdown()
-    return [*trial.longest(), *slot.longest(), *disk.longest()]
+    ray.shutdown()
+    with in_journal.counted():
+        journal.report("a", Report(epoch=1, metrics={"acc": 0.5}, values=(0.5,)))
+    return [*in_trial.longest(), *in_slot.longest(), *in_journal.longest()]
 
 
 def section(count: int) -> Section:

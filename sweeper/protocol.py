@@ -256,7 +256,7 @@ class Ended(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left(Message):
-    """A trial whose threads and exit handlers are done; only its memory is left."""
+    """A trial whose threads and exit handlers are done; only its objects are left."""
 
 
 # ---- to a trial

@@ -16,7 +16,7 @@ from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 
 from sweeper import cli
 from sweeper.commands import sweeps as naming
-from sweeper.driver import driver, options, prewarm
+from sweeper.driver import cluster, driver, prewarm
 from sweeper.experiment import loading
 from sweeper.experiment.loading import dump
 from sweeper.journal import budget, journal_file, store
@@ -124,7 +124,7 @@ def _held(folder: Path) -> object:
         return driver.run(
             made,
             prewarm=started,
-            cluster=options.ClusterOptions(),
+            options=cluster.ClusterOptions(),
             display=live.Silence(),
         )
 
@@ -291,10 +291,10 @@ CASES: dict[str, Callable[[Path], object]] = {
     "A folder that is not empty": _not_empty,
     "A card that is not known": lambda _: packing.find_card("RTX4090"),
     "A card of no size": lambda _: packing.find_card("RTX4090:big"),
-    "A cluster that does not answer": lambda _: options.ClusterOptions(
+    "A cluster that does not answer": lambda _: cluster.ClusterOptions(
         address="127.0.0.1:1"
     ).check(),
-    "An option of a cluster that runs already": lambda _: options.ClusterOptions(
+    "An option of a cluster that runs already": lambda _: cluster.ClusterOptions(
         address="auto", cpus=2
     ).check(),
     "Nothing to try again": _command("retry", "toy", "1"),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 from hypothesis import HealthCheck, settings
@@ -21,7 +22,8 @@ from sweeper.journal.record import (
     trial_id,
 )
 from sweeper.journal.run_context import RunContext
-from sweeper.protocol import Params
+from sweeper.project import slot
+from sweeper.protocol import Client, Params
 
 CONTEXT = RunContext(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
@@ -127,3 +129,20 @@ def make_sweep(folder: Path, *trials: TrialRecord, **keys: object) -> Sweep:
     """A sweep of these trials over x."""
     loaded = make_experiment(folder, **keys)
     return Sweep(experiment=loaded, trials=trials, folder=folder / "sweeps" / "toy")
+
+
+def run_slot(name: str, journal: Journal, address: Path) -> None:
+    """Run the trials of a journal of this process in one slot, without Ray."""
+    if journal.claim(name) is None:
+        return
+    methods = {
+        method: SimpleNamespace(remote=getattr(journal, method))
+        for method in ("start", "report", "end", "stopped_by")
+    }
+    slot.run(
+        name,
+        SimpleNamespace(**methods),  # type: ignore[arg-type]  # not an actor of Ray
+        wait=lambda answer: answer,
+        connect=lambda: Client(str(address)),
+        env={},
+    )

@@ -38,9 +38,8 @@ LAYERS = [
 IMPORTS_TORCH = ["trial", "driver.training"]
 IMPORTS_RAY = [
     "compat.ray",
-    "driver.ray_cluster",
-    "driver.journal_client",
-    "driver.journal_server",
+    "driver.cluster",
+    "driver.journal_service",
     "driver.ray_worker",
     "driver.placement",
 ]

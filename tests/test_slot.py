@@ -3,7 +3,6 @@
 A slot is driven without Ray: the zygote is a process, each trial another one.
 """
 
-import functools
 import subprocess
 import tempfile
 import time
@@ -17,10 +16,10 @@ from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, StopReason, Sweep, TrialRecord
-from sweeper.project import slot, zygote_client
-from sweeper.protocol import Client, FailureKind
+from sweeper.project import zygote_client
+from sweeper.protocol import FailureKind
 from sweeper.trial.endings import describe_exit
-from tests.helpers import CONTEXT, make_experiment
+from tests.helpers import CONTEXT, make_experiment, run_slot
 
 LOOP = Path(__file__).parent / "strangers" / "loop"
 NO_RETRY = {"oom": 0, "lost": 0}
@@ -63,9 +62,7 @@ class Runner:
         )
         folder = self._folder / "sweeps" / "toy"
         journal = Journal(loaded, space.parse(loaded, {}), folder, CONTEXT)
-        if journal.claim("a") is not None:
-            connect = functools.partial(Client, str(self._address))
-            slot.run("a", journal, demand=CONTEXT.demand, connect=connect, env={})
+        run_slot("a", journal, self._address)
         return journal
 
     def sweep(self) -> Sweep:

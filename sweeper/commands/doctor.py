@@ -59,13 +59,12 @@ def _findings(args: argparse.Namespace) -> "Iterator[Finding]":
 def _ray() -> "Finding":
     """Check that a small Ray starts and stops on this machine."""
     from sweeper.compat import ray as compat
-    from sweeper.driver import ray_cluster
-    from sweeper.driver.options import ClusterOptions
+    from sweeper.driver import cluster
     from sweeper.plan.checks import Finding
 
     with tempfile.TemporaryDirectory(prefix="sweeper.") as scratch:
         try:
-            ray_cluster.start(ClusterOptions(cpus=1, gpus=0), scratch=Path(scratch))
+            cluster.start(cluster.ClusterOptions(cpus=1, gpus=0), scratch=Path(scratch))
         except (SweeperError, RuntimeError, OSError) as error:
             advice = str(error).splitlines()[0]
             return Finding(

@@ -51,8 +51,6 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
     from rich.console import Console
 
-    from sweeper.driver import driver, summary
-    from sweeper.driver.options import ClusterOptions
     from sweeper.plan import plan as planning
     from sweeper.reporting import live
 
@@ -66,17 +64,21 @@ def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
     console.print(planning.headline(plan), markup=False)
     if args.json:
         live.write_json_line("plan", **planning.summary(plan))
+    total = plan.num_trials or 0
+    prewarm.prepare(plan.experiment)
+    # Ray and Tune, before anything is shown that would stand still meanwhile.
+    from sweeper.driver import driver, summary
+    from sweeper.driver.cluster import ClusterOptions
+
     options = ClusterOptions(
         address=args.address, cpus=args.num_cpus, gpus=args.num_gpus, card=args.card
     )
     options.check()
-    total = plan.num_trials or 0
-    prewarm.prepare(plan.experiment)
     with live.display(
         console, quiet=args.quiet, is_json=args.json, total=total
     ) as display:
         sweep, stop = driver.run(
-            plan, prewarm=prewarm, cluster=options, display=display, may_exit=True
+            plan, prewarm=prewarm, options=options, display=display, may_exit=True
         )
     console.print(live.leaderboard_view(sweep))
     resume = summary.resume_command(args.file, overrides, sweeps=args.sweeps)

@@ -4,16 +4,18 @@ Signals, clocks and processes meet here; nothing is decided about trials.
 """
 
 import functools
+import math
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from sweeper.driver import wandb_sweep_run
-from sweeper.driver.event_log import EventLog
-from sweeper.driver.node_watch import NodeWatch
-from sweeper.driver.options import ClusterOptions
+from sweeper.compat import ray as compat
+from sweeper.driver import cluster, journal_service, placement, wandb_sweep_run
+from sweeper.driver.cluster import ClusterOptions
+from sweeper.driver.journal_service import JournalActor, RemoteJournal
 from sweeper.driver.prewarm import Prewarm
 from sweeper.driver.signals import (
     POLL_SECONDS,
@@ -21,8 +23,8 @@ from sweeper.driver.signals import (
     StoppedError,
     await_result,
     submit,
-    too_late,
 )
+from sweeper.driver.watch import EventLog, NodeWatch
 from sweeper.experiment.definition import Experiment
 from sweeper.journal import budget, recovery, retention, spec, store
 from sweeper.journal.record import Stop, StopReason, Sweep
@@ -34,11 +36,13 @@ from sweeper.reporting import cells, html_report, markdown
 from sweeper.reporting.live import Display
 from sweeper.statistics import leaderboard
 from sweeper.system import disk, locks, wandb
-from sweeper.system.errors import AddressError, LockedError, SweeperError
+from sweeper.system.errors import (
+    AddressError,
+    ClusterLostError,
+    LockedError,
+    SweeperError,
+)
 from sweeper.system.paths import SweepPaths, remove_stale_temporaries, write_text
-
-if TYPE_CHECKING:
-    from sweeper.driver.journal_client import RemoteJournal
 
 LEAVE_SECONDS = 10.0
 # For Ray to stop, which takes about one. The end of a process whose Ray is still
@@ -48,6 +52,7 @@ START_SECONDS = 300.0  # for Ray to start; it takes 2 to 7
 CONNECT_SECONDS = 60.0  # for a cluster to answer
 OPEN_SECONDS = 900.0  # for the journal to open, and memory to be predicted before
 ANSWER_SECONDS = 300.0  # for the journal to answer
+COUNT_SECONDS = 10.0  # between two counts of the time of running trials
 T = TypeVar("T")
 
 
@@ -55,7 +60,7 @@ def run(
     plan: Plan,
     *,
     prewarm: Prewarm,
-    cluster: ClusterOptions,
+    options: ClusterOptions,
     display: Display,
     may_exit: bool = False,
 ) -> tuple[Sweep, Stop]:
@@ -74,7 +79,7 @@ def run(
         ExperimentChangedError: the sweep's folder belongs to another experiment.
         SweeperError: an error that every trial meets.
     """
-    cluster.check()
+    options.check()
     paths = SweepPaths(plan.folder)
     disk.wait(disk.made(paths.folder), display.event)
     paths.folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +97,7 @@ def run(
         signals = stack.enter_context(
             Signals(may_exit=may_exit, is_asked=paths.stop_request.exists)
         )
-        driver = _Driver(plan=plan, cluster=cluster, display=display, signals=signals)
+        driver = _Driver(plan=plan, options=options, display=display, signals=signals)
         sweep, stop = driver.drive(prewarm, stack)
     wandb_sweep_run.record(sweep, stop)
     return sweep, stop
@@ -130,34 +135,27 @@ class _Driver:
     """One start of a sweep whose lock this process holds."""
 
     plan: Plan
-    cluster: ClusterOptions
+    options: ClusterOptions
     display: Display
     signals: Signals
 
     def drive(self, prewarm: Prewarm, stack: ExitStack) -> tuple[Sweep, Stop]:
         """Start Ray and the journal, watch the trials, stop Ray."""
-        from sweeper.compat import ray as compat
-        from sweeper.driver import placement, ray_cluster
-
         scratch = prewarm.zygote.parent
         started = submit(
-            functools.partial(ray_cluster.start, self.cluster, scratch=scratch),
+            functools.partial(cluster.start, self.options, scratch=scratch),
             is_kept=True,
         )
         findings = submit(functools.partial(_findings, self.plan, prewarm))
         try:
             try:
                 self._await_ray(started)
-                booked = booking.book(
-                    self.plan.experiment, count=ray_cluster.own_cards()
-                )
-                for other in stack.enter_context(booked):
-                    self.display.event(booking.warning(other))
+                self._book_cards(stack)
                 journal = self._open_journal()
             except StoppedError:
                 return self._stopped_early(started)
             # Slots take as long to start as the preflight takes: they wait for it.
-            trials = submit(
+            slots = submit(
                 functools.partial(
                     placement.fit,
                     journal,
@@ -168,10 +166,10 @@ class _Driver:
             try:
                 self._await_preflight(findings, journal)
             except SweeperError:
-                wait([trials], timeout=LEAVE_SECONDS)
+                wait([slots], timeout=LEAVE_SECONDS)
                 raise
-            self._watch(trials, journal)
-            stop = self._ask(journal.stopped_by)
+            self._watch(slots, journal)
+            stop = self._ask(functools.partial(journal.ask, JournalActor.stopped_by))
             if stop.reason is StopReason.ERROR:
                 raise budget.located(self.plan.experiment, stop.message)
             # This process still holds the lock, but nothing runs any more.
@@ -191,67 +189,62 @@ class _Driver:
             StoppedError: the sweep is to stop.
             AddressError: what listens at the address does not answer as Ray does.
         """
-        from sweeper.driver import ray_cluster
-
-        is_ours = not self.cluster.resolved()
-        seconds = START_SECONDS if is_ours else CONNECT_SECONDS
-        late = too_late("Ray's start", seconds)
-        if not is_ours:
-            late = functools.partial(
-                AddressError,
-                f"{self.cluster.place()}: no Ray cluster answers there within "
-                f"{seconds:g} s; is it another service, or a cluster that is ending?",
+        if self.options.resolved():
+            late = AddressError(
+                f"{self.options.source()}: no Ray cluster answers there within "
+                f"{CONNECT_SECONDS:g} s; is it another service, or a cluster that is "
+                "ending?"
             )
-        await_result(
-            started,
-            signals=self.signals,
-            seconds=seconds,
-            late=late,
-            check=ray_cluster.check,
-        )
+            self._wait(started, seconds=CONNECT_SECONDS, late=late)
+        else:
+            self._wait(started, "Ray's start", seconds=START_SECONDS)
         self.signals.renew()
 
-    def _open_journal(self) -> "RemoteJournal":
+    def _book_cards(self, stack: ExitStack) -> None:
+        """Book the cards of this machine; warn of sweeps that have booked them, too."""
+        booked = booking.book(self.plan.experiment, count=cluster.own_cards())
+        for other in stack.enter_context(booked):
+            self.display.event(booking.warning(other))
+
+    def _open_journal(self) -> RemoteJournal:
         """Return the sweep's journal.
 
         Raises:
             StoppedError: the sweep is to stop; no slot was requested.
         """
-        from sweeper.driver import journal_server
-
-        opened = functools.partial(
-            journal_server.open_journal,
-            self.plan,
-            wandb_mode=wandb.mode(self.plan.experiment.wandb.mode),
-            say=self.display.event,
+        opened = submit(
+            functools.partial(
+                journal_service.open_journal,
+                self.plan,
+                wandb_mode=wandb.mode(self.plan.experiment.wandb.mode),
+                say=self.display.event,
+            )
         )
-        return self._answer(opened, "opening the journal", seconds=OPEN_SECONDS)
+        return self._wait(opened, "opening the journal", seconds=OPEN_SECONDS)
 
     def _ask(self, call: Callable[[], T]) -> T:
         """Return the journal's answer; only a second signal ends the wait for it."""
-        return self._answer(
-            call,
-            "an answer of the journal",
-            seconds=ANSWER_SECONDS,
-            is_stoppable=False,
+        step = "an answer of the journal"
+        return self._wait(
+            submit(call), step, seconds=ANSWER_SECONDS, is_stoppable=False
         )
 
-    def _answer(
+    def _wait(
         self,
-        call: Callable[[], T],
-        step: str,
+        future: "Future[T]",
+        step: str = "",
         *,
         seconds: float,
+        late: Exception | None = None,
         is_stoppable: bool = True,
     ) -> T:
-        from sweeper.driver import ray_cluster
-
+        too_long = ClusterLostError(f"{step} took longer than {seconds:g} s")
         return await_result(
-            submit(call),
+            future,
             signals=self.signals,
             seconds=seconds,
-            late=too_late(step, seconds),
-            check=ray_cluster.check,
+            late=late or too_long,
+            check=cluster.check,
             is_excused=lambda: bool(disk.problem(self.plan.folder)),
             is_stoppable=is_stoppable,
         )
@@ -264,7 +257,7 @@ class _Driver:
         return store.load_sweep(self.plan.folder), stop
 
     def _await_preflight(
-        self, findings: "Future[list[Finding]]", journal: "RemoteJournal"
+        self, findings: "Future[list[Finding]]", journal: RemoteJournal
     ) -> None:
         """Let the slots start their trials once the preflight has passed.
 
@@ -272,69 +265,59 @@ class _Driver:
             SweeperError: it has not; the slots leave.
         """
         has_passed = False
-        signals = self.signals
         try:
-            while not wait([findings], timeout=POLL_SECONDS).done:
-                if signals.is_asked:
-                    break
-            # A signal to every process ends the batches, too: they say nothing then.
-            if not signals.is_asked:
-                preflight.admit(self.plan, findings.result(), say=self.display.event)
+            with suppress(StoppedError):
+                result = self._wait(findings, "the preflight", seconds=math.inf)
+                preflight.admit(self.plan, result, say=self.display.event)
                 has_passed = True
         finally:
             if not has_passed:
-                journal.drain()
-            self._ask(functools.partial(journal.open, has_passed))
+                journal.tell(JournalActor.drain)
+            self._ask(functools.partial(journal.ask, JournalActor.open, has_passed))
 
-    def _watch(self, trials: "Future[None]", journal: "RemoteJournal") -> None:
+    def _watch(self, slots: "Future[None]", journal: RemoteJournal) -> None:
         """Show events and obey signals until the trials have ended.
 
         Raises:
             ClusterLostError: Ray or the journal's process died.
         """
-        experiment, paths = self.plan.experiment, SweepPaths(self.plan.folder)
-        reader = store.Reader(experiment, paths.folder)
+        experiment, folder = self.plan.experiment, self.plan.folder
+        reader = store.Reader(experiment, folder)
         before = reader.sweep()
         retention.remove_temporaries(before)
         retention.tidy(before)
-        check = _cluster_check(experiment, self.display)
-        event_log = EventLog([paths.folder], self.display)
-        is_draining = False
+        check = cluster.check
+        if not compat.is_head():
+            check = NodeWatch(experiment, cluster.nodes, say=self.display.event).look
+        event_log = EventLog([folder], self.display)
+        is_draining, counted_at = False, time.monotonic()
         while True:
-            is_over = bool(wait([trials], timeout=POLL_SECONDS).done)
+            is_over = bool(wait([slots], timeout=POLL_SECONDS).done)
             after = reader.sweep()
             event_log.write(before, after)
             if _ended(after) - _ended(before):
                 event_log.write_once("retention", retention.tidy(after))
             before = after
-            if not is_over or trials.exception() is not None:
+            if not is_over or slots.exception() is not None:
                 check()
             if is_over:
-                return trials.result()
-            journal.count_time()
+                return slots.result()
+            if time.monotonic() > counted_at + COUNT_SECONDS:
+                counted_at = time.monotonic()
+                journal.tell(JournalActor.count_time)
             if self.signals.is_asked and not is_draining:
                 is_draining = True
                 self.display.event(
                     "Stopping: trials will pause at the end of their current epoch. "
                     "Press Ctrl-C again to stop now."
                 )
-                journal.drain()
+                journal.tell(JournalActor.drain)
             if self.signals.count > 1:
                 raise KeyboardInterrupt
 
 
 def _ended(sweep: Sweep) -> set[str]:
     return {trial.id for trial in sweep.trials if trial.state.is_final}
-
-
-def _cluster_check(experiment: Experiment, display: Display) -> Callable[[], None]:
-    """Return the function that checks that the cluster still runs trials."""
-    from sweeper.compat import ray as compat
-    from sweeper.driver import ray_cluster
-
-    if compat.is_head():
-        return ray_cluster.check
-    return NodeWatch(experiment, ray_cluster.nodes, say=display.event).look
 
 
 def _findings(plan: Plan, prewarm: Prewarm) -> list[Finding]:

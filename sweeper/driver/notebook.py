@@ -136,20 +136,21 @@ def run(
     from sweeper.driver import prewarm
 
     with prewarm.started() as started:
-        from sweeper.driver import driver
-        from sweeper.driver.options import ClusterOptions
         from sweeper.plan import plan as planning
 
         folder = Path(sweeps or default_sweeps(Path(file)))
         plan = planning.make_plan(Path(file), overrides, sweeps=folder)
         started.prepare(plan.experiment)
+        from sweeper.driver import driver  # Ray, while the zygote imports the target
+        from sweeper.driver.cluster import ClusterOptions
+
         # in a notebook, too, one plain line an event: a cell keeps what it printed
         console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
         total = plan.num_trials or 0
         options = ClusterOptions(address=address)
         with live.display(console, quiet=quiet, total=total) as display:
             sweep, _ = driver.run(
-                plan, prewarm=started, cluster=options, display=display
+                plan, prewarm=started, options=options, display=display
             )
     return SweepView(sweep)
 

@@ -10,14 +10,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ray import tune
 from ray.tune.search import Searcher
 
 from sweeper.compat import ray as compat
 from sweeper.driver import ray_worker
-from sweeper.driver.journal_client import RemoteJournal
-from sweeper.driver.ray_cluster import nodes
+from sweeper.driver.cluster import ACCELERATOR, nodes
+from sweeper.driver.journal_service import JournalActor, RemoteJournal
 from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Demand
 from sweeper.packing.packing import Node, Room
@@ -41,19 +42,20 @@ class JournalSearch(Searcher):
     ) -> dict[str, object] | str | None:
         """Return a slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
         name = f"{self._prefix}/{trial_id}"
-        asked = self._journal.offer()
-        if asked is None:
-            is_over = not self._live and self._journal.is_finished()
-            return Searcher.FINISHED if is_over else None
-        if not self._has_room(asked):
+        wanted = self._journal.ask(JournalActor.offer)
+        if wanted is None:
+            if self._live or not self._journal.ask(JournalActor.is_finished):
+                return None
+            return Searcher.FINISHED
+        if not self._has_room(wanted):
             return None
-        demand = self._journal.claim(name, asked)
+        demand = self._journal.ask(JournalActor.claim, name, wanted)
         if demand is None:  # another slot was first
             return None
         self._live[trial_id] = demand
         return {"slot": name, **asdict(demand)}
 
-    def _has_room(self, asked: Demand) -> bool:
+    def _has_room(self, wanted: Demand) -> bool:
         """Return whether a card is free enough, if Ray has packed them as predicted.
 
         A slot that waited for room would hold its trial, and a driver that stops
@@ -63,10 +65,10 @@ class JournalSearch(Searcher):
             self._nodes, self._seen_at = nodes(), time.monotonic()
         room = Room(self._nodes)
         for demand in sorted(self._live.values(), key=lambda d: -d.gpus):
-            place = room.find(demand)
-            if place is not None:
-                room.take(demand, place)
-        return room.find(asked) is not None
+            spot = room.find(demand)
+            if spot is not None:
+                room.take(demand, spot)
+        return room.find(wanted) is not None
 
     def on_trial_complete(
         self,
@@ -76,7 +78,7 @@ class JournalSearch(Searcher):
     ) -> None:
         """Release the trial of a slot that ended; the attempt is lost."""
         self._live.pop(trial_id, None)
-        self._journal.lost(f"{self._prefix}/{trial_id}")
+        self._journal.ask(JournalActor.lost, f"{self._prefix}/{trial_id}")
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is the state."""
@@ -99,27 +101,30 @@ def fit(
     Raises:
         ClusterLostError: the journal's process died.
     """
-    serve = functools.partial(
+    # Tune sends the two functions to the workers, which must not import this module.
+    run_slot = functools.partial(
         ray_worker.run,
         journal_name=journal.name,
         address=str(address),
         project=str(experiment.project),
         target=experiment.target,
     )
-    serve.__name__ = "slot"  # type: ignore[attr-defined]  # Tune names by it
 
-    def resources(config: Mapping[str, object]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory(
-            [ray_worker.bundle(ray_worker.demand(config))]
-        )
+    def slot(config: dict[str, Any]) -> None:  # Tune shows its name
+        run_slot(config["slot"], has_card=config["gpus"] > 0)
 
-    def slot_main(config: dict[str, object]) -> None:
-        serve(config)
+    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        bundle = {"CPU": config["cpus"]}
+        if config["gpus"]:
+            bundle["GPU"] = config["gpus"]
+        if config["accelerator"]:
+            bundle[ACCELERATOR + config["accelerator"]] = 0.001
+        return tune.PlacementGroupFactory([bundle])
 
     if compat.is_head():
         compat.use_plain_workers()
     tuner = tune.Tuner(
-        tune.with_resources(slot_main, resources),
+        tune.with_resources(slot, resources),
         tune_config=tune.TuneConfig(
             search_alg=JournalSearch(journal, prefix=f"{os.getpid()}"),
             num_samples=-1,
@@ -136,4 +141,6 @@ def fit(
     try:
         tuner.fit()
     finally:
-        journal.stopped_by()  # Tune hides that a dead journal is what it failed for
+        journal.ask(
+            JournalActor.stopped_by
+        )  # Tune hides that a dead journal is what it failed for

@@ -27,7 +27,7 @@ class Prewarm:
         self.zygote = self._stack.enter_context(zygote_client.launched())
 
     def prepare(self, experiment: "Experiment") -> None:
-        """Order the import of the experiment's target, and import what runs a sweep."""
+        """Order the import of the experiment's target."""
         from sweeper.system import wandb
 
         if experiment.env:  # some are read by libraries as they load
@@ -42,8 +42,6 @@ class Prewarm:
             timeout_seconds=experiment.timeout,
         )
         self._imported = self._stack.enter_context(ordered)
-        # Ray and Tune, before anything is shown that would stand still meanwhile.
-        from sweeper.driver import journal_server, placement  # noqa: F401
 
     def await_import(self) -> Imported:
         """Wait until the zygote has imported the target; return the result.

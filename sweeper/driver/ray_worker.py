@@ -1,70 +1,63 @@
 """The body of a Ray worker: one slot, with the zygote of its node.
 
-It imports neither Tune nor what drives a sweep.
+It does not import the modules that drive a sweep.
 """
 
 import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
 from pathlib import Path
+from typing import Any
 
-from sweeper.driver.journal_client import RemoteJournal
-from sweeper.driver.ray_cluster import ACCELERATOR, own_card
-from sweeper.journal.record import Demand
+import ray
+
+from sweeper.driver.cluster import NAMESPACE, own_card
 from sweeper.project import slot, zygote_client
 from sweeper.protocol import Client
 from sweeper.system.errors import JournalError
 
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES",)
-
-
-def demand(config: Mapping[str, object]) -> Demand:
-    """Return the demand in the config of a slot."""
-    return Demand(
-        cpus=float(str(config["cpus"])),
-        gpus=float(str(config["gpus"])),
-        accelerator=str(config["accelerator"]),
-    )
-
-
-def bundle(demand: Demand) -> dict[str, float]:
-    """Return a demand as Ray's resources of one placement-group bundle."""
-    resources = {"CPU": demand.cpus}
-    if demand.gpus:
-        resources["GPU"] = demand.gpus
-    if demand.accelerator:
-        resources[ACCELERATOR + demand.accelerator] = 0.001
-    return resources
+POLL_SECONDS = 0.05
 
 
 def run(
-    config: Mapping[str, object],
+    name: str,
     *,
+    has_card: bool,
     journal_name: str,
     address: str,
     project: str,
     target: str,
 ) -> None:
-    """Run one slot in a Ray worker, once trials may start."""
-    journal = RemoteJournal.find(journal_name)
-    if not journal.await_start():
-        journal.pause(str(config["slot"]))
+    """Run one slot in a Ray worker, once trials may start.
+
+    Args:
+        name: of the slot; it has claimed a trial.
+        address: socket of the zygote of the driver's node.
+    """
+    journal: Any = ray.get_actor(journal_name, namespace=NAMESPACE)
+    while (may_start := ray.get(journal.may_start.remote())) is None:
+        time.sleep(POLL_SECONDS)
+    if not may_start:
+        ray.get(journal.pause.remote(name))
         return
-    env = {name: os.environ[name] for name in DEVICE_VARIABLES if name in os.environ}
-    wanted = demand(config)
     try:
         slot.run(
-            str(config["slot"]),
+            name,
             journal,
-            demand=wanted,
-            card=own_card() if wanted.gpus else "",
+            wait=ray.get,
             connect=functools.partial(_connect, address, Path(project), target),
-            env=env,
+            env={k: os.environ[k] for k in DEVICE_VARIABLES if k in os.environ},
+            card=own_card() if has_card else "",
         )
-    except JournalError as error:  # a fault of the journal's disk, not of the trial
-        journal.abort(str(config["slot"]), str(error))
+    except ray.exceptions.RayTaskError as error:
+        # A fault of the journal or of its disk, not of the trial.
+        if not isinstance(error.cause, OSError | JournalError):
+            raise
+        message = f"the journal cannot be written: {error.cause}"
+        ray.get(journal.abort.remote(name, message))
 
 
 def _connect(address: str, project: Path, target: str) -> Client:

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import TypeVar
 
 from sweeper import exit_codes
-from sweeper.system.errors import ClusterLostError
 
 POLL_SECONDS = 0.25
 SAME_SECONDS = 0.1  # `timeout` signals its child and then the child's group
@@ -131,7 +130,7 @@ def await_result(
     *,
     signals: Signals,
     seconds: float,
-    late: Callable[[], Exception],
+    late: Exception,
     check: Callable[[], None] = lambda: None,
     is_excused: Callable[[], bool] = lambda: False,
     is_stoppable: bool = True,
@@ -140,7 +139,7 @@ def await_result(
 
     Args:
         seconds: longest wait.
-        late: makes the error of a longer wait.
+        late: error of a longer wait.
         check: raises an error if the wait has become pointless.
         is_excused: returns whether the limit is suspended, as on a full disk.
         is_stoppable: whether the first signal ends the wait, not only the second.
@@ -157,11 +156,8 @@ def await_result(
         check()
         if time.monotonic() > deadline:
             if not is_excused():
-                raise late()
+                raise late
             deadline = time.monotonic() + seconds
+    if is_stoppable and signals.is_asked:  # what it waited for may have ended of it
+        raise StoppedError
     return future.result()
-
-
-def too_late(what: str, seconds: float) -> Callable[[], Exception]:
-    """Return a function that makes the error of a step that took too long."""
-    return lambda: ClusterLostError(f"{what} took longer than {seconds:g} s")

@@ -32,7 +32,7 @@ from sweeper.journal.run_context import RunContext
 from sweeper.journal.spec import make_spec
 from sweeper.journal.study import again
 from sweeper.packing.oom import Rung
-from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
+from sweeper.protocol import Decision, Ended, FailureKind, Report, TrialSpec
 from sweeper.search import algorithms, policy
 from sweeper.system.paths import SweepPaths
 
@@ -301,6 +301,30 @@ class Journal:
         step = self._queue.trial(slot).last_epoch
         message = "the process or its node died"
         self.fail(slot, Failure(kind=FailureKind.LOST, message=message, step=step))
+
+    def end(self, slot: str, ended: Ended, card: str = "") -> TrialSpec | None:
+        """Record how the slot's attempt ended, then start its next trial.
+
+        Returns:
+            The spec of the next trial of the same demand; None if none starts now.
+        """
+        demand = self._queue.slots[slot].demand
+        match ended.event:
+            case "finished":
+                self.finish(slot)
+            case "paused":
+                self.pause(slot)
+            case "fatal":
+                self.abort(slot, ended.message)
+            case _:
+                failure = Failure(
+                    kind=FailureKind(ended.kind),
+                    message=ended.message,
+                    step=self._queue.trial(slot).last_epoch,
+                    traceback=ended.traceback,
+                )
+                self.fail(slot, failure)
+        return None if self.claim(slot, demand) is None else self.start(slot, card)
 
     # ---- the sweep as a whole
 

@@ -1,18 +1,18 @@
 """A slot: runs one trial after another, each in a process forked for it.
 
-It relays between that process and the journal, which decides.
+It passes messages between that process and the journal, which decides.
 """
 
 import contextlib
-import functools
+import select
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sweeper import protocol
-from sweeper.journal.record import Demand, Failure, State, Stop, StopReason
+from sweeper.journal.record import StopReason
 from sweeper.system import disk
 from sweeper.trial import endings
 
@@ -21,24 +21,26 @@ POLL_SECONDS = 0.1
 EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
 
 
-class JournalClient(Protocol):
-    """The part of the journal that a slot calls, in this process or through Ray."""
+class Method(Protocol):
+    """A method of an actor; it returns what `ray.get` waits for."""
 
-    def claim(self, slot: str, demand: Demand | None = None) -> Demand | None: ...
-    def start(self, slot: str, card: str = "") -> protocol.TrialSpec: ...
-    def report(self, slot: str, report: protocol.Report) -> protocol.Decision: ...
-    def finish(self, slot: str) -> State: ...
-    def fail(self, slot: str, failure: Failure) -> State: ...
-    def pause(self, slot: str) -> None: ...
-    def abort(self, slot: str, message: str) -> None: ...
-    def stopped_by(self) -> Stop: ...
+    def remote(self, *arguments: object) -> object: ...
+
+
+class JournalActor(Protocol):
+    """The methods of the journal that a slot calls, in the journal's process."""
+
+    start: Method
+    report: Method
+    end: Method
+    stopped_by: Method
 
 
 def run(
     slot: str,
-    journal: JournalClient,
+    journal: JournalActor,
     *,
-    demand: Demand,
+    wait: Callable[[Any], Any],  # an answer of any type
     connect: Callable[[], protocol.Client],
     env: Mapping[str, str],
     card: str = "",
@@ -49,26 +51,27 @@ def run(
 
     Args:
         slot: name of this slot; it has claimed a trial.
-        demand: resources of the slot.
+        wait: returns the answer to a call of the journal, as `ray.get` does.
         connect: opens a connection to the node's zygote.
         env: environment of the slot's device, such as CUDA_VISIBLE_DEVICES.
         card: its type, "" without one or if it is unknown.
     """
     processes: list[Process] = []
     try:
-        while True:
-            spec = journal.start(slot, card)
-            processes.append(process := Process(spec, connect(), env=env))
+        spec = wait(journal.start.remote(slot, card))
+        while spec is not None:
+            process = Process(spec, connect(), env=env)
+            processes.append(process)
             for last in processes[:-1]:
                 last.await_exit()
             processes = [process]
-            ended = process.relay(functools.partial(journal.report, slot))
-            if ended == -signal.SIGTERM and _is_stopped(journal):
+            for report in process.reports():
+                process.answer(wait(journal.report.remote(slot, report)))
+            ended = process.ended
+            if process.is_terminated and _is_stopped(journal, wait):
                 ended = protocol.Ended(event="paused")
-            settle(slot, journal, ended=ended, step=process.epoch)
-            if journal.claim(slot, demand) is None:
-                process.await_exit()
-                return
+            spec = wait(journal.end.remote(slot, ended, card))
+        process.await_exit()
     finally:
         for process in processes:
             process.close()
@@ -83,9 +86,10 @@ def run_alone(
 ) -> protocol.Ended:
     """Run one trial without a journal; return how it ended."""
     with contextlib.closing(Process(spec, zygote, env=env)) as process:
-        ended = process.relay(decide)
+        for report in process.reports():
+            process.answer(decide(report))
         process.await_exit()
-    return endings.of_exit(ended) if isinstance(ended, int) else ended
+    return process.ended
 
 
 class Process:
@@ -106,66 +110,82 @@ class Process:
         self._spec = spec
         self._zygote = zygote
         self._server = protocol.Server()
-        self._ended: protocol.Ended | None = None
-        self.epoch = 0
+        self._reporter: protocol.Peer | None = None  # waits for an answer
+        self._ended: protocol.Ended | None = None  # in the words of the process
+        self._code: int | None = None  # exit status, -N for signal N
         zygote.tell(protocol.Run(spec=spec, env=env, address=self._server.address))
 
-    def relay(
-        self, report: Callable[[protocol.Report], protocol.Decision]
-    ) -> protocol.Ended | int:
-        """Relay reports until the process has done all of its work.
+    def reports(self) -> Iterator[protocol.Report]:
+        """Yield each report until the process has done all of its work.
 
-        Returns:
-            Its own words on its end, or the exit status of one that has said nothing.
+        Call `answer` before the next report is taken.
         """
         limit = self._spec.timeout_seconds
         while True:
-            messages, others = self._server.wait(self._zygote, seconds=limit)
+            messages, exited = self._server.wait(self._zygote, seconds=limit)
             for peer, message in messages:
                 match message:
                     case protocol.Ready():
                         peer.answer(protocol.Go())
                     case protocol.Report():
-                        peer.answer(protocol.Answer(decision=report(message)))
-                        self.epoch = message.epoch
+                        self._reporter = peer
+                        yield message
                     case protocol.Ended():
                         self._ended, limit = message, EXIT_SECONDS
                     case protocol.Left() if self._ended is not None:
-                        return self._ended
-            if others:
-                code = self._exit_code()
-                return code if self._ended is None else self._ended
+                        return
+            if exited:
+                self._receive_code()
+                return
             if not messages and not self._is_excused():
-                return self._end_silent(limit)
+                self._kill()
+                self._ended = self._ended or protocol.Ended(
+                    event="failed",
+                    kind=protocol.FailureKind.TIMEOUT,
+                    message=f"no report for {limit:g} s (timeout); log.txt shows "
+                    "where it hung",
+                )
+                return
+
+    def answer(self, decision: protocol.Decision) -> None:
+        """Answer the last report."""
+        assert self._reporter is not None  # noqa: S101  # it has just reported
+        self._reporter.answer(protocol.Answer(decision=decision))
+
+    @property
+    def ended(self) -> protocol.Ended:
+        """How the trial ended, in its own words or by its exit status."""
+        return self._ended or endings.of_exit(self._code or 0)
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether SIGTERM ended the process before it said anything."""
+        return self._ended is None and self._code == -signal.SIGTERM
 
     def _is_excused(self) -> bool:
         """Return whether a full disk keeps the process silent."""
         return self._ended is None and bool(disk.problem(Path(self._spec.folder)))
 
-    def _end_silent(self, limit: float | None) -> protocol.Ended:
-        """Kill a process that was silent for too long.
-
-        One that has said how it ended is only in the way.
-        """
+    def _kill(self) -> None:
+        """Have the zygote write the stacks of the process to its log and kill it."""
         self._zygote.tell(protocol.Kill())
-        self.await_exit()
-        return self._ended or protocol.Ended(
-            event="failed",
-            kind=protocol.FailureKind.TIMEOUT,
-            message=f"no report for {limit:g} s (timeout); log.txt shows where it hung",
-        )
+        self._receive_code()
 
     def await_exit(self) -> None:
-        """Wait until the process is dead."""
-        self._exit_code()
+        """Wait until the process is dead; kill it if it takes too long to leave."""
+        if self._code is None:
+            if select.select([self._zygote], [], [], EXIT_SECONDS)[0]:
+                self._receive_code()
+            else:
+                self._kill()
         self.close()
 
-    def _exit_code(self) -> int:
-        with contextlib.suppress(OSError):  # closed before
-            exited = self._zygote.receive()
-            if isinstance(exited, protocol.Exited):
-                return exited.code
-        return -int(signal.SIGKILL)  # with the zygote
+    def _receive_code(self) -> None:
+        exited = self._zygote.receive()
+        if isinstance(exited, protocol.Exited):
+            self._code = exited.code
+        else:
+            self._code = -signal.SIGKILL  # with the zygote
 
     def close(self) -> None:
         """Have the zygote kill the process if it still lives."""
@@ -173,42 +193,14 @@ class Process:
         self._server.close()
 
 
-def settle(
-    slot: str, journal: JournalClient, *, ended: protocol.Ended | int, step: int
-) -> None:
-    """Record how an attempt ended.
-
-    Args:
-        ended: the words of its process, or its exit status, -N for signal N.
-        step: the last epoch that it reported.
-    """
-    if isinstance(ended, int):
-        ended = endings.of_exit(ended)
-    match ended.event:
-        case "finished":
-            journal.finish(slot)
-        case "paused":
-            journal.pause(slot)
-        case "fatal":
-            journal.abort(slot, ended.message)
-        case _:
-            failure = Failure(
-                kind=protocol.FailureKind(ended.kind),
-                message=ended.message,
-                step=step,
-                traceback=ended.traceback,
-            )
-            journal.fail(slot, failure)
-
-
-def _is_stopped(journal: JournalClient) -> bool:
+def _is_stopped(journal: JournalActor, wait: Callable[[Any], Any]) -> bool:
     """Return whether the sweep is being stopped, by a signal that met the trial, too.
 
     systemd and scancel send SIGTERM to every process: that the trial died of it may be
     known here before the driver has stopped the journal.
     """
     deadline = time.monotonic() + STOP_SECONDS
-    while journal.stopped_by().reason is StopReason.NONE:
+    while wait(journal.stopped_by.remote()).reason is StopReason.NONE:
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)

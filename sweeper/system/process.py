@@ -63,26 +63,27 @@ def restored() -> Iterator[None]:
 def leave(code: int) -> NoReturn:
     """End this process as the interpreter would."""
     try:
-        finish()
+        run_exit_handlers()
+        drop_project_modules()
     finally:  # objects that a project leaves must not keep the process alive
         os._exit(code)
 
 
-def finish() -> None:
-    """Do the interpreter's work at its end, without freeing libraries.
+def run_exit_handlers() -> None:
+    """Wait for threads, then run the exit handlers, as the interpreter does at its end.
 
-    Wait for threads, run exit handlers (they end temporary folders, pools and loggers)
-    and empty the modules of the project. Objects that only these modules refer to are
-    finalized, so that a file that was left open gets its buffered text.
+    They end temporary folders, pools and loggers.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
     atexit._run_exitfuncs()
-    _drop_project_modules()
     flush()
 
 
-def _drop_project_modules() -> None:
+def drop_project_modules() -> None:
     """Empty every module outside of the libraries.
+
+    Objects that only these modules refer to are finalized, so that a file that was
+    left open gets its buffered text.
 
     An object is finalized before the objects that its methods may use: a module before
     the modules that it imports, and its last name first.
@@ -94,6 +95,7 @@ def _drop_project_modules() -> None:
             if name != "__builtins__":
                 namespace[name] = None
     gc.collect()
+    flush()
 
 
 def _is_project(name: str, module: ModuleType) -> bool:

@@ -196,8 +196,9 @@ def serve(run: protocol.Run) -> None:
     process.flush()
     last = protocol.Client(run.address)  # the target may have closed the first one
     last.tell(ended)
-    process.finish()
+    process.run_exit_handlers()
     last.tell(protocol.Left())
+    process.drop_project_modules()
 
 
 def redirect_output(paths: TrialPaths) -> None:

@@ -115,7 +115,7 @@ class Driver:
 
     def journals(self) -> list[int]:
         """The Ray worker that holds the journal."""
-        return self._named("ray::_JournalActor")
+        return self._named("ray::JournalActor")
 
     def templates(self) -> list[int]:
         """The process that forks trials."""

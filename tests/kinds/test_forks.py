@@ -1,6 +1,5 @@
 """Processes that a trial forks or starts may report, end and hang as they like."""
 
-import functools
 import os
 import sys
 import tempfile
@@ -13,10 +12,10 @@ from sweeper.experiment import space
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, TrialRecord
-from sweeper.project import slot, zygote_client
-from sweeper.protocol import Client, Decision, FailureKind, Report
+from sweeper.project import zygote_client
+from sweeper.protocol import Decision, FailureKind, Report
 from tests.cases.harness import CASES
-from tests.helpers import CONTEXT, make_experiment
+from tests.helpers import CONTEXT, make_experiment, run_slot
 
 FORKS = CASES / "forks"
 
@@ -53,9 +52,7 @@ def run(folder: Path, address: Path, **keys: object) -> list[TrialRecord]:
     )
     sweep = folder / "sweeps" / "toy"
     journal = Journal(loaded, space.parse(loaded, {}), sweep, CONTEXT)
-    assert journal.claim("a") is not None
-    connect = functools.partial(Client, str(address))
-    slot.run("a", journal, demand=CONTEXT.demand, connect=connect, env={})
+    run_slot("a", journal, address)
     return list(store.Reader(loaded, sweep).sweep().trials)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.driver.event_log import EventLog
+from sweeper.driver.watch import EventLog
 from sweeper.experiment import space
 from sweeper.experiment.loading import dump
 from sweeper.journal import store

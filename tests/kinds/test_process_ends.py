@@ -1,7 +1,6 @@
 """How a trial's process ends, and what the journal makes of it."""
 
 import errno
-import functools
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,10 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, TrialRecord
 from sweeper.plan import single_trial
 from sweeper.project import slot, zygote_client
-from sweeper.protocol import Client, Decision, FailureKind, Report
+from sweeper.protocol import Decision, FailureKind, Report
 from tests.cases.harness import copy_case
 from tests.exact.running import make_spec
-from tests.helpers import CONTEXT, make_experiment
+from tests.helpers import CONTEXT, make_experiment, run_slot
 
 EXIT_SECONDS = 3.0  # instead of a minute, for threads and exit handlers that hang
 
@@ -89,14 +88,13 @@ def _run(project: Path, ways: list[str]) -> Ended:
             scratch / "zygote", project=project, target="train:main"
         )
         order.close()
-        connect = functools.partial(Client, str(scratch / "zygote"))
         while True:  # a new start each time three trials in a row failed alike
             journal = Journal(
                 experiment, space.parse(experiment, {}), sweep_folder, CONTEXT
             )
-            if journal.claim("a") is None:
+            if journal.offer() is None:
                 break
-            slot.run("a", journal, demand=CONTEXT.demand, connect=connect, env={})
+            run_slot("a", journal, scratch / "zygote")
     finally:
         _end(process)
     sweep = store.Reader(load(folder / "toy.yaml"), sweep_folder).sweep()

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.driver import node_watch
-from sweeper.driver.node_watch import NodeWatch
-from sweeper.driver.options import ClusterOptions
+from sweeper.driver import watch as watching
+from sweeper.driver.cluster import ClusterOptions
 from sweeper.driver.signals import Signals, StoppedError, await_result, submit
+from sweeper.driver.watch import NodeWatch
 from sweeper.packing.packing import Node
 from sweeper.system.errors import AddressError, ClusterLostError, SweeperError
 from tests.helpers import make_experiment
 
 BUSY = """
 import time
-from sweeper.running import signals
+from sweeper.driver import signals
 
 signals.LEAVE_SECONDS = 0.1
 with signals.Signals(may_exit=True, is_asked=lambda: False) as counted:
@@ -58,7 +58,7 @@ def _wait(signals: Signals, **keys: object) -> None:
     await_result(
         future,
         signals=signals,
-        late=lambda: ClusterLostError("it took too long"),
+        late=ClusterLostError("it took too long"),
         **{"seconds": 3600.0, **keys},  # type: ignore[arg-type]
     )
 
@@ -147,7 +147,7 @@ def test_a_node_that_goes_and_comes_is_told_once_each(
     )
 
     def look() -> None:
-        now[0] += node_watch.LOOK_SECONDS
+        now[0] += watching.LOOK_SECONDS
         watch.look()
         while watch._answer is not None:
             watch.look()
@@ -167,7 +167,7 @@ def test_a_node_that_goes_and_comes_is_told_once_each(
     assert "the sweep continues" in said[1]
     answers.append([CPU])
     look()
-    now[0] += node_watch.ROOM_SECONDS
+    now[0] += watching.ROOM_SECONDS
     with pytest.raises(ClusterLostError, match="no node that holds a trial"):
         look()
 
@@ -178,7 +178,7 @@ def test_a_cluster_that_stops_answering_is_lost(tmp_path: Path) -> None:
     gate: Future[Sequence[Node]] = Future()
     watch = NodeWatch(experiment, gate.result, say=print, clock=lambda: now[0])
     watch.look()
-    now[0] += node_watch.ANSWER_SECONDS + 1
+    now[0] += watching.ANSWER_SECONDS + 1
     with pytest.raises(ClusterLostError, match="no answer of Ray"):
         watch.look()
     gate.set_result([])

@@ -1,15 +1,15 @@
-"""The journal in a process of its own, on the driver's node."""
+"""The journal in a process of its own, on the driver's node, and the calls to it."""
 
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import ray
+from ray.actor import ActorHandle
 
-from sweeper.driver.journal_client import DIED, RemoteJournal
-from sweeper.driver.ray_cluster import nodes
+from sweeper.driver.cluster import nodes
 from sweeper.experiment.definition import Experiment
 from sweeper.experiment.space import Space
 from sweeper.journal.journal import Journal
@@ -23,9 +23,11 @@ from sweeper.system.errors import ClusterLostError, JournalError
 from sweeper.system.paths import SweepPaths
 
 JOURNAL_WAIT_SECONDS = 30.0
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class _JournalActor(Journal):
+class JournalActor(Journal):
     """The journal in one process of the head node, under its own lock.
 
     Slots start while the preflight still runs; each reserves a trial and waits for
@@ -35,10 +37,10 @@ class _JournalActor(Journal):
     def __init__(
         self, experiment: Experiment, space: Space, folder: Path, context: RunContext
     ) -> None:
-        self._held = ExitStack()
+        self._lock = ExitStack()
         path = SweepPaths(folder).journal_lock
         lock = locks.hold(path, wait_seconds=JOURNAL_WAIT_SECONDS)
-        other = self._held.enter_context(lock)
+        other = self._lock.enter_context(lock)
         if other is not None:
             raise JournalError(f"{path}: process {other.pid} still writes the journal")
         super().__init__(experiment, space, folder, context)
@@ -66,6 +68,44 @@ class _JournalActor(Journal):
             raise JournalError(f"{self._paths.folder}: the driver is gone")
 
 
+class RemoteJournal:
+    """The journal as the driver calls it.
+
+    Attributes:
+        name: of the actor, by which slots find it.
+    """
+
+    def __init__(self, actor: "ActorHandle[Any]", name: str) -> None:
+        self._actor = actor
+        self.name = name
+
+    def ask(
+        self,
+        method: Callable[Concatenate[JournalActor, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Return the journal's answer to a call of `method`.
+
+        Raises:
+            ClusterLostError: the journal's process died.
+            JournalError: the journal cannot be written.
+        """
+        try:
+            call = getattr(self._actor, method.__name__).remote
+            answer: R = ray.get(call(*args, **kwargs))
+        except ray.exceptions.RayActorError as error:
+            raise ClusterLostError("the journal's process died") from error
+        except OSError as error:  # Ray raises what the journal's own call raised
+            reason = getattr(error, "cause", error)
+            raise JournalError(f"the journal cannot be written: {reason}") from error
+        return answer
+
+    def tell(self, method: Callable[[JournalActor], None]) -> None:
+        """Call `method` without waiting: the journal may wait for its disk."""
+        getattr(self._actor, method.__name__).remote()
+
+
 def open_journal(
     plan: Plan, *, wandb_mode: str, say: Callable[[str], None]
 ) -> RemoteJournal:
@@ -83,7 +123,7 @@ def open_journal(
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    actor = ray.remote(num_cpus=0)(_JournalActor)
+    actor = ray.remote(num_cpus=0)(JournalActor)
     # Two sweeps of one name may share a cluster, and a killed driver's actor its name.
     name = f"journal/{experiment.name}/{uuid.uuid4().hex}"
     handle: Any = actor.options(name=name, scheduling_strategy=here).remote(
@@ -91,9 +131,10 @@ def open_journal(
     )
     journal = RemoteJournal(handle, name)
     try:
-        ray.get(handle.stopped_by.remote())
-    except ray.exceptions.RayActorError as error:
-        if not error.actor_init_failed:
-            raise ClusterLostError(DIED) from error
-        raise JournalError(f"{folder}: the journal did not open: {error}") from error
+        journal.ask(JournalActor.stopped_by)
+    except ClusterLostError as error:
+        cause = error.__cause__
+        if not getattr(cause, "actor_init_failed", False):
+            raise
+        raise JournalError(f"{folder}: the journal did not open: {cause}") from cause
     return journal
