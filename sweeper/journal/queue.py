@@ -216,11 +216,11 @@ class TrialQueue:
         record = self._next()
         if record is None:
             return None
-        own = self._demand(record)
-        if demand not in (None, own):
+        claimed = Slot(record.id, self._demand(record))
+        if demand not in (None, claimed.demand):
             return None
-        self.slots[slot] = Slot(record.id, own)
-        return own
+        self.slots[slot] = claimed
+        return claimed.demand
 
     def offer(self) -> Demand | None:
         """Create the record of the next trial, if none waits; return its demand."""
@@ -230,7 +230,7 @@ class TrialQueue:
     @property
     def is_finished(self) -> bool:
         """Whether no trial runs, waits or will be created; writes nothing."""
-        if self.slots or self._store.num_waiting:
+        if self.slots or self._store.waiting():
             return False
         return self._is_exhausted or self._spent(self._agenda.next(self._store.shown()))
 
@@ -276,7 +276,7 @@ class TrialQueue:
         """Create the records of a grid's next points, so that large shares go first."""
         if not self._search.is_grid:
             return
-        for _ in range(self._store.num_waiting, AHEAD * self._context.slots):
+        for _ in range(len(self._store.waiting()), AHEAD * self._context.slots):
             if self._create_next() is None:
                 return
 

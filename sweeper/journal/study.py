@@ -1,31 +1,27 @@
 """The study of a sweep: its trials as records, written one change at a time."""
 
-import bisect
 import math
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import TypeAdapter
 
 from sweeper.experiment.definition import Objective
 from sweeper.journal import journal_file
 from sweeper.journal.journal_file import JournalFile
 from sweeper.journal.record import (
     Attempt,
-    Cause,
-    Demand,
-    Failure,
     State,
     TrialRecord,
 )
-from sweeper.protocol import FailureKind, Params
+from sweeper.protocol import Params
 from sweeper.system import disk
 from sweeper.system.errors import JournalError, SweeperError
 from sweeper.system.lineage import Lineage
@@ -49,14 +45,15 @@ PLAIN = (
 )
 PROGRESS = ("metrics", "peak_bytes", "utilisation", "readings", "rates")
 BUSY = "busy_seconds"  # in `progress`: of the attempt that runs
-STATES = dict(
-    zip(
-        ("RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"),
-        (State.RUNNING, State.WAITING, State.COMPLETE, State.PRUNED, State.FAILED),
-        strict=True,
-    )
-)
-NAMES = {state: name for name, state in STATES.items()}
+STATES = {
+    State.WAITING: TrialState.WAITING,
+    State.RUNNING: TrialState.RUNNING,
+    State.COMPLETE: TrialState.COMPLETE,
+    State.PRUNED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+}
+OF_OPTUNA = {theirs: ours for ours, theirs in STATES.items()}
+ATTEMPTS = TypeAdapter(tuple[Attempt, ...])
 EMPTY = TrialRecord(number=-1, id="", params={}, seed=-1, state=State.WAITING)
 
 
@@ -66,7 +63,7 @@ def from_row(row: FrozenTrial) -> TrialRecord:
         row.user_attrs,
         number=row.number,
         params=row.params,
-        state=STATES[row.state.name],
+        state=OF_OPTUNA[row.state],
         notes=row.system_attrs,
         values=row.intermediate_values,
         result=tuple(row.values or ()),
@@ -80,12 +77,20 @@ def from_attrs(
 ) -> TrialRecord:
     """Return the record of a row's attributes and of what Optuna keeps by itself."""
     progress = attributes.get("progress", {})
-    busy = progress.get(BUSY, 0.0)
+    attempts = ATTEMPTS.validate_python(attributes.get("attempts", ()))
+    if attempts and attempts[-1].cause is None:
+        running = replace(attempts[-1], busy_seconds=progress.get(BUSY, 0.0))
+        attempts = (*attempts[:-1], running)
+    others = {
+        int(name.removeprefix(OTHERS)): tuple(numbers)
+        for name, numbers in attributes.items()
+        if name.startswith(OTHERS)
+    }
     return TrialRecord(
         values={epoch: values[epoch] for epoch in sorted(values)},
-        others=_others(attributes),
+        others=dict(sorted(others.items())),
         lineage=Lineage(**attributes["lineage"]) if "lineage" in attributes else None,
-        attempts=tuple(_attempt(a, busy) for a in attributes.get("attempts", ())),
+        attempts=attempts,
         **{name: progress[name] for name in PROGRESS if name in progress},
         **{name: attributes[name] for name in PLAIN if name in attributes},
         **fields,
@@ -101,8 +106,7 @@ def to_attrs(record: TrialRecord, before: TrialRecord = EMPTY) -> dict[str, Any]
     }
     if record.lineage != before.lineage and record.lineage is not None:
         attributes["lineage"] = asdict(record.lineage)
-    attempts = [_attempt_to_json(attempt) for attempt in record.attempts]
-    if attempts != [_attempt_to_json(attempt) for attempt in before.attempts]:
+    if (attempts := _attempts(record)) != _attempts(before):
         attributes["attempts"] = attempts
     progress = _progress(record)
     if progress != _progress(before):
@@ -134,15 +138,6 @@ def again(record: TrialRecord) -> TrialRecord:
     )
 
 
-def _others(attributes: Mapping[str, Any]) -> dict[int, tuple[float, ...]]:
-    found = {
-        int(key.removeprefix(OTHERS)): tuple(values)
-        for key, values in attributes.items()
-        if key.startswith(OTHERS)
-    }
-    return {epoch: found[epoch] for epoch in sorted(found)}
-
-
 def _progress(record: TrialRecord) -> dict[str, Any]:
     progress = {
         name: value
@@ -155,49 +150,14 @@ def _progress(record: TrialRecord) -> dict[str, Any]:
     return progress
 
 
-def _attempt(data: Mapping[str, Any], busy: float) -> Attempt:
-    """Return an attempt; what runs has its seconds in the row's progress."""
-    ended, cause, failure = (data.get(n) for n in ("ended_at", "cause", "failure"))
-    return Attempt(
-        slot=data["slot"],
-        started_at=datetime.fromisoformat(data["started_at"]),
-        demand=Demand(**data["demand"]),
-        card=data.get("card", ""),
-        code=data.get("code", ""),
-        busy_seconds=data[BUSY] if cause else busy,
-        ended_at=datetime.fromisoformat(ended) if ended else None,
-        cause=Cause(cause) if cause else None,
-        failure=failure_from_json(failure) if failure else None,
+def _attempts(record: TrialRecord) -> list[dict[str, Any]]:
+    """Return the attempts as JSON; the time of one that runs is in the progress."""
+    attempts: list[dict[str, Any]] = ATTEMPTS.dump_python(
+        record.attempts, mode="json", exclude_defaults=True
     )
-
-
-def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
-    demand = attempt.demand
-    data: dict[str, Any] = {
-        "slot": attempt.slot,
-        "started_at": attempt.started_at.isoformat(timespec="milliseconds"),
-        "demand": {
-            "cpus": demand.cpus,
-            "gpus": demand.gpus,
-            "accelerator": demand.accelerator,
-        },
-        "card": attempt.card,
-        "code": attempt.code,
-    }
-    if attempt.cause is not None:
-        ended = attempt.ended_at
-        data |= {
-            "ended_at": ended and ended.isoformat(timespec="milliseconds"),
-            "cause": attempt.cause.value,
-            BUSY: attempt.busy_seconds,
-            "failure": attempt.failure and asdict(attempt.failure),
-        }
-    return data
-
-
-def failure_from_json(data: Mapping[str, Any]) -> Failure:
-    """Return a failure from the JSON of its `asdict`."""
-    return Failure(**{**data, "kind": FailureKind(data["kind"])})
+    if attempts and "cause" not in attempts[-1]:
+        attempts[-1].pop(BUSY, None)
+    return attempts
 
 
 def directions(
@@ -224,9 +184,8 @@ class TrialStore:
         self._file = backend if isinstance(backend, JournalFile) else None
         self._rows: list[FrozenTrial] = []
         self._records: list[TrialRecord] = []
-        self._places: dict[str, int] = {}  # of ids, in both lists
-        self._waiting: list[int] = []  # places, in order
-        self._news: list[set[int]] = []  # changed places, for each follower
+        self._indices: dict[str, int] = {}  # of ids, in both lists
+        self._news: list[set[int]] = []  # changed indices, for each follower
         self.hidden: frozenset[str] = frozenset(self.attribute(HIDDEN, ()))
         self.refresh()
 
@@ -248,22 +207,17 @@ class TrialStore:
                 "--fork NAME"
             )
         self.hidden = frozenset(self.attribute(HIDDEN, ()))
-        for place, (identity, row) in enumerate(newest.items()):
-            if place == len(self._rows) or row is not self._rows[place]:
+        for index, (identity, row) in enumerate(newest.items()):
+            if index == len(self._rows) or row is not self._rows[index]:
                 self._set(identity, row)
 
     def _set(self, identity: str, row: FrozenTrial) -> TrialRecord:
-        place = self._places.setdefault(identity, len(self._rows))
+        index = self._indices.setdefault(identity, len(self._rows))
         record = from_row(row)
-        self._rows[place : place + 1] = [row]
-        self._records[place : place + 1] = [record]
+        self._rows[index : index + 1] = [row]
+        self._records[index : index + 1] = [record]
         for news in self._news:
-            news.add(place)
-        is_waiting = record.state is State.WAITING and identity not in self.hidden
-        index = bisect.bisect_left(self._waiting, place)
-        was_waiting = self._waiting[index : index + 1] == [place]
-        if is_waiting != was_waiting:
-            self._waiting[index : index + was_waiting] = [place] * is_waiting
+            news.add(index)
         return record
 
     def all(self) -> Sequence[TrialRecord]:
@@ -282,30 +236,25 @@ class TrialStore:
         Raises:
             KeyError: there is no such trial.
         """
-        return self._records[self._places[identity]]
+        return self._records[self._indices[identity]]
 
     def __contains__(self, identity: object) -> bool:
-        return identity in self._places
+        return identity in self._indices
 
-    def waiting(self) -> Iterator[TrialRecord]:
-        """Yield the records of the trials that wait, by number."""
-        return (self._records[place] for place in self._waiting)
-
-    @property
-    def num_waiting(self) -> int:
-        """How many trials wait or are about to start."""
-        return len(self._waiting)
+    def waiting(self) -> list[TrialRecord]:
+        """Return the records of the trials that wait or are about to start."""
+        return [r for r in self.shown() if r.state is State.WAITING]
 
     def follow(self) -> Callable[[], Mapping[int, TrialRecord]]:
         """Return a callable that gives the records changed since its last call.
 
-        They are keyed by place, which a trial keeps. The first call gives all.
+        They are keyed by index, which a trial keeps. The first call gives all.
         """
         news = set(range(len(self._records)))
         self._news.append(news)
 
         def changed() -> Mapping[int, TrialRecord]:
-            records = {place: self._records[place] for place in sorted(news)}
+            records = {index: self._records[index] for index in sorted(news)}
             news.clear()
             return records
 
@@ -338,8 +287,6 @@ class TrialStore:
         if sorted(ids) != self.attribute(HIDDEN, []):
             self.set_attribute(HIDDEN, sorted(ids))
         self.hidden = frozenset(ids)
-        gone = {self._places[identity] for identity in ids}
-        self._waiting = [place for place in self._waiting if place not in gone]
 
     def add(
         self,
@@ -357,7 +304,7 @@ class TrialStore:
         if distributions is None:
             distributions = self._distributions(record.id, record.params)
         row = create_trial(
-            state=TrialState[NAMES[record.state]],
+            state=STATES[record.state],
             params=dict(record.params),
             distributions=dict(distributions),
             values=list(record.result) or None,
@@ -371,8 +318,8 @@ class TrialStore:
     def _distributions(
         self, identity: str, params: Params
     ) -> Mapping[str, BaseDistribution]:
-        if identity in self._places:
-            return self._rows[self._places[identity]].distributions
+        if identity in self._indices:
+            return self._rows[self._indices[identity]].distributions
         return {name: CategoricalDistribution((v,)) for name, v in params.items()}
 
     def put(self, record: TrialRecord) -> TrialRecord:
@@ -381,8 +328,8 @@ class TrialStore:
         The state comes last: of a write that a kill cut short, the trial runs still.
         Optuna keeps one value an epoch; the other objectives are attributes.
         """
-        place = self._places[record.id]
-        before, row_id = self._records[place], self._rows[place]._trial_id
+        index = self._indices[record.id]
+        before, row_id = self._records[index], self._rows[index]._trial_id
         storage, file = self._storage, self._file
         held = nullcontext(list[bytes]()) if file is None else file.held()
         with held as lines:
@@ -396,7 +343,7 @@ class TrialStore:
                 if key not in before.notes or before.notes[key] != note:
                     storage.set_trial_system_attr(row_id, key, note)
             if record.state is not before.state:
-                state = TrialState[NAMES[record.state]]
+                state = STATES[record.state]
                 storage.set_trial_state_values(
                     row_id, state, list(record.result) or None
                 )

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.experiment.definition import Experiment, Objective
 from sweeper.experiment.space import Space
 from sweeper.journal.record import State, TrialRecord
-from sweeper.journal.study import NAMES, directions, to_attrs
+from sweeper.journal.study import STATES, directions, to_attrs
 
 NOTES = "scheduler_notes"
 
@@ -197,7 +197,7 @@ def _trial(record: TrialRecord, index: int) -> FrozenTrial:
     return FrozenTrial(
         number=record.number,
         trial_id=index,
-        state=TrialState[NAMES[record.state]],
+        state=STATES[record.state],
         value=None,
         values=list(record.result) or None,
         datetime_start=record.started_at,
