@@ -21,7 +21,7 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import Demand, Failure
 from sweeper.journal.run_context import RunContext
 from sweeper.journal.study import directions
-from sweeper.packing.memory_key import memory_key
+from sweeper.packing.memory import memory_key
 from sweeper.packing.packing import Node, Place, Room, memory_fraction
 from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
 from sweeper.system import lineage

@@ -16,9 +16,8 @@ from sweeper.journal.queue import Assignment
 from sweeper.journal.record import Demand, Failure, State, Sweep, TrialRecord
 from sweeper.journal.run_context import RunContext
 from sweeper.packing import packing_report
-from sweeper.packing.observations import Lesson
-from sweeper.packing.oom import BatchKeys
-from sweeper.packing.packing import CARDS, share
+from sweeper.packing.observations import Observed
+from sweeper.packing.packing import CARDS, BatchKeys, share
 from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.reporting import dataframes, live
 from sweeper.search.history import History
@@ -410,7 +409,7 @@ def test_in_a_cluster_of_two_types_the_one_that_is_worth_the_fewest_counts(
         "T4": {count: (2.0 / count,) for count in (1, 2, 3)},
     }
     counts = {
-        card: assigned.demand("batch_size=8", {"batch_size=8": Lesson(rates=found)})
+        card: assigned.demand("batch_size=8", {"batch_size=8": Observed(rates=found)})
         for card, found in (("L4", {"L4": rates["L4"]}), ("both", rates))
     }
     assert counts["L4"].gpus == share(3)

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from sweeper import cli
 from sweeper.journal.record import Demand
-from sweeper.packing import memory_key
+from sweeper.packing import memory
+from sweeper.packing.memory import Prediction
 from sweeper.packing.packing import CARDS, Node
-from sweeper.packing.prediction import Prediction
 from sweeper.plan import estimate, plan_view, preview
 from sweeper.plan.estimate import Given
 from sweeper.plan.plan import Plan, make_plan
@@ -91,10 +91,10 @@ def test_trials_that_differ_in_learning_only_share_a_memory_key(
     plan = make_plan_of(
         tmp_path, search_space=space, search="random", budget={"trials": 9}
     )
-    assert len(memory_key.examples(plan.space)) == num_keys
+    assert len(memory.examples(plan.space)) == num_keys
     points, _ = preview.sample(plan)
-    keys = {memory_key.memory_key(point, space=plan.space) for point in points}
-    assert keys <= set(memory_key.examples(plan.space))
+    keys = {memory.memory_key(point, space=plan.space) for point in points}
+    assert keys <= set(memory.examples(plan.space))
 
 
 def test_a_forecast_adds_up() -> None:

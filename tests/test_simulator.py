@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.experiment import space
 from sweeper.journal.record import Demand
-from sweeper.packing import observations, throughput
+from sweeper.packing.observations import Observations, best_per_card
 from sweeper.packing.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node
 from sweeper.protocol import TrialSpec
 from tests.helpers import CONTEXT, make_experiment
@@ -180,8 +180,10 @@ def test_the_guard_finds_how_many_trials_a_bucket_of_tokens_is_worth(
     simulator = _simulator(tmp_path, models, cards=2, trials_each=120)
     assert simulator.run().most == 8  # as many as memory holds, at first
     records = simulator.journal._store.all()
-    lesson = observations.learn(records)[SMALL]
-    assert throughput.best(lesson.rates["T4"], limit=8) == (best, True)
+    observations = Observations()
+    observations.update(dict(enumerate(records)))
+    rates = observations.by_key[SMALL].rates
+    assert best_per_card(rates["T4"], limit=8) == (best, True)
     assert {record.demand.gpus for record in records[-10:]} == {1 / best}
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from sweeper.cli import main
 from sweeper.journal import recovery, spec, store
-from sweeper.packing import prediction
-from sweeper.packing.prediction import Prediction
+from sweeper.packing import memory
+from sweeper.packing.memory import Prediction
 from sweeper.protocol import Report
 from sweeper.system import correctness, locks
 from sweeper.system.correctness import Correctness
@@ -98,9 +98,9 @@ def test_torn_predictions_are_made_again_and_torn_examples_left_out(
     cache = tmp_path / "memory.json"
     data = {"stamp": "s", "predictions": {"key": asdict(Prediction(how="followed"))}}
     write_text(cache, json.dumps(data) + "\n")
-    assert list(prediction._read(cache, "s")) == ["key"]
+    assert list(memory._read(cache, "s")) == ["key"]
     for torn in _cuts(cache):
-        assert prediction._read(torn, "s") == {}
+        assert memory._read(torn, "s") == {}
     path = tmp_path / "correctness.json"
     found = Correctness(epoch=1, value=0.5, correct="10", order="ab")
     assert correctness.record(path, found, mode="max")

@@ -31,7 +31,7 @@ from sweeper.journal.record import (
 from sweeper.journal.run_context import RunContext
 from sweeper.journal.spec import make_spec
 from sweeper.journal.study import again
-from sweeper.packing.oom import Rung
+from sweeper.packing.packing import OomAction
 from sweeper.protocol import Decision, Ended, FailureKind, Report, TrialSpec
 from sweeper.search import algorithms, policy
 from sweeper.system.paths import SweepPaths
@@ -270,23 +270,23 @@ class Journal:
         """Record a failed attempt: WAITING if a retry is left, else FAILED."""
         demand = self._queue.slots[slot].demand
         record = self._end(slot, Cause.FAILED, failure)
-        rung = self._queue.assignment.rung(record, failure, demand)
+        action = self._queue.assignment.oom_action(record, failure, demand)
         is_retried = (
             policy.retry(record.failures, self._experiment.retry)
-            if rung is None
-            else rung is not Rung.INFEASIBLE
+            if action is None
+            else action is not OomAction.INFEASIBLE
         )
         record = self._store.put(
             replace(
                 record,
                 state=State.WAITING if is_retried else State.FAILED,
-                is_shrunk=record.is_shrunk or rung is Rung.SHRINK,
-                is_infeasible=rung is Rung.INFEASIBLE,
+                is_shrunk=record.is_shrunk or action is OomAction.SHRINK,
+                is_infeasible=action is OomAction.INFEASIBLE,
             )
         )
         if not is_retried:
             recovery.save_result(record, self._paths.trial(record.id))
-            if rung is None:  # that a point is too large says nothing of the next
+            if action is None:  # that a point is too large says nothing of the next
                 self._conditions.failed(record.id, failure)
         return record.state
 

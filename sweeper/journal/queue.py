@@ -14,9 +14,14 @@ from sweeper.experiment.space import Space
 from sweeper.journal.record import Attempt, Cause, Demand, Failure, State, TrialRecord
 from sweeper.journal.run_context import RunContext
 from sweeper.journal.study import TrialStore, again
-from sweeper.packing import memory_key, oom, packing, throughput
-from sweeper.packing.observations import NOTHING, Lesson, Lessons, is_hopeless
-from sweeper.packing.oom import Rung
+from sweeper.packing import memory, packing
+from sweeper.packing.observations import (
+    NOTHING,
+    Observations,
+    Observed,
+    best_per_card,
+)
+from sweeper.packing.packing import OomAction
 from sweeper.protocol import FailureKind
 from sweeper.search.next_trial import Agenda
 from sweeper.search.policy import Search
@@ -67,22 +72,22 @@ class Assignment:
     def key(self, record: TrialRecord) -> str:
         """Return the memory key of a trial."""
         if record.id not in self._keys:
-            key = memory_key.memory_key(record.params, space=self._space)
+            key = memory.memory_key(record.params, space=self._space)
             self._keys[record.id] = key
         return self._keys[record.id]
 
-    def demand(self, key: str, lessons: Mapping[str, Lesson]) -> Demand:
+    def demand(self, key: str, observations: Mapping[str, Observed]) -> Demand:
         """Return the demand of a trial of a memory key, by what is known now."""
         context, default = self._context, self._context.demand
         if not self.is_mixed:
             return default
-        lesson = lessons.get(key, NOTHING)
-        limit = self._limit(key, lesson)
+        observed = observations.get(key, NOTHING)
+        limit = self._limit(key, observed)
         count = limit
-        if lesson.too_many:
-            count = min(count, oom.fewer(lesson.too_many))
-        if context.is_auto and lesson.rates:
-            best = (throughput.best(r, limit=count) for r in lesson.rates.values())
+        if observed.too_many:  # twice the share each
+            count = min(count, max(1, observed.too_many // 2))
+        if context.is_auto and observed.rates:
+            best = (best_per_card(r, limit=count) for r in observed.rates.values())
             count = min(number for number, _ in best)
         if count == limit and not context.is_auto:
             return default
@@ -93,12 +98,12 @@ class Assignment:
             )
         return Demand(cpus=cpus, gpus=gpus, accelerator=default.accelerator)
 
-    def _limit(self, key: str, lesson: Lesson) -> int:
+    def _limit(self, key: str, observed: Observed) -> int:
         """Return the trials a card that memory allows; 1 if that is unknown."""
         context = self._context
         if not context.is_auto:
             return packing.per_card(context.demand.gpus)
-        peak = lesson.peak_bytes or context.peaks.get(key, 0)
+        peak = observed.peak_bytes or context.peaks.get(key, 0)
         if not peak or not context.device_bytes:
             return 1
         try:
@@ -114,7 +119,7 @@ class Assignment:
             return 1  # it is tried alone; a prediction may be wrong
 
     def next(
-        self, waiting: Sequence[TrialRecord], *, lessons: Mapping[str, Lesson]
+        self, waiting: Sequence[TrialRecord], *, observations: Mapping[str, Observed]
     ) -> TrialRecord | None:
         """Return the waiting trial that comes first.
 
@@ -122,7 +127,7 @@ class Assignment:
         empty; then by number.
         """
         keys = {self.key(record) for record in waiting}
-        demands = {key: self.demand(key, lessons) for key in keys}
+        demands = {key: self.demand(key, observations) for key in keys}
 
         def order(record: TrialRecord) -> tuple[bool, float, int]:
             demand = demands[self.key(record)]
@@ -130,18 +135,14 @@ class Assignment:
 
         return min(waiting, key=order, default=None)
 
-    def is_hopeless(self, record: TrialRecord, lessons: Mapping[str, Lesson]) -> bool:
-        """Return whether a trial would only run out of memory."""
-        return self.is_mixed and is_hopeless(self.key(record), lessons)
-
-    def rung(
+    def oom_action(
         self, record: TrialRecord, failure: Failure, demand: Demand
-    ) -> Rung | None:
-        """Return the next step after a failure for memory; None for any other."""
+    ) -> OomAction | None:
+        """Return the action after a failure for memory; None for any other."""
         is_oom = failure.kind is FailureKind.OOM
         if not is_oom or not self.is_mixed or not demand.gpus:
             return None
-        return oom.after(
+        return OomAction.after(
             packing.per_card(demand.gpus),
             is_shrunk=record.is_shrunk,
             may_shrink=self._experiment.oom.shrink_batch
@@ -202,7 +203,7 @@ class TrialQueue:
         self.slots: dict[str, Slot] = {}
         self._is_exhausted = False
         self._changed = store.follow()
-        self._lessons = Lessons(context.accelerators)
+        self._observations = Observations(context.accelerators)
         self.assignment = Assignment(experiment, space, context)
 
     # ---- slots
@@ -237,7 +238,9 @@ class TrialQueue:
     # ---- the next trial
 
     def _demand(self, record: TrialRecord) -> Demand:
-        return self.assignment.demand(self.assignment.key(record), self.lessons())
+        return self.assignment.demand(
+            self.assignment.key(record), self.observations().by_key
+        )
 
     def _waiting(self) -> Iterator[TrialRecord]:
         held = {slot.trial for slot in self.slots.values()}
@@ -248,10 +251,14 @@ class TrialQueue:
             return next(self._waiting(), None) or self._create_next()
         while True:
             self._create_ahead()
-            lessons = self.lessons()
-            record = self.assignment.next([*self._waiting()], lessons=lessons)
+            observations = self.observations()
+            record = self.assignment.next(
+                [*self._waiting()], observations=observations.by_key
+            )
             record = record or self._create_next()
-            if record is None or not self.assignment.is_hopeless(record, lessons):
+            if record is None or not observations.is_infeasible(
+                self.assignment.key(record)
+            ):
                 return record
             self._give_up(record)
 
@@ -323,17 +330,17 @@ class TrialQueue:
         if not demand.gpus:
             return {}
         key = self.assignment.key(record)
-        lesson = self.lessons().get(key)  # even a whole card may have been too small
+        observed = self.observations().by_key.get(key, NOTHING)
         return {
             "memory_key": key,
             "cores": demand.cpus if record.cores is None else record.cores,
-            "is_shrunk": record.is_shrunk or bool(lesson and lesson.is_shrunk),
+            "is_shrunk": record.is_shrunk or observed.is_shrunk,
         }
 
-    def lessons(self) -> Mapping[str, Lesson]:
-        """Return what the records say about memory and speed, by memory key."""
-        self._lessons.look(self._changed())
-        return self._lessons.all()
+    def observations(self) -> Observations:
+        """Return the memory and speed of each memory key, by the records of now."""
+        self._observations.update(self._changed())
+        return self._observations
 
 
 def unstarted(failure: Failure, *, code: str) -> Attempt:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeper.journal.record import Demand
-from sweeper.packing.oom import BatchKeys
+from sweeper.packing.packing import BatchKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

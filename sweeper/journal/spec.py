@@ -10,7 +10,7 @@ from sweeper.experiment import defaults
 from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import RunContext
-from sweeper.packing import oom, packing
+from sweeper.packing import packing
 from sweeper.protocol import Params, TrialSpec
 from sweeper.statistics.leaderboard import labels
 from sweeper.system import lineage
@@ -43,7 +43,7 @@ def make_spec(
     cores = demand.cpus if record.cores is None else record.cores
     words += _workers(context, words, cores=cores) if 0 < demand.gpus < 1 else ()
     if record.is_shrunk:
-        words += oom.shrunk(words, context.batch)
+        words += packing.halve_batch(words, context.batch)
     return TrialSpec(
         id=identity,
         number=record.number,

@@ -6,18 +6,19 @@ the peaks hold for one type of card only. A function of the sweep's records.
 
 import bisect
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from sweeper.journal.record import TrialRecord
-from sweeper.packing import memory_key, packing
+from sweeper.packing import memory, packing
 
 RATES_KEPT = 8  # newest speeds of one key and packing
-Rates = Mapping[str, Mapping[int, tuple[float, ...]]]
+GAIN = 1.05  # in steps a second of a card, for which one more trial is put on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class Observed:
     """The observations of one memory key.
 
     Attributes:
@@ -32,100 +33,88 @@ class Lesson:
     too_many: int = 0
     is_shrunk: bool = False
     is_infeasible: bool = False
-    rates: Rates = field(default_factory=dict)
+    rates: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
 
 
-NOTHING = Lesson()
+NOTHING = Observed()
+_Name = str | tuple[str, int]  # a field of `Observed`, or (type of card, trials on it)
+_Terms = Sequence[tuple[_Name, tuple[float, ...]]]
 
 
-def learn(
-    records: Iterable[TrialRecord], *, cards: Collection[str] = ()
-) -> Mapping[str, Lesson]:
-    """Return the observations of each memory key.
+class Observations:
+    """The observations of records that change; a change costs the same in any sweep.
 
     Args:
         cards: types of cards that count; () for all.
-        records: of the sweep; a trial that never started has no `memory_key` and says
-            nothing.
+
+    Attributes:
+        by_key: the observations of each memory key that a record has.
     """
-    lessons = Lessons(cards)
-    lessons.look(dict(enumerate(records)))
-    return lessons.all()
-
-
-class Lessons:
-    """The observations of records that change; a change costs the same in any sweep."""
 
     def __init__(self, cards: Collection[str] = ()) -> None:
         self._cards = cards
-        self._terms: dict[int, tuple[str, _Terms]] = {}
-        self._keys: dict[str, dict[_Name, list[tuple[float, ...]]]] = {}
-        self._merged: dict[str, Lesson] = {}
+        self._terms: dict[int, _Terms] = {}
+        self._sorted: dict[str, dict[_Name, list[tuple[float, ...]]]] = {}
+        self._infeasible: set[str] = set()
+        self.by_key: dict[str, Observed] = {}
 
-    def look(self, records: Mapping[int, TrialRecord]) -> None:
-        """Take records that are new or have changed, by index."""
-        for index, record in records.items():
-            if index in self._terms:
-                key, terms = self._terms.pop(index)
-                self._merged.pop(key, None)
-                for name, term in terms:
-                    ordered = self._keys[key][name]
-                    del ordered[bisect.bisect_left(ordered, term)]
-            if record.memory_key:
-                key, terms = record.memory_key, _terms(index, record, self._cards)
-                self._terms[index] = (key, terms)
-                self._merged.pop(key, None)
-                for name, term in terms:
-                    group = self._keys.setdefault(key, defaultdict(list))
-                    bisect.insort(group[name], term)
+    def update(self, records: Mapping[int, TrialRecord]) -> None:
+        """Take records that are new or have changed, by index.
 
-    def all(self) -> Mapping[str, Lesson]:
-        """Return the observations of each memory key that a record has."""
-        for key, group in self._keys.items():
-            if group["peak"] and key not in self._merged:
-                self._merged[key] = _lesson(group)
-        return self._merged
+        A trial that never started has no memory key and says nothing.
+        """
+        started = {i: r for i, r in records.items() if r.memory_key}
+        for index, record in started.items():
+            group = self._sorted.setdefault(record.memory_key, defaultdict(list))
+            for name, term in self._terms.get(index, ()):
+                del group[name][bisect.bisect_left(group[name], term)]
+            self._terms[index] = [*_terms(index, record, self._cards)]
+            for name, term in self._terms[index]:
+                bisect.insort(group[name], term)
+        for key in {record.memory_key for record in started.values()}:
+            self.by_key[key] = _observed(self._sorted[key])
+            if self.by_key[key].is_infeasible:
+                self._infeasible.add(key)
+            else:
+                self._infeasible.discard(key)
 
-
-_Name = str | tuple[str, int]  # (type of card, trials on it) has speeds
-_Terms = list[tuple[_Name, tuple[float, ...]]]
+    def is_infeasible(self, key: str) -> bool:
+        """Return whether this key with its or a smaller batch fits no whole card."""
+        rest, size = memory.family(key)
+        families = map(memory.family, self._infeasible)
+        return any(rest == other and size >= smaller for other, smaller in families)
 
 
-def _terms(index: int, record: TrialRecord, cards: Collection[str]) -> _Terms:
-    """Return the observations of one trial, each with the name of its sorted list."""
+def _terms(
+    index: int, record: TrialRecord, cards: Collection[str]
+) -> Iterator[tuple[_Name, tuple[float, ...]]]:
+    """Yield the observations of one trial, each with the name of its sorted list."""
 
     def counts(card: str) -> bool:
         return not cards or card in cards
 
-    is_whole = not record.is_shrunk
-    terms: _Terms = [("peak", (record.peak_bytes if is_whole else 0,))]
-    terms += [
-        ("too_many", (packing.per_card(share),))
-        for card, shares in record.oom_shares.items()
-        if counts(card)
-        for share in shares
-    ]
-    if counts(record.card):
-        terms += [("is_shrunk", (1,))] if record.is_shrunk else []
-        terms += [("is_infeasible", (1,))] if record.is_infeasible else []
-    terms += [
-        ((card, int(count)), (index, rate))
-        for card, rates in record.rates.items()
-        if is_whole and counts(card)
-        for count, rate in rates.items()
-    ]
-    return terms
+    for card, shares in record.oom_shares.items():
+        for share in shares if counts(card) else ():
+            yield "too_many", (packing.per_card(share),)
+    for name in ("is_shrunk", "is_infeasible"):
+        if getattr(record, name) and counts(record.card):
+            yield name, (1,)
+    if not record.is_shrunk:
+        yield "peak_bytes", (record.peak_bytes,)
+        for card, rates in record.rates.items():
+            for count, rate in rates.items() if counts(card) else ():
+                yield (card, int(count)), (index, rate)
 
 
-def _lesson(group: Mapping[_Name, list[tuple[float, ...]]]) -> Lesson:
+def _observed(group: Mapping[_Name, Sequence[tuple[float, ...]]]) -> Observed:
     rates: dict[str, dict[int, tuple[float, ...]]] = {}
     for name, ordered in group.items():
         if isinstance(name, tuple) and ordered:
             newest = tuple(rate for _, rate in ordered[-RATES_KEPT:])
             rates.setdefault(name[0], {})[name[1]] = newest
-    too_many = group.get("too_many")
-    return Lesson(
-        peak_bytes=int(group["peak"][-1][0]),
+    peaks, too_many = group.get("peak_bytes"), group.get("too_many")
+    return Observed(
+        peak_bytes=int(peaks[-1][0]) if peaks else 0,
         too_many=int(too_many[0][0]) if too_many else 0,
         is_shrunk=bool(group.get("is_shrunk")),
         is_infeasible=bool(group.get("is_infeasible")),
@@ -133,11 +122,49 @@ def _lesson(group: Mapping[_Name, list[tuple[float, ...]]]) -> Lesson:
     )
 
 
-def is_hopeless(key: str, lessons: Mapping[str, Lesson]) -> bool:
-    """Return whether the same trial with this or a smaller batch proved infeasible."""
-    rest, size = memory_key.family(key)
-    infeasible = [k for k, lesson in lessons.items() if lesson.is_infeasible]
-    return any(
-        other_rest == rest and size >= other_size
-        for other_rest, other_size in map(memory_key.family, infeasible)
-    )
+# ---- trials a card, by their speeds
+
+
+def steps_per_second(
+    rates: Mapping[int, Sequence[float]], per_card: int
+) -> float | None:
+    """Return the steps a second of a whole card, None if they were not measured."""
+    speeds = rates.get(per_card)
+    return per_card * median(speeds) if speeds else None
+
+
+def best_per_card(
+    rates: Mapping[int, Sequence[float]], *, limit: int
+) -> tuple[int, bool]:
+    """Return the number of trials to put on a card, and whether it is settled.
+
+    It is the largest one at which a card does at least `GAIN` times the steps of one
+    trial less: beyond it, trials only wait for each other. The steps of a card rise
+    with its trials and then do not, so it is found by halving. A number that has no
+    speed yet is the answer until it has one.
+
+    Args:
+        rates: steps a second of single trials, by trials a card.
+        limit: what memory allows.
+
+    >>> best_per_card({}, limit=4)
+    (4, False)
+    >>> best_per_card({4: [1.0], 3: [1.0], 2: [1.0]}, limit=4)
+    (4, True)
+    >>> best_per_card({4: [0.5], 3: [0.66], 2: [1.0], 1: [1.0]}, limit=4)
+    (2, True)
+    """
+    low, high = 1, limit
+    if steps_per_second(rates, limit) is None:
+        return limit, limit == 1
+    while low < high:
+        count = (low + high + 1) // 2
+        more = steps_per_second(rates, count)
+        less = steps_per_second(rates, count - 1)
+        if more is None or less is None:
+            return (count if more is None else count - 1), False
+        if more >= GAIN * less:
+            low = count
+        else:
+            high = count - 1
+    return low, True

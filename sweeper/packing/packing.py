@@ -7,6 +7,7 @@ counted.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sweeper.journal.record import Demand
 from sweeper.system.errors import DemandError
@@ -299,3 +300,79 @@ def capacity(demand: Demand, nodes: Iterable[Node]) -> int:
         room.take(demand, place)
         count += 1
     return count
+
+
+# ---- after a trial ran out of memory
+
+
+class OomAction(StrEnum):
+    """The next attempt of a trial that ran out of its share of a card's memory."""
+
+    SHARE = "share"  # with a larger share
+    SHRINK = "shrink"  # alone, with half the batch and twice the accumulation
+    INFEASIBLE = "infeasible"  # none
+
+    @classmethod
+    def after(cls, per_card: int, *, is_shrunk: bool, may_shrink: bool) -> "OomAction":
+        """Return the action after a trial ran out of memory.
+
+        Args:
+            per_card: trials a card when it ran out; 1 for alone.
+            is_shrunk: whether its batch is halved already.
+            may_shrink: whether the experiment and its config allow that.
+
+        >>> OomAction.after(4, is_shrunk=False, may_shrink=True).value
+        'share'
+        >>> [OomAction.after(1, is_shrunk=x, may_shrink=True).value for x in (0, 1)]
+        ['shrink', 'infeasible']
+        """
+        if per_card > 1:
+            return cls.SHARE
+        return cls.SHRINK if may_shrink and not is_shrunk else cls.INFEASIBLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchKeys:
+    """The keys of a config that hold its batch size and gradient accumulation.
+
+    Attributes:
+        batch: dotted key, "" if the config has none.
+        accumulation: dotted key of the number of batches that make a step.
+        batch_size: the config's own value, 0 if it has none.
+        accumulate: the config's own value.
+    """
+
+    batch: str = ""
+    accumulation: str = ""
+    batch_size: int = 0
+    accumulate: int = 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a batch can be halved without another effective batch."""
+        return bool(self.batch and self.accumulation)
+
+
+def halve_batch(overrides: Sequence[str], keys: BatchKeys) -> tuple[str, ...]:
+    """Return overrides to append that halve the batch; the effective one stays.
+
+    An odd batch is rounded down; a batch of one stays and so does its accumulation.
+
+    >>> keys = BatchKeys(batch="data.bs", accumulation="t.acc", batch_size=64)
+    >>> halve_batch(["model=x", "data.bs=32"], keys)
+    ('data.bs=16', 't.acc=2')
+    """
+    size = _last(overrides, keys.batch, keys.batch_size)
+    steps = _last(overrides, keys.accumulation, keys.accumulate)
+    if size < 2:
+        return ()
+    return (f"{keys.batch}={size // 2}", f"{keys.accumulation}={steps * 2}")
+
+
+def _last(overrides: Sequence[str], key: str, default: int) -> int:
+    values = [
+        value
+        for name, _, value in (word.lstrip("+").partition("=") for word in overrides)
+        if name == key and value.isdigit()
+    ]
+    return int(values[-1]) if values else default

@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweeper.journal.record import Sweep, TrialRecord
-from sweeper.packing import packing, throughput
-from sweeper.packing.observations import learn
+from sweeper.packing import packing
+from sweeper.packing.observations import (
+    Observations,
+    best_per_card,
+    steps_per_second,
+)
 from sweeper.system.text import MIB
 
 
@@ -25,21 +29,23 @@ def to_json(sweep: Sweep) -> list[dict[str, Any]]:
 
 def _entry(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     newest = trials[-1]
-    lesson = learn(trials, cards=(newest.card,))[newest.memory_key]
-    rates = lesson.rates.get(newest.card, {})
-    best, is_settled = throughput.best(rates, limit=max(rates)) if rates else (0, False)
+    observations = Observations((newest.card,))
+    observations.update(dict(enumerate(trials)))
+    observed = observations.by_key[newest.memory_key]
+    rates = observed.rates.get(newest.card, {})
+    best, is_settled = best_per_card(rates, limit=max(rates)) if rates else (0, False)
     busy = [t.utilisation for t in trials if t.utilisation is not None]
     return {
         "key": newest.memory_key,
         "accelerator": newest.card,
         "per_card": packing.per_card(newest.demand.gpus),
-        "peak_bytes": lesson.peak_bytes,
+        "peak_bytes": observed.peak_bytes,
         "utilisation": sum(busy) / len(busy) if busy else None,
-        "out_of_memory_at": lesson.too_many,
+        "out_of_memory_at": observed.too_many,
         "best_per_card": best,
         "is_settled": is_settled,
         "rates": {str(count): list(speeds) for count, speeds in rates.items()},
-        "steps_per_second": throughput.total(rates, best),
+        "steps_per_second": steps_per_second(rates, best),
     }
 
 

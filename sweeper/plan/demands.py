@@ -10,7 +10,7 @@ from sweeper.experiment.definition import Experiment
 from sweeper.journal.queue import Assignment
 from sweeper.journal.record import Demand
 from sweeper.journal.run_context import RunContext
-from sweeper.packing import packing, prediction
+from sweeper.packing import memory, packing
 from sweeper.packing.packing import Node
 from sweeper.plan.plan import Plan
 from sweeper.system import code_version
@@ -127,7 +127,7 @@ def settle(
         cache = SweepPaths(plan.folder).memory
         if not cache.exists():
             say("predicting the memory of the trials (sweeper plan shows it)")
-        predictions = prediction.predict(plan.experiment, plan.space, cache=cache)
+        predictions = memory.predict(plan.experiment, plan.space, cache=cache)
         return {key: p.peak_bytes for key, p in predictions.items()}
 
     check(plan.experiment, machines)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.journal.record import Demand
-from sweeper.packing import memory_key, packing
+from sweeper.packing import memory, packing
+from sweeper.packing.memory import Prediction
 from sweeper.packing.packing import Card, Node
-from sweeper.packing.prediction import Prediction
 from sweeper.plan import schedule
 from sweeper.plan.schedule import Slice, Task
 from sweeper.system.text import MIB
@@ -162,7 +162,7 @@ def _line(
         per_card = -1
     epochs = given.epochs or prediction.epochs or EPOCHS
     steps = prediction.steps or STEPS
-    size = prediction.batch_size or memory_key.family(key)[1] or given.batch_size
+    size = prediction.batch_size or memory.family(key)[1] or given.batch_size
     if given.examples and size:
         steps = -(-given.examples // size)
     alone, source = measured, "measured"

@@ -11,8 +11,8 @@ from sweeper.experiment.definition import Experiment
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
 from sweeper.journal import recovery, warm_start
-from sweeper.packing import memory_key
-from sweeper.packing.oom import BatchKeys
+from sweeper.packing import memory
+from sweeper.packing.packing import BatchKeys
 from sweeper.project import check, points
 from sweeper.search import algorithms
 from sweeper.search.schedulers import Scheduler
@@ -160,7 +160,7 @@ def _without_conditions(given: object) -> object:
 
 def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
     found = dict(_integers(config))
-    batch = next((key for key in found if memory_key.is_batch(key)), "")
+    batch = next((key for key in found if memory.is_batch(key)), "")
     steps = next((key for key in found if key.endswith(ACCUMULATION)), "")
     return BatchKeys(
         batch=batch,

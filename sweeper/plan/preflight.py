@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sweeper.journal import budget
 from sweeper.journal.record import canonical
-from sweeper.packing.prediction import settings_stamp
+from sweeper.packing.memory import settings_stamp
 from sweeper.plan import checks, single_trial
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import Plan

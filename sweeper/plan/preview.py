@@ -20,10 +20,10 @@ from sweeper.experiment.space import MAX_POINTS, Space
 from sweeper.journal import store
 from sweeper.journal.queue import Assignment
 from sweeper.journal.record import TrialRecord
-from sweeper.packing import memory_key, packing, prediction
-from sweeper.packing.observations import learn
+from sweeper.packing import memory, packing
+from sweeper.packing.memory import Prediction
+from sweeper.packing.observations import Observations
 from sweeper.packing.packing import Card, Node
-from sweeper.packing.prediction import Prediction
 from sweeper.plan import demands, estimate
 from sweeper.plan.estimate import Forecast, Given
 from sweeper.plan.plan import Plan
@@ -110,14 +110,15 @@ def preview(
     predictions: dict[str, Prediction] = {}
     if has_memory and card is not None:
         cache = SweepPaths(plan.folder).memory
-        predictions |= prediction.predict(experiment, plan.space, cache=cache)
+        predictions |= memory.predict(experiment, plan.space, cache=cache)
     trials = _earlier_trials(plan)
-    lessons = learn(trials, cards=(card.name,)) if card else {}
-    for key, lesson in lessons.items():
-        if lesson.peak_bytes:
+    observations = Observations((card.name,) if card else ())
+    observations.update(dict(enumerate(trials)) if card else {})
+    for key, observed in observations.by_key.items():
+        if observed.peak_bytes:
             before = predictions.get(key, Prediction(how="none"))
             predictions[key] = replace(
-                before, peak_bytes=lesson.peak_bytes, how="measured", note=""
+                before, peak_bytes=observed.peak_bytes, how="measured", note=""
             )
     peaks = {key: found.peak_bytes for key, found in predictions.items()}
     context = demands.make_context(plan, nodes, predict=lambda: peaks)
@@ -132,8 +133,8 @@ def preview(
         nodes=nodes,
         busy=given.busy,
         forecast=estimate.forecast(
-            [memory_key.memory_key(point, space=plan.space) for point in points],
-            demand=lambda key: assignment.demand(key, lessons),
+            [memory.memory_key(point, space=plan.space) for point in points],
+            demand=lambda key: assignment.demand(key, observations.by_key),
             predictions=predictions,
             measured=_epoch_seconds(plan, trials, busy=given.busy),
             card=card,
@@ -273,7 +274,7 @@ def _epoch_seconds(
     seconds: dict[str, list[float]] = defaultdict(list)
     for trial in trials:
         if trial.values and trial.busy_seconds:
-            key = memory_key.memory_key(trial.params, space=plan.space)
+            key = memory.memory_key(trial.params, space=plan.space)
             slower = max(1.0, packing.per_card(trial.demand.gpus) * busy)
             seconds[key].append(trial.busy_seconds / max(trial.values) / slower)
     return {key: sum(times) / len(times) for key, times in seconds.items()}

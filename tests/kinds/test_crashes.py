@@ -13,7 +13,7 @@ import yaml
 
 from sweeper.experiment import loading, space
 from sweeper.journal import recovery, retention, spec, store
-from sweeper.packing import prediction
+from sweeper.packing import memory
 from sweeper.system import locks
 from sweeper.system.paths import SweepPaths, write_text
 from sweeper.trial.compose import Composer
@@ -180,11 +180,11 @@ def test_a_prediction_that_was_killed_is_made_again_by_the_next_start(
     parsed = space.parse(loaded, Composer(tmp_path / "toy.yaml", tmp_path).groups())
     cache = tmp_path / "memory.json"
     (tmp_path / "kill").touch()
-    found = prediction.predict(loaded, parsed, cache=cache)
+    found = memory.predict(loaded, parsed, cache=cache)
     assert {f.how for f in found.values()} == {"none"}
     assert not cache.exists()
     (tmp_path / "kill").unlink()
-    found = prediction.predict(loaded, parsed, cache=cache)
+    found = memory.predict(loaded, parsed, cache=cache)
     assert all("without Trainer.fit" in f.note for f in found.values())
     kept = json.loads(cache.read_text())["predictions"]
     assert kept.keys() == found.keys()  # the target itself says so, at any time

@@ -1,4 +1,4 @@
-"""What changed rows teach is what a look at all rows teaches."""
+"""Observations that are updated row by row are those of all rows at once."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sweeper.journal.record import Attempt, Demand, Failure, TrialRecord
 from sweeper.packing import packing
-from sweeper.packing.observations import RATES_KEPT, Lesson, Lessons
+from sweeper.packing.observations import RATES_KEPT, Observations, Observed
 from sweeper.protocol import FailureKind
 
 SHARES = st.sampled_from([1.0, 0.5, 0.25])
@@ -35,9 +35,9 @@ ROW = st.fixed_dictionaries(
 WRITES = st.lists(st.tuples(st.integers(0, 19), ROW), max_size=40)
 
 
-def _lessons(
+def _all_observed(
     rows: Iterable[Mapping[str, Any]], cards: Collection[str]
-) -> dict[str, Lesson]:
+) -> dict[str, Observed]:
     """The definition: a look at every row, in order."""
     rows = [row for row in rows if "memory_key" in row]
     keys = {row["memory_key"] for row in rows}
@@ -46,7 +46,7 @@ def _lessons(
     }
 
 
-def _of(rows: Sequence[Mapping[str, Any]], cards: Collection[str]) -> Lesson:
+def _of(rows: Sequence[Mapping[str, Any]], cards: Collection[str]) -> Observed:
     cards = cards or ("T4", "L4", "")
     whole = [row.get("progress", {}) for row in rows if not row.get("is_shrunk")]
     shares = [
@@ -61,7 +61,7 @@ def _of(rows: Sequence[Mapping[str, Any]], cards: Collection[str]) -> Lesson:
                     of_card = rates.setdefault(card, {})
                     before = of_card.get(int(count), ())
                     of_card[int(count)] = (*before, rate)[-RATES_KEPT:]
-    return Lesson(
+    return Observed(
         peak_bytes=max((p.get("peak_bytes", 0) for p in whole), default=0),
         too_many=min(map(packing.per_card, shares), default=0),
         is_shrunk=any(row.get("is_shrunk") for row in here),
@@ -105,11 +105,13 @@ def test_row_by_row_is_as_all_at_once(
 ) -> None:
     rows: dict[int, dict[str, Any]] = {}
     changed: dict[int, TrialRecord] = {}
-    found = Lessons(cards)
+    observations = Observations(cards)
     for number, (place, row) in enumerate(writes):
+        if place in rows:  # a trial keeps its key
+            row = {**row, "memory_key": rows[place].get("memory_key", "a")}
         rows[place], changed[place] = row, _record(row)
         if number % every == 0:
-            found.look(changed)
+            observations.update(changed)
             changed.clear()
-            expected = _lessons((rows[place] for place in sorted(rows)), cards)
-            assert found.all() == expected
+            expected = _all_observed((rows[place] for place in sorted(rows)), cards)
+            assert observations.by_key == expected

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from sweeper.experiment import loading, space
-from sweeper.packing import prediction
-from sweeper.packing.prediction import Prediction
+from sweeper.packing import memory
+from sweeper.packing.memory import Prediction
 from sweeper.trial.compose import Composer
 
 pytestmark = pytest.mark.slow
@@ -69,9 +69,9 @@ def _predict(folder: Path, **keys: object) -> dict[str, Prediction]:
     composer = Composer(loaded.project / loaded.config, loaded.project)
     parsed = space.parse(loaded, composer.groups())
     cache = folder / "memory.json"
-    found = prediction.predict(loaded, parsed, cache=cache)
+    found = memory.predict(loaded, parsed, cache=cache)
     written = cache.stat().st_mtime_ns
-    assert prediction.predict(loaded, parsed, cache=cache) == found
+    assert memory.predict(loaded, parsed, cache=cache) == found
     assert cache.stat().st_mtime_ns == written  # nothing was asked again
     return dict(found)
 
@@ -131,7 +131,7 @@ def test_a_stranger_is_followed_measured_or_given_a_card(
 def test_projects_of_others_are_predicted_as_they_are(
     tmp_path: Path, project: str, keys: dict[str, object], how: str
 ) -> None:
-    folder = Path(__file__).parent / "strangers" / project
+    folder = Path(__file__).parents[1] / "strangers" / project
     found = _predict(tmp_path, **keys, project=str(folder))
     assert {prediction.how for prediction in found.values()} == {how}
     if how == "none":
