@@ -73,6 +73,8 @@ def attempt(
     )
 
 
+STRANGERS = Path(__file__).parent / "strangers"  # other people's projects
+
 CONFIGS = {
     "train.yaml": """
         defaults:
@@ -146,3 +148,11 @@ def run_slot(name: str, journal: Journal, address: Path) -> None:
         connect=lambda: Client(str(address)),
         env={},
     )
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Write files by their relative names; return the folder."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder

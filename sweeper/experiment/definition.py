@@ -25,7 +25,7 @@ from sweeper.experiment import defaults
 from sweeper.experiment.yaml_lines import Location
 from sweeper.system.errors import ExperimentError
 from sweeper.system.redaction import is_secret
-from sweeper.system.sources import is_program
+from sweeper.system.targets import is_program
 
 COMMAND_LINE = -1  # the "line" of a value that the command line sets
 # Overrides of Hydra's own sweeper begin so.

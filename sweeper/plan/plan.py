@@ -13,10 +13,10 @@ from sweeper.experiment.space import Space
 from sweeper.journal import recovery, warm_start
 from sweeper.packing import memory
 from sweeper.packing.packing import BatchKeys
-from sweeper.project import check, points
+from sweeper.project import points
 from sweeper.search import algorithms
 from sweeper.search.schedulers import Scheduler
-from sweeper.system import entry_points
+from sweeper.system import targets
 from sweeper.system.errors import ConfigError, ExperimentError, TargetError
 from sweeper.system.paths import SweepPaths, is_packaged
 from sweeper.trial.compose import Composer
@@ -66,7 +66,7 @@ def make_plan(
     os.environ.update(loaded.env)  # of this process and all that it starts
     composer = _composer(loaded)
     parsed = _space(loaded, composer)
-    check.check(composer, loaded, parsed)
+    points.check(composer, loaded, parsed)
     first = points.representatives(parsed)[0]  # there may be no group without it
     words = [*loaded.overrides, *parsed.overrides(first)]
     plain = composer.plain(words)
@@ -106,7 +106,7 @@ def _composer(loaded: Experiment) -> Composer:
             "target: my_project.train:main",
         )
     try:
-        entry_points.check(loaded.target, loaded.project)
+        targets.check(loaded.target, loaded.project)
     except TargetError as error:
         raise loaded.error(("target",), str(error)) from error
     try:
@@ -135,7 +135,7 @@ def _space(loaded: Experiment, composer: Composer) -> Space:
         bare = loaded.model_copy(
             update={**alone, "where": "", "baseline": {}, "enqueue": ()}
         )
-        check.check(composer, bare, space.parse(bare, composer.groups()))
+        points.check(composer, bare, space.parse(bare, composer.groups()))
         raise
 
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeper.experiment.defaults import BATCH_SIZES, EPOCHS, LEARNING_RATES
-from sweeper.system.entry_points import FOLDERS, Main, find_mains
 from sweeper.system.errors import ConfigError, SweeperError
-from sweeper.system.sources import mentions, reached
+from sweeper.system.targets import FOLDERS, Main, find_mains, mentions, reached
 from sweeper.trial.compose import REGISTERING, Composer, Description
 from sweeper.trial.config_keys import leaves
 

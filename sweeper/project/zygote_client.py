@@ -11,7 +11,7 @@ from pathlib import Path
 from sweeper.protocol import Client, Imported, Order
 from sweeper.system import orphans
 from sweeper.system.errors import SweeperError, TargetError
-from sweeper.system.sources import is_program
+from sweeper.system.targets import is_program
 from sweeper.trial.probe import limit
 
 POLL_SECONDS = 0.05

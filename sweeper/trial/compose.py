@@ -17,15 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.system import grammar
-from sweeper.system.entry_points import (
+from sweeper.system.errors import ConfigError, nearest
+from sweeper.system.targets import (
     PACKAGE,
     Main,
+    entry,
     find_mains,
+    is_program,
+    mentions,
+    reached,
+    roots,
     split_program,
     task_name,
 )
-from sweeper.system.errors import ConfigError, nearest
-from sweeper.system.sources import entry, is_program, mentions, reached, roots
 from sweeper.trial import importing
 from sweeper.trial.config_keys import SEED
 

@@ -27,9 +27,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeper.system.entry_points import split_program
 from sweeper.system.errors import TargetError, nearest
-from sweeper.system.sources import entry, is_program, put_on_path
+from sweeper.system.targets import entry, is_program, put_on_path, split_program
 
 IMPORT_SECONDS = 180.0  # that an import may take
 

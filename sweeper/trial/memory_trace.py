@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from sweeper.protocol import Decision, Report, TrialSpec
 from sweeper.system import orphans
-from sweeper.system.sources import put_on_path
+from sweeper.system.targets import put_on_path
 from sweeper.trial import active_trial, importing, job, one_batch, step_memory
 from sweeper.trial.active_trial import ActiveTrial
 from sweeper.trial.step_memory import Step

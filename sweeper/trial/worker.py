@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.protocol import Decision, Ended, FailureKind, Message, Report, TrialSpec
-from sweeper.system import disk, locks, metrics_file, process, redaction, sources
+from sweeper.system import disk, locks, metrics_file, process, redaction, targets
 from sweeper.system.errors import MetricError
 from sweeper.system.paths import (
     TrialPaths,
@@ -216,7 +216,7 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     if any(paths.resume.rglob("*.ckpt")) or spec.lineage is not None:
         # A project that saves modules in its hyperparameters could not resume.
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-    sources.put_on_path(Path(spec.project))
+    targets.put_on_path(Path(spec.project))
     os.chdir(spec.folder if spec.chdir else spec.project)
     _seed(derive(spec.seed, "import"))
     if not torch.cuda.is_available():
@@ -235,7 +235,7 @@ def _seed(seed: int) -> None:
 def _call_target(trial: ActiveTrial) -> None:
     spec = trial.spec
     with importing.as_script(spec.target, Path(spec.project)):
-        _call(trial, is_program=sources.is_program(spec.target))
+        _call(trial, is_program=targets.is_program(spec.target))
 
 
 def _call(trial: ActiveTrial, *, is_program: bool) -> None:

@@ -24,7 +24,7 @@ from sweeper import protocol
 from sweeper.system import orphans, process
 from sweeper.system.errors import ConfigError
 from sweeper.system.paths import TrialPaths
-from sweeper.system.sources import put_on_path
+from sweeper.system.targets import put_on_path
 from sweeper.trial import forked, importing, job, probe
 
 GRACE_SECONDS = 2.0

@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from sweeper.system.sources import put_on_path
+from sweeper.system.targets import put_on_path
 from sweeper.trial import forked, importing, probe
 
 

@@ -15,8 +15,7 @@ from omegaconf import OmegaConf
 
 from sweeper.experiment import loading, space
 from sweeper.plan.plan import make_plan
-from sweeper.project import check
-from sweeper.project.points import configs
+from sweeper.project.points import check, configs
 from sweeper.system.errors import ConfigError, SweeperError
 from sweeper.trial.compose import Composer
 
@@ -143,7 +142,7 @@ def test_swept_points_are_what_the_command_line_composes(tmp_path: Path) -> None
     loaded = loading.load(file)
     composer = Composer(PROJECT / CONFIG, PROJECT, target=loaded.target)
     parsed = space.parse(loaded, composer.groups())
-    check.check(composer, loaded, parsed)
+    check(composer, loaded, parsed)
     points = list(parsed.points())
     assert len(points) == 2**4
     words = [list(parsed.overrides(point)) for point in points]

@@ -12,8 +12,8 @@ from sweeper.system.errors import ConfigError, ExperimentError
 from sweeper.trial import compose, program
 from sweeper.trial.compose import Composer
 from tests.cases.harness import CASES
+from tests.helpers import write
 from tests.kinds.specs import spec_of
-from tests.test_scan import write
 
 MAIN = """
 import hydra

@@ -7,7 +7,7 @@ import yaml
 
 from sweeper import cli
 from sweeper.plan.plan import Plan, make_plan
-from tests.test_scan import STRANGERS, write
+from tests.helpers import STRANGERS, write
 
 NET = """
 import lightning as L

@@ -8,12 +8,12 @@ import pytest
 from sweeper import cli
 from sweeper.commands import init
 from sweeper.experiment import loading, space
-from sweeper.project import check
+from sweeper.project import points
 from sweeper.project.scan import MAX_PYTHON_FILES, scan
 from sweeper.trial.compose import Composer
+from tests.helpers import STRANGERS, write
 
 ROOT = Path(__file__).parents[2]
-STRANGERS = ROOT / "tests" / "strangers"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_written_file_is_an_experiment_of_that_project(tmp_path: Path) -> No
     loaded = loading.load(output)
     composer = Composer(loaded.project / loaded.config, loaded.project)
     parsed = space.parse(loaded, composer.groups())
-    check.check(composer, loaded, parsed)
+    points.check(composer, loaded, parsed)
     assert parsed.size == 2 * 3 * 2
 
 
@@ -109,13 +109,6 @@ FILES = {
     "configs/experiment/first.yaml": "# @package _global_\ndefaults:\n"
     "  - override /model: net\nmax_epochs: 20\n",
 }
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
 
 
 def test_what_a_config_cannot_do_without_is_chosen(tmp_path: Path) -> None:

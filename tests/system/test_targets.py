@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.system import sources
+from sweeper.system import targets
 from sweeper.system.errors import ExperimentError, TargetError
 from sweeper.trial.importing import load, register
 from tests.helpers import make_experiment
@@ -30,21 +30,21 @@ STRANGERS = ROOT / "tests" / "strangers"
 def test_a_target_starts_in_a_file(target: str, file: str | None) -> None:
     project = STRANGERS / "structured"
     expected = None if file is None else project / file
-    assert sources.entry(target, project) == expected
+    assert targets.entry(target, project) == expected
 
 
 def test_what_a_target_imports_of_the_project_is_reached() -> None:
     project = STRANGERS / "structured"
-    found = sources.reached("fit:run", project)
+    found = targets.reached("fit:run", project)
     names = {str(file.relative_to(project)) for file in found}
     assert names == {"fit.py", "settings/__init__.py", "settings/schema.py"}
-    assert sources.mentions(found, "ConfigStore")
+    assert targets.mentions(found, "ConfigStore")
 
 
 def test_sweepers_own_target_needs_no_import_before_it_is_composed() -> None:
-    found = sources.reached("sweeper.vision.train:train", ROOT)
+    found = targets.reached("sweeper.vision.train:train", ROOT)
     assert found
-    assert not sources.mentions(found, "ConfigStore")
+    assert not targets.mentions(found, "ConfigStore")
 
 
 def test_relative_imports_are_followed(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_relative_imports_are_followed(tmp_path: Path) -> None:
     for name in ("__init__.py", "inner/__init__.py", "base.py"):
         (package / name).touch()
     (package / "inner" / "train.py").write_text("from ..base import x\n")
-    found = sources.reached("pack.inner.train:main", tmp_path)
+    found = targets.reached("pack.inner.train:main", tmp_path)
     assert package / "base.py" in found
 
 

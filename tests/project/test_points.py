@@ -8,7 +8,7 @@ import pytest
 from sweeper.experiment.definition import Experiment
 from sweeper.experiment.loading import load
 from sweeper.experiment.space import Space, parse
-from sweeper.project import check as checking
+from sweeper.project import points
 from sweeper.project.points import configs
 from sweeper.system.errors import ExperimentError
 from sweeper.trial.compose import Composer, to_plain
@@ -44,7 +44,7 @@ def check(project: Path, composer: Composer) -> Check:
         path.write_text(text)
         experiment = load(path, overrides)
         space = parse(experiment, composer.groups())
-        checking.check(composer, experiment, space)
+        points.check(composer, experiment, space)
         return experiment, space
 
     return run

@@ -1,6 +1,6 @@
-"""The entry points of a project: targets, and functions under `@hydra.main`.
+"""The targets of a project: their source files, and functions under `@hydra.main`.
 
-They are read from source files and never imported. What only an import can show, such
+Files are read and never imported. What only an import can show, such
 as a missing package, is left to the first process that imports the target.
 """
 
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.system.errors import TargetError, nearest
-from sweeper.system.sources import is_program, roots
 
+MAX_FILES = 500  # that a target imports
 FOLDERS = ("conf", "configs", "config", ".")  # where projects have a primary config
 PACKAGE = "pkg://"
 OLDEST = "1.1"  # Hydra's assumption for a main without version_base
@@ -45,6 +45,15 @@ class Main:
     version_base: str = ""
 
 
+def is_program(target: str) -> bool:
+    """Return whether a target is a program with its arguments, not module:function.
+
+    >>> is_program("python train.py"), is_program("my_project.train:main")
+    (True, False)
+    """
+    return len(shlex.split(target)) > 1
+
+
 def split_program(target: str) -> tuple[str, list[str]]:
     """Return the module or script that a program starts, and its arguments.
 
@@ -69,6 +78,114 @@ def task_name(target: str) -> str:
     name = split_program(target)[0] if is_program(target) else target.partition(":")[0]
     path = Path(name)
     return path.stem if path.suffix == ".py" else path.name.rpartition(".")[2]
+
+
+def roots(project: Path) -> tuple[Path, ...]:
+    """Return the folders of a project's modules: the project, then its `src`."""
+    source = project / "src"
+    return (project, source) if source.is_dir() else (project,)
+
+
+def put_on_path(project: Path) -> None:
+    """Put the folders of a project's modules on the path of this process.
+
+    Those of a `src` folder come last: a package of the same name that is installed
+    would be hidden in the project's own processes only.
+    """
+    first, *last = map(str, roots(project))
+    if first not in sys.path:
+        sys.path.insert(0, first)
+    sys.path.extend(root for root in last if root not in sys.path)
+
+
+def entry(target: str, project: Path) -> Path | None:
+    """Return the source file of a target, None if the project does not have it."""
+    if not is_program(target):
+        return _project_file(target.partition(":")[0], project)
+    name, _ = split_program(target)
+    if name.endswith(".py"):
+        return project / name if (project / name).is_file() else None
+    return _project_file(name, project)
+
+
+def reached(target: str, project: Path) -> dict[Path, ast.Module]:
+    """Return the target's file and all files that it imports, parsed.
+
+    A file that this version of Python cannot parse is left out.
+    """
+    first = entry(target, project)
+    trees: dict[Path, ast.Module] = {}
+    waiting = [first] if first is not None else []
+    while waiting and len(trees) < MAX_FILES:
+        file = waiting.pop()
+        if file in trees:
+            continue
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError, OSError):
+            continue
+        trees[file] = tree
+        for name in _imported(tree, file, project):
+            # A name that is imported may be a module or something in it.
+            for part in (name, name.rpartition(".")[0]):
+                waiting += [
+                    imported
+                    for root in (*roots(project), file.parent)
+                    if (imported := _file_of(part, root)) is not None
+                ]
+    return trees
+
+
+def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
+    """Return whether one of the files uses one of the names, or imports a dotted one.
+
+    The module behind `sweeper.vision.register` stores nothing until it is called.
+    """
+    return any(
+        (isinstance(node, ast.Name) and node.id in names)
+        or (isinstance(node, ast.Attribute) and node.attr in names)
+        or (
+            isinstance(node, ast.ImportFrom)
+            and any(f"{node.module}.{alias.name}" in names for alias in node.names)
+        )
+        for path, tree in trees.items()
+        if path.parts[-3:] != ("sweeper", "vision", "registry.py")
+        for node in ast.walk(tree)
+    )
+
+
+def _project_file(name: str, project: Path) -> Path | None:
+    files = (_file_of(name, root) for root in roots(project))
+    return next((file for file in files if file is not None), None)
+
+
+def _file_of(name: str, root: Path) -> Path | None:
+    if not name:
+        return None
+    base = root / name.replace(".", "/")
+    for file in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+        if file.is_file():
+            return file.resolve()
+    return None
+
+
+def _imported(tree: ast.Module, file: Path, project: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ""
+            if node.level:
+                folder = file.parents[node.level - 1]
+                if not folder.is_relative_to(project.resolve()):
+                    continue
+                package = ".".join(folder.relative_to(project.resolve()).parts)
+            parent = ".".join(part for part in (package, node.module) if part)
+            yield parent
+            yield from (f"{parent}.{alias.name}" for alias in node.names)
+
+
+# ---- functions under @hydra.main
 
 
 def find_mains(trees: Mapping[Path, ast.Module], project: Path) -> Iterator[Main]:
@@ -169,6 +286,9 @@ def _main(
         name=name,
         version_base=given.get("version_base", OLDEST) or "",
     )
+
+
+# ---- targets that do not exist
 
 
 def check(target: str, project: Path) -> None:
