@@ -188,6 +188,39 @@ class Exited(Message):
     code: int
 
 
+# ---- asked of a composer's process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compose(Message):
+    """A call of a method of `trial.compose.Composer`. The answer is `Composed`.
+
+    Attributes:
+        composer: the value of an earlier "open"; -1 for "open" itself.
+        method: its name, or "open" to make a composer.
+        arguments: as JSON.
+    """
+
+    composer: int = -1
+    method: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed(Message):
+    """Result of a call.
+
+    Attributes:
+        value: as JSON.
+        error: message, "" if the call has a value.
+        is_target: whether the target cannot be imported; else a config is wrong.
+    """
+
+    value: str = ""
+    error: str = ""
+    is_target: bool = False
+
+
 # ---- from a trial
 
 

@@ -4,10 +4,17 @@ A config is composed once per choice of groups. All other values are set in plai
 containers, which takes 0.25 ms a point.
 """
 
+import atexit
 import contextlib
+import functools
+import json
 import posixpath
+import socket
+import subprocess
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sweeper.experiment.definition import (
     COMMAND_LINE,
@@ -19,10 +26,17 @@ from sweeper.experiment.loading import keys
 from sweeper.experiment.parameter import VARIANT, Parameter
 from sweeper.experiment.space import Space
 from sweeper.experiment.yaml_lines import Location
-from sweeper.protocol import Params, Value
+from sweeper.protocol import (
+    Compose,
+    Composed,
+    Connection,
+    Params,
+    ProtocolError,
+    Value,
+)
 from sweeper.system import grammar
-from sweeper.system.errors import ConfigError, ExperimentError, nearest
-from sweeper.trial.compose import Composer, open_choice
+from sweeper.system.errors import ConfigError, ExperimentError, TargetError, nearest
+from sweeper.trial.compose import Composer, open_choice, registers
 from sweeper.trial.config_keys import exists, hint, updated
 
 MAX_COMPOSED = 24  # choices of groups; beyond, each option once
@@ -32,17 +46,93 @@ ANY_NUMBER = {"auto"}  # words that Lightning and others take for a number
 
 
 def composer(experiment: Experiment) -> Composer:
-    """Return the composer of an experiment's project.
+    """Return the composer of an experiment's project, whose target is not imported.
 
     Raises:
         ConfigError: there is no such config.
+        TargetError: it registers configs, and cannot be imported in a process for it.
     """
+    if registers(experiment.target, experiment.project):
+        return RemoteComposer(experiment)
     return Composer(
         experiment.project / experiment.config,
         experiment.project,
         target=experiment.target,
         overrides=experiment.overrides,
+        is_registered=True,
     )
+
+
+class RemoteComposer(Composer):
+    """A composer in a process of its own, which imports the target for its configs."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._target, self._project = experiment.target, experiment.project
+        config = experiment.project / experiment.config
+        paths = (str(config), str(experiment.project))
+        self._index = -1
+        self._index = self._call("open", *paths, self._target, experiment.overrides)
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        connection = _process(self._target, self._project)
+        call = Compose(
+            composer=self._index, method=method, arguments=json.dumps(arguments)
+        )
+        answer = None
+        with contextlib.suppress(OSError, ProtocolError):
+            connection.tell(call)
+            answer = connection.receive()
+        if not isinstance(answer, Composed):
+            _process.cache_clear()
+            raise TargetError(
+                f"target: {self._target!r}: importing it ends the process; the module "
+                "must be importable"
+            )
+        if answer.error:
+            raise (TargetError if answer.is_target else ConfigError)(answer.error)
+        return json.loads(answer.value)
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        return {group: tuple(names) for group, names in self._call("groups").items()}
+
+    def plain(self, overrides: Sequence[str]) -> dict[str, object]:
+        config: dict[str, object] = self._call("plain", overrides)
+        return config
+
+    def values(
+        self, overrides: Sequence[str], keys: Sequence[str]
+    ) -> dict[str, object]:
+        values: dict[str, object] = self._call("values", overrides, keys)
+        return values
+
+    def misfits(self, overrides: Sequence[str], words: Sequence[str]) -> list[str]:
+        reasons: list[str] = self._call("misfits", overrides, words)
+        return reasons
+
+    def sweeper_params(self, overrides: Sequence[str]) -> dict[str, str]:
+        params: dict[str, str] = self._call("sweeper_params", overrides)
+        return params
+
+
+@functools.cache
+def _process(target: str, project: Path) -> Connection:
+    """Start the process that composes for a target; it ends with this one."""
+    ours, its = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeper.trial.compose", str(its.fileno())],
+        pass_fds=[its.fileno()],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    its.close()
+    connection = Connection(ours)
+
+    def end() -> None:
+        connection.close()
+        process.wait()
+
+    atexit.register(end)
+    return connection
 
 
 def configs(

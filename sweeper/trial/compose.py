@@ -7,8 +7,11 @@ import argparse
 import ast
 import contextlib
 import copy
+import json
 import logging
+import os
 import re
+import socket
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.protocol import Compose, Composed, Connection
 from sweeper.system import grammar
-from sweeper.system.errors import ConfigError, nearest
+from sweeper.system.errors import ConfigError, TargetError, nearest
 from sweeper.system.targets import (
     PACKAGE,
     Main,
@@ -103,7 +107,7 @@ class Composer:
     ) -> None:
         # A trial's target has registered its configs; reading all files takes seconds.
         is_ready = is_registered or not target or _is_imported(target, project)
-        if not is_ready and mentions(reached(target, project), *REGISTERING):
+        if not is_ready and registers(target, project):
             importing.register(target, project)
             if is_program(target) and _is_missing(config):
                 importing.run_to_hydra(target, project)
@@ -631,3 +635,40 @@ def one_line(error: BaseException) -> str:
         lines.insert(0, f"override {error.override!r}")
     unique = dict.fromkeys(li for li in lines if li and not li.startswith(_NOISE))
     return "; ".join(unique) or type(error).__name__
+
+
+# ---- a process that composes for the driver
+
+
+def registers(target: str, project: Path) -> bool:
+    """Return whether a target's files store configs when they are imported."""
+    return mentions(reached(target, project), *REGISTERING)
+
+
+def serve(connection: Connection) -> None:
+    """Answer calls of composers until the other end closes."""
+    composers: list[Composer] = []
+    while isinstance(call := connection.receive(), Compose):
+        arguments = json.loads(call.arguments)
+        try:
+            if call.method == "open":
+                config, project, target, overrides = arguments
+                composer = Composer(
+                    Path(config), Path(project), target=target, overrides=overrides
+                )
+                composers.append(composer)
+                value: object = len(composers) - 1
+            else:
+                value = getattr(composers[call.composer], call.method)(*arguments)
+            answer = Composed(value=json.dumps(value, default=str))
+        except (ConfigError, TargetError) as error:
+            is_target = isinstance(error, TargetError)
+            answer = Composed(error=str(error), is_target=is_target)
+        connection.tell(answer)
+
+
+if __name__ == "__main__":
+    os.dup2(2, 1)  # whatever an import prints
+    os.set_inheritable(int(sys.argv[1]), False)
+    with contextlib.suppress(OSError):  # the driver is gone
+        serve(Connection(socket.socket(fileno=int(sys.argv[1]))))

@@ -1,5 +1,6 @@
 """What a config lacks is named with its line in the experiment file."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 from sweeper.experiment.definition import Experiment
 from sweeper.experiment.loading import load
 from sweeper.experiment.space import Space, parse
+from sweeper.plan.plan import make_plan
 from sweeper.project import points
 from sweeper.project.points import configs
-from sweeper.system.errors import ExperimentError
+from sweeper.system.errors import ExperimentError, TargetError
 from sweeper.trial.compose import Composer, to_plain
-from tests.helpers import write_configs
+from tests.helpers import STRANGERS, write_configs
 
 HEAD = """\
 objective: {metric: acc}
@@ -168,3 +170,44 @@ def test_ten_thousand_points_are_composed(check: Check, composer: Composer) -> N
     )
     made = sum(1 for _ in configs(composer, experiment, space, space.points()))
     assert made == 10_000
+
+
+@pytest.mark.slow
+def test_a_target_that_registers_configs_is_imported_in_another_process(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "exp.yaml"
+    text = (
+        f"project: {STRANGERS / 'structured'}\ntarget: fit:run\nconfig: main_config\n"
+        "search_space: {optim: 'adam, sgd'}\nobjective: {metric: accuracy}\n"
+    )
+    file.write_text(text)
+    plan = make_plan(file, [], sweeps=tmp_path / "sweeps")
+    assert plan.space.size == 2
+    file.write_text(text.replace("sgd", "sdg"))
+    with pytest.raises(ExperimentError, match="no option 'sdg'") as caught:
+        make_plan(file, [], sweeps=tmp_path / "sweeps")
+    assert caught.value.line == 4
+    assert "fit" not in sys.modules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise KeyError('HOME')", r"raised KeyError at broken\.py:3"),
+        ("import os; os._exit(3)", "ends the process"),
+    ],
+)
+def test_a_target_that_cannot_be_imported_for_its_configs_is_one_message(
+    tmp_path: Path, code: str, reason: str
+) -> None:
+    head = "from hydra.core.config_store import ConfigStore\nConfigStore\n"
+    (tmp_path / "broken.py").write_text(f"{head}{code}\ndef main(cfg): pass\n")
+    file = tmp_path / "exp.yaml"
+    file.write_text(
+        f"project: {tmp_path}\ntarget: broken:main\nconfig: some_config\n"
+        "search_space: {lr: [1, 2]}\nobjective: {metric: a}\n"
+    )
+    with pytest.raises(TargetError, match=reason):
+        make_plan(file, [], sweeps=tmp_path / "sweeps")
