@@ -23,7 +23,7 @@ from sweeper.experiment.definition import (
     Experiment,
 )
 from sweeper.experiment.loading import keys
-from sweeper.experiment.parameter import VARIANT, Parameter
+from sweeper.experiment.parameter import SPACE, VARIANT, Parameter
 from sweeper.experiment.space import Space
 from sweeper.experiment.yaml_lines import Location
 from sweeper.protocol import (
@@ -206,8 +206,9 @@ def representatives(space: Space) -> list[Params]:
 
 
 def _crossed(space: Space, names: Sequence[str]) -> Iterator[Params]:
-    """Yield every choice of `names` and of conditions, with the first of all others."""
-    crossed = set(names).union(*(p.when.names for p in space.parameters if p.when))
+    """Yield every choice of `names`, of spaces and of conditions."""
+    conditions = [p.when.names for p in space.parameters if p.when]
+    crossed = {SPACE, *names}.union(*conditions)
     is_decided = space.where is not None and space.where.names <= set(names)
     for point in space.walk(
         lambda p: p.choices or (p.first,) if p.name in crossed else (p.first,)

@@ -105,6 +105,18 @@ def test_what_a_config_lacks_is_told_with_line_and_nearest_key(
         assert part in str(caught.value)
 
 
+def test_every_space_of_a_list_is_checked(check: Check) -> None:
+    text = (
+        "objective: {metric: acc}\nsearch_space:\n"
+        "- {model: [small], model.width: [1]}\n"
+        "- {data: [digits, crops], model.widht: [2]}\n"
+    )
+    with pytest.raises(ExperimentError, match=r"no key 'model\.widht'") as caught:
+        check(text)
+    assert caught.value.line == 4
+    check(text.replace("widht", "width"))
+
+
 def test_a_key_may_exist_only_where_the_condition_allows_it(check: Check) -> None:
     text = HEAD + "  model.width: [8, 16]\n"
     check(text + "where: model == 'small'\n")
