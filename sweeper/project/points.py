@@ -40,6 +40,7 @@ from sweeper.trial.compose import Composer, open_choice, registers
 from sweeper.trial.config_keys import exists, hint, updated
 
 MAX_COMPOSED = 24  # choices of groups; beyond, each option once
+END_SECONDS = 2.0  # for what the target does at exit
 MAX_TRIED = 100  # values of one parameter
 EITHER = {"precision"}  # keys of Lightning that take numbers and words alike
 ANY_NUMBER = {"auto"}  # words that Lightning and others take for a number
@@ -96,22 +97,18 @@ class RemoteComposer(Composer):
         return {group: tuple(names) for group, names in self._call("groups").items()}
 
     def plain(self, overrides: Sequence[str]) -> dict[str, object]:
-        config: dict[str, object] = self._call("plain", overrides)
-        return config
+        return dict(self._call("plain", overrides))
 
     def values(
         self, overrides: Sequence[str], keys: Sequence[str]
     ) -> dict[str, object]:
-        values: dict[str, object] = self._call("values", overrides, keys)
-        return values
+        return dict(self._call("values", overrides, keys))
 
     def misfits(self, overrides: Sequence[str], words: Sequence[str]) -> list[str]:
-        reasons: list[str] = self._call("misfits", overrides, words)
-        return reasons
+        return list(self._call("misfits", overrides, words))
 
     def sweeper_params(self, overrides: Sequence[str]) -> dict[str, str]:
-        params: dict[str, str] = self._call("sweeper_params", overrides)
-        return params
+        return dict(self._call("sweeper_params", overrides))
 
 
 @functools.cache
@@ -119,7 +116,7 @@ def _process(target: str, project: Path) -> Connection:
     """Start the process that composes for a target; it ends with this one."""
     ours, its = socket.socketpair()
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper.trial.compose", str(its.fileno())],
+        [sys.executable, "-P", "-m", "sweeper.trial.compose", str(its.fileno())],
         pass_fds=[its.fileno()],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -129,7 +126,11 @@ def _process(target: str, project: Path) -> Connection:
 
     def end() -> None:
         connection.close()
-        process.wait()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:  # it is still importing
+            process.kill()
+            process.wait()
 
     atexit.register(end)
     return connection
