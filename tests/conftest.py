@@ -3,7 +3,8 @@
 import copy
 import os
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hydra import conf  # noqa: F401  (it registers Hydra's own configs)
@@ -16,6 +17,19 @@ collect_ignore_glob = [
     "strangers/*/*",
     "cases/*/*",
 ]  # projects with modules of equal names
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark as long the cases of a test that follow its first few."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        few = item.get_closest_marker("few")
+        if few is not None:
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > few.args[0]:
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True)

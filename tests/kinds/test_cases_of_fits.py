@@ -57,6 +57,7 @@ def _check(folder: Path, case: str, *overrides: str) -> tuple[Any, dict[int, Any
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", [(), ("is_seeded=false", "kill=[2,0,1]")])
+@pytest.mark.few(1)
 def test_a_killed_cross_validation_trains_each_fold_once(
     overrides: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_thawed_backbone_stays_thawed_after_a_kill(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["callback", "batch", "tuner"])
+@pytest.mark.few(1)
 def test_a_search_runs_once_and_a_killed_fit_resumes_after_it(
     style: str, tmp_path: Path
 ) -> None:
@@ -83,6 +85,7 @@ def test_a_search_runs_once_and_a_killed_fit_resumes_after_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "more"), [("C03", 8), ("C05", 6)])
+@pytest.mark.few(1)
 def test_more_epochs_need_no_kill_to_be_right(
     case: str, more: int, tmp_path: Path
 ) -> None:

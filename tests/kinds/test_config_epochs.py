@@ -91,6 +91,7 @@ def sweep(tmp_path: Path) -> _Sweep:
         ("train.yaml", FILES["train.yaml"].replace("9", "1"), []),
     ],
 )
+@pytest.mark.few(1)
 def test_trials_train_on_where_their_config_has_more_epochs(
     sweep: _Sweep, name: str, text: str, again: list[str]
 ) -> None:

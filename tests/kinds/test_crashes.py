@@ -167,6 +167,7 @@ def train(cfg):
         ("os.getpid()", "SIGKILL"),
     ],
 )
+@pytest.mark.long
 def test_a_prediction_that_was_killed_is_made_again_by_the_next_start(
     tmp_path: Path, victim: str, name: str
 ) -> None:

@@ -37,6 +37,7 @@ def _whole(folder: Path, words: tuple[str, ...]) -> tuple[dict[str, Any], Histor
 
 
 @pytest.mark.parametrize("kind", _kinds("finetuning", "thaw"))
+@pytest.mark.few(1)
 def test_a_fit_that_is_cut_after_the_change_ends_the_same(
     kind: str, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_pause_after_the_change_keeps_it(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHANGING)
+@pytest.mark.few(2)
 def test_more_epochs_after_the_change_keep_it(kind: str, tmp_path: Path) -> None:
     result, _ = _whole(tmp_path, (f"kind={kind}", "epochs=5"))
     running.run(make_spec(tmp_path / "a", (f"kind={kind}", "epochs=3")), History())
@@ -72,6 +74,7 @@ def test_more_epochs_after_the_change_keep_it(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHANGING)
+@pytest.mark.few(1)
 def test_a_trial_that_is_promoted_after_the_change_keeps_it(
     kind: str, tmp_path: Path
 ) -> None:
@@ -86,6 +89,7 @@ def test_a_trial_that_is_promoted_after_the_change_keeps_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [*CHANGING, "folds"])
+@pytest.mark.few(2)
 def test_a_child_of_a_population_has_what_its_parent_changed(
     kind: str, tmp_path: Path
 ) -> None:

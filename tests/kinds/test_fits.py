@@ -71,6 +71,7 @@ def test_a_fold_that_never_began_is_not_taken_for_the_one_that_was_skipped(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 2], ids=["first fold", "start of the second"])
+@pytest.mark.few(1)
 def test_a_cut_in_any_fold_ends_the_same(tmp_path: Path, place: int) -> None:
     _cut(tmp_path, FOLDS, place)
 
@@ -85,6 +86,7 @@ def test_a_cut_in_any_fold_ends_the_same(tmp_path: Path, place: int) -> None:
         "a fit that fails and another one",
     ],
 )
+@pytest.mark.few(2)
 def test_fits_that_follow_from_each_other_end_the_same(
     name: str, tmp_path: Path
 ) -> None:
@@ -93,6 +95,7 @@ def test_fits_that_follow_from_each_other_end_the_same(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folds", "one_net", "search_rate", "search_batch"])
+@pytest.mark.few(2)
 def test_more_epochs_equal_a_trial_that_trained_them_at_once(
     kind: str, tmp_path: Path
 ) -> None:
@@ -112,6 +115,7 @@ def test_more_epochs_equal_a_trial_that_trained_them_at_once(
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1], ids=["epochs", "steps"])
 @pytest.mark.parametrize("place", [2, 3], ids=["at the search", "after it"])
+@pytest.mark.few(1)
 def test_a_search_at_a_later_epoch_searches_again_where_it_was_cut(
     place: int, steps: int, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_forked_process_reports_and_ends_as_it_likes(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_that_hangs_with_a_forked_process_says_where(
     tmp_path: Path, address: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_pause_that_a_forked_process_hears_pauses_the_trial(
         ),
     ],
 )
+@pytest.mark.few(1)
 def test_a_launcher_keeps_the_channel(
     tmp_path: Path, address: Path, target: str
 ) -> None:

@@ -149,6 +149,7 @@ STYLES = {
 
 
 @pytest.mark.parametrize("style", STYLES)
+@pytest.mark.few(4)
 def test_a_cut_trial_hands_out_the_file_of_its_best_epoch(
     style: str, project: Path, tmp_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_cut_trial_hands_out_the_file_of_its_best_epoch(
 
 
 @pytest.mark.parametrize("style", ["template", "slash", "two", "default"])
+@pytest.mark.few(1)
 def test_more_epochs_hand_out_the_new_best_one(
     style: str, project: Path, tmp_path: Path
 ) -> None:

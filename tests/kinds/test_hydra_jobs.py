@@ -40,6 +40,7 @@ def read(folder: Path, name: str = "seen.json") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("words", [["lr=0.2", "tag='a,b'"], ["lr=0.2", "tag=raise"]])
+@pytest.mark.few(1)
 def test_a_trial_sees_what_a_job_of_hydra_sees(project: Path, words: list[str]) -> None:
     alone = project / "alone"
     env = {**os.environ, "SOME_TOKEN": SECRET_TEXT}

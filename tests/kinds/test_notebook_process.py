@@ -46,6 +46,7 @@ print(json.dumps([before, *states]))
 
 
 @pytest.mark.parametrize("mode", ["offline", "none"])
+@pytest.mark.few(1)
 def test_two_trainings_leave_the_process_as_it_was(tmp_path: Path, mode: str) -> None:
     project = copy_case("wandb_runs", tmp_path)
     done = subprocess.run(

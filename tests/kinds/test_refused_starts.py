@@ -236,6 +236,7 @@ def test_a_misspelt_key_of_the_space_wins_over_a_condition_that_reads_it(
         dict.fromkeys(("lr", "batch_size", "devices"), "range(0, 10000)"),
     ],
 )
+@pytest.mark.few(1)
 def test_a_plan_of_a_million_million_trials_ends(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -54,6 +54,7 @@ def means_of_steps(spec: TrialSpec) -> dict[int, float]:
 @pytest.mark.parametrize(
     ("kill_at", "every"), [("null", 0), ("9", 0), ("9", 1), ("12", 1)]
 )
+@pytest.mark.few(2)
 def test_a_metric_that_is_logged_per_step_counts_as_its_mean_over_the_epoch(
     tmp_path: Path, kill_at: str, every: int
 ) -> None:
