@@ -9,7 +9,7 @@ from sweeper.driver import driver
 from sweeper.driver.watch import EventLog
 from sweeper.experiment import loading
 from sweeper.journal import store
-from sweeper.reporting.live import Silence
+from sweeper.reporting.status import Display
 from sweeper.system.paths import SweepPaths
 
 LOOKS = 100
@@ -30,7 +30,7 @@ def follow(folder: Path) -> dict[str, float]:
     paths.folder.mkdir(parents=True)
     reader = store.Reader(loading.load(folder / "bench.yaml"), paths.folder)
     before = reader.sweep()
-    event_log = EventLog([paths.folder], Silence())
+    event_log = EventLog([paths.folder], Display())
     size = -(-written.stat().st_size // LOOKS)
     with written.open("rb") as source, paths.journal.open("ab", 0) as journal:
         while part := source.read(size):

@@ -12,7 +12,7 @@ from report_images import browser, shoot
 from rich.console import Console
 
 from sweeper import load_sweep
-from sweeper.reporting.tables import status_view
+from sweeper.reporting.status import status_view
 
 IMAGES = Path(__file__).parent / "images"
 # rich's own format fetches its font from the net; a page about offline work does not.

@@ -8,7 +8,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
@@ -16,7 +16,7 @@ from sweeper import commands, exit_codes
 from sweeper.system import paths
 from sweeper.system.errors import AddressError, ClusterLostError, SweeperError
 
-HELPERS = {"sweeps"}  # modules of `commands` that define no command
+HELPERS = {"common"}  # modules of `commands` that define no command
 
 
 class Command(Protocol):
@@ -24,28 +24,30 @@ class Command(Protocol):
 
     EXAMPLE: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+    run: Callable[[argparse.Namespace], int | None]
 
 
-def find_commands() -> Mapping[str, Command]:
-    """Return every command by name, sorted by name."""
-    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    return {
-        name: cast(Command, importlib.import_module(f"{commands.__name__}.{name}"))
-        for name in sorted(names)
-        if name not in HELPERS
-    }
+def command_names() -> list[str]:
+    """Return the names of all commands, sorted."""
+    modules = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+    return sorted(modules - HELPERS)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; `function` of a parsed namespace runs the command."""
+def build_parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser; `function` of a parsed namespace runs the command.
+
+    Args:
+        names: commands that it knows, whose modules are imported; () for all.
+    """
     parser = argparse.ArgumentParser(
         prog="sweeper",
         description="Experiment sweeps over Hydra + Lightning projects that survive "
         "any kill: the same command resumes them.",
     )
     group = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, command in find_commands().items():
+    for name in names or command_names():
+        module = importlib.import_module(f"{commands.__name__}.{name}")
+        command = cast(Command, module)
         summary = str(command.__doc__).splitlines()[0]
         sub = group.add_parser(
             name,
@@ -70,7 +72,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     argparse expects all overrides in one run. Its `parse_intermixed_args` lifts that,
     but not for a parser with subcommands, so the command's own parser is called.
     """
-    parser = build_parser()
+    is_one = words[:1] != ["completion"] and words[:1] and words[0] in command_names()
+    parser = build_parser(words[:1] if is_one else ())
     (group,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     command = group.choices.get(words[0]) if words else None
     if command is None or all(a.dest != "overrides" for a in command._actions):
@@ -95,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        code: int = args.function(args)
+        code: int | None = args.function(args)
     except (AddressError, ClusterLostError) as error:
         _leave(f"error: {error}", error.exit_code)
     except SweeperError as error:
@@ -115,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FINISHED
-    return code
+    return code or exit_codes.FINISHED
 
 
 def _leave(message: str, code: int) -> NoReturn:

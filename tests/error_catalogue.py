@@ -15,7 +15,7 @@ import pytest
 from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 
 from sweeper import cli
-from sweeper.commands import sweeps as naming
+from sweeper.commands import common
 from sweeper.driver import cluster, driver, prewarm
 from sweeper.experiment import loading
 from sweeper.experiment.loading import dump
@@ -25,7 +25,7 @@ from sweeper.packing import packing
 from sweeper.packing.packing import Node
 from sweeper.plan import checks, demands, plan, preflight
 from sweeper.protocol import FailureKind, Report
-from sweeper.reporting import export_trial, live, ranking
+from sweeper.reporting import export, status, tables
 from sweeper.system import locks
 from sweeper.system.errors import MetricError, SweeperError
 from sweeper.system.paths import SweepPaths, builtin_conf, write_text
@@ -61,11 +61,11 @@ def _missing_sweep(folder: Path) -> object:
 
 def _trial_of_no_sweep(folder: Path) -> object:
     trials = [make_trial(i, {"x": i}, 0.5) for i in range(2)]
-    return naming.find_trial(make_sweep(folder, *trials), "zzz")
+    return common.find_trial(make_sweep(folder, *trials), "zzz")
 
 
 def _no_value(folder: Path) -> object:
-    return naming.find_trial(make_sweep(folder), "best")
+    return common.find_trial(make_sweep(folder), "best")
 
 
 def _damaged(folder: Path) -> object:
@@ -94,12 +94,12 @@ def _two_objectives(folder: Path) -> object:
         (folder / name).mkdir()
         objective = {"metric": "val/loss", "mode": mode}
         made.append(make_sweep(folder / name, name=name, objective=objective))
-    return ranking.rank_all(made)
+    return tables.rank_all(made)
 
 
 def _no_checkpoint(folder: Path) -> object:
     sweep = make_sweep(folder, make_trial(0, {"x": 1}, 0.5))
-    return export_trial.copy(sweep, sweep.trials[0], folder / "out")
+    return export.copy(sweep, sweep.trials[0], folder / "out")
 
 
 def _not_empty(folder: Path) -> object:
@@ -107,7 +107,7 @@ def _not_empty(folder: Path) -> object:
     paths = sweep.paths.trial(sweep.trials[0].id)
     paths.checkpoints.mkdir(parents=True)
     paths.best.touch()
-    return export_trial.copy(sweep, sweep.trials[0], folder)
+    return export.copy(sweep, sweep.trials[0], folder)
 
 
 def _no_card(folder: Path) -> object:
@@ -125,7 +125,7 @@ def _held(folder: Path) -> object:
             made,
             prewarm=started,
             options=cluster.ClusterOptions(),
-            display=live.Silence(),
+            display=status.Display(),
         )
 
 

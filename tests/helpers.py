@@ -23,7 +23,8 @@ from sweeper.journal.record import (
 )
 from sweeper.journal.run_context import RunContext
 from sweeper.project import slot
-from sweeper.protocol import Client, Params
+from sweeper.protocol import Client, Params, Report
+from sweeper.system.paths import write_text
 
 CONTEXT = RunContext(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
 
@@ -156,3 +157,19 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
+
+
+def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Journal:
+    """Return the journal of a sweep on disk whose trials have ended."""
+    journal = open_journal(folder)
+    for value in values:
+        assert journal.claim("slot") is not None
+        journal.start("slot")
+        journal.report(
+            "slot",
+            Report(epoch=1, values=(value,), metrics={"acc": value}, busy_seconds=1.0),
+        )
+        journal.finish("slot")
+    text = loading.dump(loading.load(folder / "toy.yaml"))
+    write_text(folder / "sweeps" / "toy" / "experiment.yaml", text)
+    return journal

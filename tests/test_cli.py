@@ -19,7 +19,10 @@ from sweeper.system.paths import SweepPaths
 from tests.helpers import make_experiment, open_journal
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = cli.find_commands()
+COMMANDS = {
+    name: importlib.import_module(f"sweeper.commands.{name}")
+    for name in cli.command_names()
+}
 
 
 def _page() -> str:

@@ -19,7 +19,7 @@ from sweeper.packing import packing_report
 from sweeper.packing.observations import Observed
 from sweeper.packing.packing import CARDS, BatchKeys, share
 from sweeper.protocol import Decision, FailureKind, Report
-from sweeper.reporting import dataframes, live
+from sweeper.reporting import export, status
 from sweeper.search.history import History
 from sweeper.system.text import GIB
 from sweeper.trial import endings
@@ -436,6 +436,6 @@ def test_what_was_measured_of_a_card_is_kept_for_each_trial(tmp_path: Path) -> N
     assert packing_report.measured(trial) == (
         "0.25 of a T4, peak 2048 MiB, the card was 70% busy"
     )
-    (shown,) = live.status_json(sweep)["trials"]  # type: ignore[misc]  # JSON
+    (shown,) = status.status_json(sweep)["trials"]  # type: ignore[misc]  # JSON
     assert shown["utilisation"] == trial.utilisation
-    assert list(dataframes.trials(sweep)["card"]) == ["T4"]
+    assert list(export.trials(sweep)["card"]) == ["T4"]

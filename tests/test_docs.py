@@ -15,8 +15,7 @@ import pytest
 from nbclient import NotebookClient
 
 from sweeper.journal import store
-from tests.helpers import make_experiment
-from tests.test_notebook import journaled
+from tests.helpers import journaled, make_experiment
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 300

@@ -289,7 +289,7 @@ def test_a_seed_of_the_file_changes_the_draws(tmp_path: Path) -> None:
 def test_what_one_search_needs_is_not_imported_for_the_others() -> None:
     code = (
         "import sys, sweeper.search.policy, sweeper.statistics.leaderboard\n"
-        "import sweeper.reporting.live\n"
+        "import sweeper.reporting.status\n"
         "from sweeper.search.policy import Search\n"
         "Search(config={'_target_': 'optuna.samplers.TPESampler'}).sampler(1)\n"
         "print([m for m in ('torch', 'scipy.stats', 'cmaes') if m in sys.modules])"

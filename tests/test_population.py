@@ -16,10 +16,9 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, Sweep
 from sweeper.plan.plan import _num_trials
 from sweeper.protocol import Decision, FailureKind, Report
-from sweeper.reporting import html_report, markdown
-from sweeper.reporting.cells import to_csv
-from sweeper.reporting.progress import events
-from sweeper.reporting.tables import leaderboard_view
+from sweeper.reporting import html_report, tables
+from sweeper.reporting.status import events
+from sweeper.reporting.tables import leaderboard_view, to_csv
 from sweeper.search import algorithms
 from sweeper.search.pbt import Population, near
 from sweeper.statistics.leaderboard import rank
@@ -339,7 +338,7 @@ def test_views_say_who_is_whose_parent(tmp_path: Path) -> None:
         assert child.parent in capture.get()
         assert "add seeds" not in capture.get()
     assert to_csv(sweep, rows).splitlines()[0].endswith(",parent")
-    assert f"| {child.parent} |" in markdown.leaderboard(sweep, rows)
+    assert f"| {child.parent} |" in tables.to_markdown(sweep, rows)
     assert f'from <a href="#t-{child.parent}">' in html_report.render(sweep)
     before = replace(sweep, trials=())
     lines = [str(event) for event in events(before, sweep)]

@@ -4,25 +4,23 @@ With several objectives it shows the Pareto front; `--trial` selects a trial of 
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
-
-if TYPE_CHECKING:
-    from sweeper.journal.record import Sweep, TrialRecord
+from sweeper.commands import common
+from sweeper.journal import best_checkpoint
+from sweeper.reporting import status
+from sweeper.reporting.tables import point_text
+from sweeper.statistics import leaderboard
+from sweeper.system.text import short
 
 EXAMPLE = "sweeper best lr_sweep --ckpt"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweeps.add_name(parser)
+    common.add_name(parser)
     parser.add_argument("--trial", help="trial to show instead of the best one")
     one = parser.add_mutually_exclusive_group()
-    one.add_argument("--json", action="store_true", help="print JSON")
+    common.add_json(one)
     one.add_argument("--config", action="store_true", help="print only its config")
     one.add_argument(
         "--ckpt",
@@ -35,57 +33,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    from sweeper.journal import best_checkpoint, spec
-    from sweeper.reporting import live
-    from sweeper.statistics import leaderboard
-
-    sweep = sweeps.find(args)
-    is_one = args.trial or args.config or args.ckpt or args.command
+def run(args: argparse.Namespace) -> None:
+    sweep = common.find(args)
     front = leaderboard.front_trials(sweep)
-    if front and not is_one:
-        _print_front(sweep, front, is_json=args.json)
-        return exit_codes.FINISHED
-    best = sweeps.find_trial(sweep, args.trial or sweeps.BEST)
-    command = spec.stored_command(sweep.paths.trial(best.id).spec)
-    data = live.best_json(sweep, best, command=command)
-    if args.json:
-        print(json.dumps(data))
-    elif args.ckpt:
-        found = best_checkpoint.require(sweep, best)
-        print(found.path)
-        print(found.text(sweep.experiment.objective.metric), file=sys.stderr)
-    elif args.command:
-        print(command)
-    elif args.config:
+    if front and not (args.trial or args.config or args.ckpt or args.command):
+        if args.json:
+            common.print_json({"front": [status.best_json(sweep, t) for t in front]})
+            return
+        objectives = sweep.experiment.objectives
+        for trial in front:
+            result = leaderboard.trial_results(trial, objectives)
+            pairs = zip(objectives, result[1] if result else (), strict=True)
+            values = ", ".join(f"{o.metric} {short(value)}" for o, value in pairs)
+            print(f"{trial.id}: {values}  {point_text(trial.params)}")
+        return
+    best = common.find_trial(sweep, args.trial or common.BEST)
+    if args.ckpt:
+        checkpoint = best_checkpoint.require(sweep, best)
+        print(checkpoint.path)
+        print(checkpoint.text(sweep.experiment.objective.metric), file=sys.stderr)
+        return
+    if args.config:
         print(sweep.paths.trial(best.id).config.read_text(encoding="utf-8"), end="")
+        return
+    data = status.best_json(sweep, best)
+    if args.json:
+        common.print_json(data)
+    elif args.command:
+        print(data["command"])
     else:
         for key, value in data.items():
             print(f"{key}: {value}")
-    return exit_codes.FINISHED
-
-
-def _print_front(
-    sweep: "Sweep", front: Sequence["TrialRecord"], *, is_json: bool
-) -> None:
-    from sweeper.journal import spec
-    from sweeper.reporting import live
-    from sweeper.reporting.cells import point
-    from sweeper.system.text import short
-
-    found = [
-        live.best_json(
-            sweep,
-            trial,
-            command=spec.stored_command(sweep.paths.trial(trial.id).spec),
-        )
-        for trial in front
-    ]
-    if is_json:
-        print(json.dumps({"front": found}))
-        return
-    for trial, data in zip(front, found, strict=True):
-        values = data["values"]
-        assert isinstance(values, dict)  # noqa: S101  # of several objectives
-        told = ", ".join(f"{name} {short(value)}" for name, value in values.items())
-        print(f"{trial.id}: {told}  {point(trial.params)}")

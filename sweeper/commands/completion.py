@@ -2,7 +2,7 @@
 
 import argparse
 
-from sweeper import exit_codes
+import shtab
 
 EXAMPLE = "sweeper completion bash > ~/.local/share/bash-completion/completions/sweeper"
 
@@ -13,8 +13,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    import shtab
-
+def run(args: argparse.Namespace) -> None:
     print(shtab.complete(args.parser, args.shell))
-    return exit_codes.FINISHED

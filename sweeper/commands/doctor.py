@@ -4,13 +4,13 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sweeper import exit_codes
+from sweeper.commands import common
+from sweeper.plan import checks, determinism
+from sweeper.plan.checks import Finding
+from sweeper.plan.plan import make_plan
+from sweeper.project import zygote_client
 from sweeper.system.errors import SweeperError
-
-if TYPE_CHECKING:
-    from sweeper.plan.checks import Finding
 
 EXAMPLE = "sweeper doctor --determinism experiments/digits.yaml"
 
@@ -26,41 +26,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each finding; return 2 if one needs a fix."""
-    is_fine = True
-    for finding in _findings(args):
-        print(f"{finding.topic}: {finding.text}", flush=True)
-        if not finding.is_fine:
-            print(f"  -> {finding.advice}", flush=True)
-            is_fine = False
-    return exit_codes.FINISHED if is_fine else SweeperError.exit_code
+    return common.exit_code(map(_print, _findings(args)))
 
 
-def _findings(args: argparse.Namespace) -> "Iterator[Finding]":
-    from sweeper.plan import checks
+def _print(finding: Finding) -> bool:
+    print(f"{finding.topic}: {finding.text}", flush=True)
+    if not finding.is_fine:
+        print(f"  -> {finding.advice}", flush=True)
+    return finding.is_fine
 
-    if args.determinism is not None:
-        from sweeper.plan import determinism
-        from sweeper.plan.plan import make_plan
-        from sweeper.project import zygote_client
 
-        plan = make_plan(args.determinism, (), sweeps=args.sweeps, has_sweep=False)
-        loaded = plan.experiment
-        with zygote_client.running(
-            project=loaded.project, target=loaded.target
-        ) as address:
-            yield from determinism.examine(plan, address)
+def _findings(args: argparse.Namespace) -> Iterator[Finding]:
+    if args.determinism is None:
+        yield from checks.examine(args.sweeps)
+        if args.ray:
+            yield _ray()
         return
-    yield from checks.examine(args.sweeps)
-    if args.ray:
-        yield _ray()
+    plan = make_plan(args.determinism, (), sweeps=args.sweeps, has_sweep=False)
+    project, target = plan.experiment.project, plan.experiment.target
+    with zygote_client.running(project=project, target=target) as address:
+        yield from determinism.examine(plan, address)
 
 
-def _ray() -> "Finding":
+def _ray() -> Finding:
     """Check that a small Ray starts and stops on this machine."""
     from sweeper.compat import ray as compat
     from sweeper.driver import cluster
-    from sweeper.plan.checks import Finding
 
     with tempfile.TemporaryDirectory(prefix="sweeper.") as scratch:
         try:

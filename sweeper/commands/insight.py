@@ -5,33 +5,28 @@ The importance of a parameter for a result in the best quarter is from PED-ANOVA
 
 import argparse
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
+from sweeper.commands import common
+from sweeper.statistics import insight, leaderboard
 
 EXAMPLE = "sweeper insight lr_sweep --more 20"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweeps.add_name(parser)
+    common.add_name(parser)
     parser.add_argument(
         "--more", type=int, default=10, help="number of further random trials"
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print importances, prospects and the verdict."""
-    from sweeper.statistics import insight, leaderboard
-
-    sweep = sweeps.find(args)
+def run(args: argparse.Namespace) -> None:
+    sweep = common.find(args)
     rows = leaderboard.rank(sweep)
     experiment = sweep.experiment
     if len(experiment.objectives) > 1:
         print(f"of {experiment.objective.metric}, the first objective:")
     is_random = experiment.search in ("random", "sobol")
-    more = max(1, args.more)
     text = insight.importance_lines(
-        rows, experiment.objective, is_random=is_random, more=more
+        rows, experiment.objective, is_random=is_random, more=max(1, args.more)
     )
     for line in (*text, *insight.verdict_lines(rows, experiment.objectives)):
         print(line)
-    return exit_codes.FINISHED

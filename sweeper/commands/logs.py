@@ -4,8 +4,7 @@ import argparse
 import sys
 import time
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
+from sweeper.commands import common
 from sweeper.system.errors import SweepNotFoundError
 
 EXAMPLE = "sweeper logs lr_sweep 3f9a -f"
@@ -13,7 +12,7 @@ POLL_SECONDS = 0.5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweeps.add_name(parser)
+    common.add_name(parser)
     parser.add_argument(
         "trial",
         nargs="?",
@@ -25,12 +24,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the whole log; with `--follow`, then print new lines as they come."""
-    sweep = sweeps.find(args)
+def run(args: argparse.Namespace) -> None:
+    sweep = common.find(args)
     path = sweep.paths.log
     if args.trial:
-        path = sweep.paths.trial(sweeps.find_trial(sweep, args.trial).id).log
+        path = sweep.paths.trial(common.find_trial(sweep, args.trial).id).log
     if not path.exists():
         raise SweepNotFoundError(f"{path}: nothing is logged yet")
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -39,4 +37,3 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(POLL_SECONDS)
             sys.stdout.write(file.read())
             sys.stdout.flush()
-    return exit_codes.FINISHED

@@ -1,22 +1,23 @@
 """Estimate the memory, cards, hours, cost and disk of a sweep before it runs."""
 
 import argparse
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sweeper import exit_codes
+from rich.console import Console
 
-if TYPE_CHECKING:
-    from sweeper.plan.plan import Plan
+from sweeper.commands import common
+from sweeper.plan import plan as planning
+from sweeper.plan import plan_view, preflight, preview
+from sweeper.plan.checks import Finding
+from sweeper.plan.estimate import Given
+from sweeper.plan.plan import Plan
+from sweeper.project import zygote_client
 
 EXAMPLE = "sweeper plan experiments/jersey_t4.yaml --cards 4"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="the experiment file")
-    parser.add_argument("overrides", nargs="*", help="key=value, as in `run`")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    common.add_file(parser, overrides="key=value, as in `run`")
+    common.add_json(parser)
     parser.add_argument("--cards", type=int, default=1, help="number of GPUs (1)")
     parser.add_argument(
         "--card",
@@ -52,12 +53,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the file and print its plan; no trial starts."""
-    from rich.console import Console
-
-    from sweeper.plan import plan as planning
-    from sweeper.plan import plan_view, preview
-    from sweeper.plan.estimate import Given
-
     plan = planning.make_plan(args.file, args.overrides, sweeps=args.sweeps)
     if args.preflight:
         return _preflight(plan)
@@ -75,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
         has_memory=not args.no_memory,
     )
     if args.json:
-        print(json.dumps(plan_view.to_json(shown)))
+        common.print_json(plan_view.to_json(shown))
     else:
         Console(highlight=False, soft_wrap=True).print(plan_view.view(shown))
-    return exit_codes.FINISHED
+    return 0
 
 
 def _share(text: str) -> float:
@@ -88,16 +83,12 @@ def _share(text: str) -> float:
     return share
 
 
-def _preflight(plan: "Plan") -> int:
-    """Print each finding as it comes; return 2 if one is not fine."""
-    from sweeper.plan import preflight
-    from sweeper.project import zygote_client
-    from sweeper.system.errors import SweeperError
-
+def _preflight(plan: Plan) -> int:
     project, target = plan.experiment.project, plan.experiment.target
-    is_fine = True
     with zygote_client.running(project=project, target=target) as address:
-        for finding in preflight.preflight(plan, address):
-            print("ok  " if finding.is_fine else "FAIL", finding, flush=True)
-            is_fine = is_fine and finding.is_fine
-    return exit_codes.FINISHED if is_fine else SweeperError.exit_code
+        return common.exit_code(map(_print, preflight.preflight(plan, address)))
+
+
+def _print(finding: Finding) -> bool:
+    print("ok  " if finding.is_fine else "FAIL", finding, flush=True)
+    return finding.is_fine

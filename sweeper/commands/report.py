@@ -8,8 +8,9 @@ import os
 import sys
 import webbrowser
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
+from sweeper.commands import common
+from sweeper.journal import store
+from sweeper.reporting import export, html_report, tables
 
 EXAMPLE = "sweeper report lr_sweep --open no"
 
@@ -33,23 +34,19 @@ def has_display() -> bool:
     return sys.platform == "darwin" or any(os.environ.get(name) for name in names)
 
 
-def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from sweeper.reporting import html_report, markdown, ranking
-
-    found = [sweeps.find_named(args, name) for name in args.names]
+def run(args: argparse.Namespace) -> None:
+    folders = [common.find_folder(args, name) for name in args.names]
+    sweeps = [store.load_sweep(folder) for folder in folders]
     if args.md:
-        print("\n".join(markdown.section(sweep) for sweep in found), end="")
-        if len(found) > 1:
-            print("\n" + markdown.ranking_table(ranking.rank_all(found)), end="")
-        return exit_codes.FINISHED
-    if len(found) > 1:
-        Console(highlight=False).print(ranking.table(ranking.rank_all(found)))
-        return exit_codes.FINISHED
-    (sweep,) = found
-    html_report.write(sweep)
-    print(sweep.paths.report)
-    if args.open == "yes":
-        webbrowser.open(sweep.paths.report.absolute().as_uri())
-    return exit_codes.FINISHED
+        parts = [export.section(sweep) for sweep in sweeps]
+        if len(sweeps) > 1:
+            parts.append(tables.markdown_table(*tables.ranking(sweeps)) + "\n")
+        print("\n".join(parts), end="")
+    elif len(sweeps) > 1:
+        common.console().print(tables.ranking_view(sweeps))
+    else:
+        html_report.write(sweeps[0])
+        path = sweeps[0].paths.report
+        print(path)
+        if args.open == "yes":
+            webbrowser.open(path.absolute().as_uri())

@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sweeper.driver.prewarm import Prewarm
+from sweeper.driver import prewarm
+from sweeper.driver.prewarm import Prewarm
 
 EXAMPLE = "sweeper run experiments/lr_sweep.yaml budget.trials=4"
 
@@ -42,17 +41,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan and run the sweep, then print the leaderboard."""
-    from sweeper.driver import prewarm
-
     with prewarm.started() as started:
         return _run(args, started)
 
 
-def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
+def _run(args: argparse.Namespace, zygote: Prewarm) -> int:
     from rich.console import Console
 
     from sweeper.plan import plan as planning
-    from sweeper.reporting import live
+    from sweeper.reporting import status, tables
 
     console = Console(highlight=False, soft_wrap=True, quiet=args.json)
     overrides = [
@@ -63,9 +60,8 @@ def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
     plan = planning.make_plan(args.file, overrides, sweeps=args.sweeps)
     console.print(planning.headline(plan), markup=False)
     if args.json:
-        live.write_json_line("plan", **planning.summary(plan))
-    total = plan.num_trials or 0
-    prewarm.prepare(plan.experiment)
+        status.write_json_line("plan", **planning.summary(plan))
+    zygote.prepare(plan.experiment)
     # Ray and Tune, before anything is shown that would stand still meanwhile.
     from sweeper.driver import driver, summary
     from sweeper.driver.cluster import ClusterOptions
@@ -74,17 +70,17 @@ def _run(args: argparse.Namespace, prewarm: "Prewarm") -> int:
         address=args.address, cpus=args.num_cpus, gpus=args.num_gpus, card=args.card
     )
     options.check()
-    with live.display(
-        console, quiet=args.quiet, is_json=args.json, total=total
+    with status.display(
+        console, quiet=args.quiet, is_json=args.json, total=plan.num_trials or 0
     ) as display:
         sweep, stop = driver.run(
-            plan, prewarm=prewarm, options=options, display=display, may_exit=True
+            plan, prewarm=zygote, options=options, display=display, may_exit=True
         )
-    console.print(live.leaderboard_view(sweep))
+    console.print(tables.leaderboard_view(sweep))
     resume = summary.resume_command(args.file, overrides, sweeps=args.sweeps)
     console.print(summary.summary(sweep, stop, resume=resume), markup=False)
     code = summary.exit_code(sweep, stop)
     if args.json:
         end = {"stop": str(stop.reason), "exit_code": code, "resume": resume}
-        live.write_json_line("end", **end, **live.best_summary(sweep))
+        status.write_json_line("end", **end, **status.best_summary(sweep))
     return code

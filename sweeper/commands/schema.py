@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from sweeper import exit_codes
+from sweeper.experiment import definition
 
 EXAMPLE = "sweeper schema > .experiment.schema.json"
 
@@ -12,8 +12,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add no argument."""
 
 
-def run(args: argparse.Namespace) -> int:
-    from sweeper.experiment import definition
-
+def run(args: argparse.Namespace) -> None:
     print(json.dumps(definition.schema(), indent=1))
-    return exit_codes.FINISHED

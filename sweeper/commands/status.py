@@ -1,60 +1,40 @@
 """Show the state of a sweep, once or until it ends."""
 
 import argparse
-import json
 import time
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
+from sweeper.commands import common
+from sweeper.journal import store
+from sweeper.reporting import status
 
 EXAMPLE = "sweeper status lr_sweep --watch"
 POLL_SECONDS = 1.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweeps.add_name(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    common.add_name(parser)
+    common.add_json(parser)
     parser.add_argument(
         "-w", "--watch", action="store_true", help="keep watching until the sweep ends"
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from sweeper.reporting import live
-
-    sweep = sweeps.find(args)
+def run(args: argparse.Namespace) -> None:
+    """Show the sweep; with `--watch` a live table on a terminal, lines in a pipe."""
+    sweep = common.find(args)
+    console = common.console()
     if args.watch:
-        return _watch(args)
-    if args.json:
-        print(json.dumps(live.status_json(sweep)))
-    else:
-        Console(highlight=False).print(live.status_view(sweep))
-    return exit_codes.FINISHED
-
-
-def _watch(args: argparse.Namespace) -> int:
-    """Follow the sweep: a table on a terminal, lines in a pipe."""
-    from rich.console import Console
-
-    from sweeper.journal import store
-    from sweeper.reporting import live
-    from sweeper.reporting.progress import events
-
-    sweep = sweeps.find(args)
-    reader = store.Reader(sweep.experiment, sweep.folder)
-    console = Console(highlight=False)
-    with live.display(console, quiet=False, is_json=args.json) as display:
-        before = reader.sweep()
-        display.update(before)
-        while before.is_running:
-            time.sleep(POLL_SECONDS)
-            after = reader.sweep()
-            for event in events(before, after):
-                display.event(event)
-            display.update(after)
-            before = after
+        reader = store.Reader(sweep.experiment, sweep.folder)
+        with status.display(console, quiet=False, is_json=args.json) as display:
+            sweep = reader.sweep()
+            display.update(sweep)
+            while sweep.is_running:
+                time.sleep(POLL_SECONDS)
+                before, sweep = sweep, reader.sweep()
+                for event in status.events(before, sweep):
+                    display.event(event)
+                display.update(sweep)
     if not args.json:
-        console.print(live.status_view(before))
-    return exit_codes.FINISHED
+        console.print(status.status_view(sweep))
+    elif not args.watch:
+        common.print_json(status.status_json(sweep))

@@ -2,19 +2,17 @@
 
 import argparse
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
+from sweeper.commands import common
 
 EXAMPLE = "sweeper stop lr_sweep"
-arguments = sweeps.add_name
+arguments = common.add_name
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Request a stop from the driver; do not wait for it."""
-    sweep = sweeps.find(args)
+    sweep = common.find(args)
     if not sweep.is_running:
         print(f"{sweep.experiment.name} is not running")
-        return exit_codes.FINISHED
+        return
     sweep.paths.stop_request.touch()
     print(f"asked {sweep.experiment.name} to pause its trials at their next epoch")
-    return exit_codes.FINISHED

@@ -4,21 +4,18 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from sweeper import exit_codes
-from sweeper.commands import sweeps
+from sweeper.commands import common
+from sweeper.journal.record import Sweep
+from sweeper.system import wandb
 from sweeper.system.errors import SweeperError
-
-if TYPE_CHECKING:
-    from sweeper.journal.record import Sweep
-    from sweeper.system.wandb import Fragment
+from sweeper.system.wandb import Fragment
 
 EXAMPLE = "sweeper sync lr_sweep"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweeps.add_name(parser)
+    common.add_name(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="check the files, upload nothing"
     )
@@ -26,18 +23,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check every fragment, then upload those that W&B does not have yet."""
-    from sweeper.system import wandb
-
-    sweep = sweeps.find(args)
     waiting = []
-    for name, fragment in _fragments(sweep):
+    for name, fragment in _fragments(common.find(args)):
         reason = _why_not(fragment)
         print(f"{name} {fragment.file.parent.name} {_contents(fragment)}{reason}")
         if not reason:
             waiting.append(str(fragment.file.parent))
     if args.dry_run or not waiting:
         print(f"{len(waiting)} to upload")
-        return exit_codes.FINISHED
+        return 0
     if not wandb.has_login():
         raise SweeperError(
             f"{len(waiting)} runs wait: no W&B login on this machine; run `wandb "
@@ -49,27 +43,22 @@ def run(args: argparse.Namespace) -> int:
             f"{len(waiting)} runs wait: the W&B server does not answer: {unreachable}; "
             "give the command again when it does"
         )
-    command = [sys.executable, "-m", "wandb", "sync", *waiting]
-    return (
-        exit_codes.FINISHED if subprocess.call(command) == 0 else SweeperError.exit_code
-    )
+    done = subprocess.call([sys.executable, "-m", "wandb", "sync", *waiting])
+    return SweeperError.exit_code if done else 0
 
 
-def _fragments(sweep: "Sweep") -> "Iterator[tuple[str, Fragment]]":
+def _fragments(sweep: Sweep) -> Iterator[tuple[str, Fragment]]:
     """Yield all fragments: the trials' by number, then those of the sweep's run.
 
     `wandb sync` joins fragments of one id in the order of their start.
     """
-    from sweeper.system import wandb
-
-    for trial in sweep.trials:
-        for fragment in wandb.fragments(sweep.paths.trial(trial.id).folder):
-            yield trial.id, fragment
-    for fragment in wandb.fragments(sweep.folder):
-        yield sweep.experiment.name, fragment
+    folders = [(trial.id, sweep.paths.trial(trial.id).folder) for trial in sweep.trials]
+    for name, folder in (*folders, (sweep.experiment.name, sweep.folder)):
+        for fragment in wandb.fragments(folder):
+            yield name, fragment
 
 
-def _why_not(fragment: "Fragment") -> str:
+def _why_not(fragment: Fragment) -> str:
     """Return the reason not to upload a fragment; "" if it is to be uploaded."""
     if fragment.file.with_suffix(".wandb.synced").exists():
         return ": uploaded before"
@@ -80,10 +69,9 @@ def _why_not(fragment: "Fragment") -> str:
     return ""
 
 
-def _contents(fragment: "Fragment") -> str:
-    """Describe the contents of a fragment."""
+def _contents(fragment: Fragment) -> str:
     steps = fragment.steps
     span = f" of steps {min(steps)} to {max(steps)}" if steps else ""
-    end = "ended" if fragment.is_ended else "cut by a kill"
+    end = "ended" if fragment.is_ended else "interrupted"
     damage = f", damaged ({fragment.damage})" if fragment.damage else ""
     return f"{len(fragment.rows)} rows{span}, {end}{damage}"

@@ -32,8 +32,8 @@ from sweeper.packing import booking
 from sweeper.plan import lengths, preflight
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import Plan
-from sweeper.reporting import cells, html_report, markdown
-from sweeper.reporting.live import Display
+from sweeper.reporting import html_report, tables
+from sweeper.reporting.status import Display
 from sweeper.statistics import leaderboard
 from sweeper.system import disk, locks, wandb
 from sweeper.system.errors import (
@@ -125,8 +125,8 @@ def admit(experiment: Experiment, paths: SweepPaths) -> bool:
 def write_leaderboard(sweep: Sweep) -> None:
     """Write the derived tables and the report of a sweep to its folder."""
     rows = leaderboard.rank(sweep)
-    write_text(sweep.paths.leaderboard_csv, cells.to_csv(sweep, rows))
-    write_text(sweep.paths.leaderboard_md, markdown.leaderboard(sweep, rows))
+    write_text(sweep.paths.leaderboard_csv, tables.to_csv(sweep, rows))
+    write_text(sweep.paths.leaderboard_md, tables.to_markdown(sweep, rows))
     html_report.write(sweep)
 
 

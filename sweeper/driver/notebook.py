@@ -1,4 +1,4 @@
-"""Sweeps from Python: run one, train one trial, look at what came out."""
+"""Sweeps from Python: run one, train one trial, look at the results."""
 
 from dataclasses import dataclass
 from html import escape
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from sweeper import exit_codes
 from sweeper.experiment import defaults
 from sweeper.journal import store
 from sweeper.journal.record import Sweep, TrialRecord
-from sweeper.reporting import live
-from sweeper.reporting.tables import sweep_state
+from sweeper.reporting import status
+from sweeper.reporting.status import sweep_state
 from sweeper.statistics.leaderboard import best, front_trials
 from sweeper.system.errors import SweeperError
 from sweeper.system.paths import default_sweeps
@@ -25,18 +26,18 @@ MAX_ROWS = 20  # of the leaderboard below a cell
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A sweep as it stood when it was loaded, for people who write Python."""
+    """A snapshot of a sweep, for people who write Python."""
 
     sweep: Sweep
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name of the sweep."""
         return self.sweep.experiment.name
 
     @property
     def folder(self) -> Path:
-        """Where all of it lies."""
+        """The folder of the sweep."""
         return self.sweep.folder
 
     @property
@@ -60,30 +61,31 @@ class SweepView:
     @property
     def leaderboard(self) -> "pd.DataFrame":
         """One line a suggestion, best first, indexed by rank."""
-        from sweeper.reporting import dataframes
+        from sweeper.reporting import export
 
-        return dataframes.leaderboard(self.sweep)
+        return export.leaderboard(self.sweep)
 
     @property
     def curves(self) -> "pd.DataFrame":
         """One line an epoch of a trial: id, epoch, value of the objective."""
-        from sweeper.reporting import dataframes
+        from sweeper.reporting import export
 
-        return dataframes.curves(self.sweep)
+        return export.curves(self.sweep)
 
     def refresh(self) -> "SweepView":
-        """The same sweep as it stands now."""
+        """Return a new snapshot of the sweep."""
         return SweepView(store.load_sweep(self.folder))
 
     def write_report(self) -> Path:
-        """Write `report.html`; its path."""
+        """Write `report.html` and return its path."""
         from sweeper.reporting import html_report
 
         html_report.write(self.sweep)
         return self.sweep.paths.report
 
     def __repr__(self) -> str:
-        return f"<sweep {self.name}: {sweep_state(self.sweep)}, {self._counts()}>"
+        state = sweep_state(self.sweep)
+        return f"<sweep {self.name}: {state}, {len(self.trials)} trials>"
 
     def _repr_html_(self) -> str:
         frame = self.leaderboard.head(MAX_ROWS)
@@ -91,15 +93,12 @@ class SweepView:
         hidden = len(self.leaderboard) - len(frame)
         more = f"<p>and {hidden} more suggestions</p>" if hidden > 0 else ""
         state = sweep_state(self.sweep)
-        head = f"<b>{escape(self.name)}</b> {state}, {self._counts()}"
+        head = f"<b>{escape(self.name)}</b> {state}, {len(self.trials)} trials"
         return f"<div>{head}{shown}{more}</div>"
-
-    def _counts(self) -> str:
-        return f"{len(self.trials)} trials"
 
 
 def load_sweep(name: str | Path, *, sweeps: str | Path | None = None) -> SweepView:
-    """The sweep of that name, or in that folder, as it stands now.
+    """Load the sweep of that name, or in that folder.
 
     Args:
         name: of the sweep, or its folder.
@@ -108,10 +107,10 @@ def load_sweep(name: str | Path, *, sweeps: str | Path | None = None) -> SweepVi
     Raises:
         SweepNotFoundError: no sweep is there.
     """
-    given = Path(name)
-    is_folder = (given / "experiment.yaml").exists()
-    below = Path(sweeps or default_sweeps()) / name
-    return SweepView(store.load_sweep(given if is_folder else below))
+    folder = Path(name)
+    if not (folder / "experiment.yaml").exists():
+        folder = Path(sweeps or default_sweeps()) / name
+    return SweepView(store.load_sweep(folder))
 
 
 def run(
@@ -121,7 +120,7 @@ def run(
     address: str = "",
     quiet: bool = False,
 ) -> SweepView:
-    """Run a sweep, or go on with it, as `sweeper run` does.
+    """Run a sweep, or resume it, as `sweeper run` does.
 
     Args:
         file: the experiment file.
@@ -131,7 +130,7 @@ def run(
         quiet: print no events.
 
     Raises:
-        SweeperError: what the message says, and how to mend it.
+        SweeperError: the message says what to do.
     """
     from sweeper.driver import prewarm
 
@@ -144,11 +143,12 @@ def run(
         from sweeper.driver import driver  # Ray, while the zygote imports the target
         from sweeper.driver.cluster import ClusterOptions
 
-        # in a notebook, too, one plain line an event: a cell keeps what it printed
+        # one plain line an event, also in a notebook: a cell keeps its output
         console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
-        total = plan.num_trials or 0
         options = ClusterOptions(address=address)
-        with live.display(console, quiet=quiet, total=total) as display:
+        with status.display(
+            console, quiet=quiet, total=plan.num_trials or 0
+        ) as display:
             sweep, _ = driver.run(
                 plan, prewarm=started, options=options, display=display
             )
@@ -164,7 +164,7 @@ def train(
     wandb: str = "auto",
     sweeps: str | Path | None = None,
 ) -> Path:
-    """Train one trial in this process, or go on with it; its folder.
+    """Train one trial in this process, or resume it; return its folder.
 
     Raises:
         SweeperError: the config is wrong, or the training failed.
@@ -181,6 +181,6 @@ def train(
         sweeps=Path(sweeps or default_sweeps(Path(config))),
     )
     code = training.train(spec)
-    if code == 3:
+    if code == exit_codes.FAILED_TRIALS:
         raise SweeperError(f"{spec.folder}: the training failed; see error.txt there")
     return Path(spec.folder)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeper.journal.record import Stop, StopReason, Sweep
 from sweeper.journal.spec import run_id
-from sweeper.reporting import cells
+from sweeper.reporting import tables
 from sweeper.statistics import leaderboard
 from sweeper.statistics.leaderboard import trial_results
 from sweeper.system import wandb
@@ -69,19 +69,18 @@ def record(sweep: Sweep, stop: Stop) -> None:
 def _destination(sweep: Sweep) -> tuple[str, str]:
     """Return the W&B project and entity of the trials' runs, which the sweep's joins.
 
-    One trial tells for all: they share the project's code.
+    Any trial has them: all share the project's code.
     """
     folders = (sweep.paths.trial(trial.id).folder for trial in sweep.trials)
-    found = (wandb.fragments(folder) for folder in folders)
+    fragments = (wandb.fragments(folder) for folder in folders)
     settings = sweep.experiment.wandb.model_dump()
-    return wandb.destination(settings, {}, next(filter(None, found), []))
+    return wandb.destination(settings, {}, next(filter(None, fragments), []))
 
 
 def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
-    columns, rows = cells.table(sweep, leaderboard.rank(sweep))
-    row: dict[str, object] = {
-        "leaderboard": client.Table(columns=columns, data=rows, allow_mixed_types=True)
-    }
+    columns, rows = tables.to_values(sweep, leaderboard.rank(sweep))
+    table = client.Table(columns=columns, data=rows, allow_mixed_types=True)
+    row: dict[str, object] = {"leaderboard": table}
     report = sweep.folder / "report.html"
     if report.exists():
         row["report"] = client.Html(report.read_text(encoding="utf-8"), inject=False)
@@ -89,33 +88,26 @@ def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
 
 
 def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
-    """Where the sweep stands, as the summary of its run."""
-    best = leaderboard.best(sweep)
-    states = Counter(trial.state for trial in sweep.trials)
-    objectives = sweep.experiment.objectives
-    found = trial_results(best, objectives) if best else None
+    """Return counts, the reason of the stop and the best trial."""
     reason = "" if stop.reason is StopReason.NONE else f"{stop.reason}: {stop.message}"
-    return {
+    data: dict[str, object] = {
         "trials": len(sweep.trials),
-        **{f"trials/{state}": count for state, count in states.items()},
         "stop_reason": reason.removesuffix(": "),
-        **(
-            {
-                **{
-                    f"best/{objective.metric}": value
-                    for objective, value in zip(objectives, found[1], strict=True)
-                },
-                "best/epoch": found[0],
-                "best/trial": best.id,
-            }
-            if best and found
-            else {}
-        ),
     }
+    for state, count in Counter(trial.state for trial in sweep.trials).items():
+        data[f"trials/{state}"] = count
+    best = leaderboard.best(sweep)
+    objectives = sweep.experiment.objectives
+    result = trial_results(best, objectives) if best else None
+    if best and result:
+        data |= {"best/epoch": result[0], "best/trial": best.id}
+        for objective, value in zip(objectives, result[1], strict=True):
+            data[f"best/{objective.metric}"] = value
+    return data
 
 
 def _attach(sweep: Sweep, client: Any, *, project: str, entity: str) -> None:
-    """Show the trials' runs on a native Sweep page too; made once for each sweep.
+    """Show the trials' runs also on a native Sweep page, made once for each sweep.
 
     No agent runs them: a run under one cannot be resumed.
     """

@@ -11,8 +11,7 @@ from sweeper.experiment.definition import Experiment, unpriced
 from sweeper.journal.record import Sweep
 from sweeper.packing.packing import Node
 from sweeper.plan import demands
-from sweeper.reporting.live import Display
-from sweeper.reporting.progress import events
+from sweeper.reporting.status import Display, events
 from sweeper.system import disk
 from sweeper.system.errors import ClusterLostError, ExperimentError
 

@@ -8,24 +8,31 @@ import base64
 import gzip
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from importlib import resources
 
 from sweeper.journal import best_checkpoint, spec
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.packing import packing_report
-from sweeper.reporting import charts, progress, trial_files
-from sweeper.reporting.cells import delta_text, score_text, state_text, tie_text
-from sweeper.reporting.tables import remarks, sweep_state
+from sweeper.reporting import charts, trial_files
+from sweeper.reporting.status import progress, settled, sweep_state, used
+from sweeper.reporting.tables import (
+    EPOCH,
+    RANK,
+    STATE,
+    Column,
+    delta_text,
+    param_columns,
+    remarks,
+    result_columns,
+    state_text,
+)
 from sweeper.statistics import insight
 from sweeper.statistics.insight import importance
 from sweeper.statistics.leaderboard import (
     Row,
     best_row,
-    columns,
     front_trials,
     labels,
     rank,
@@ -39,8 +46,6 @@ from sweeper.system.text import duration, plain, short, value_cell
 NUM_PICTURED = 3  # trials whose pictures are shown
 NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 
-Cell = tuple[str, float | None]  # its text and the number that it is sorted by
-
 
 def write(sweep: Sweep) -> None:
     """Write `report.html` to the folder of the sweep."""
@@ -51,7 +56,7 @@ def render(sweep: Sweep) -> str:
     """Return the report of a sweep as one HTML file."""
     import jinja2
 
-    sweep = _settled(sweep)
+    sweep = settled(sweep)
     rows = rank(sweep)
     figures = charts.figures(sweep, rows)
     data = {
@@ -93,17 +98,6 @@ def render(sweep: Sweep) -> str:
     )
 
 
-def _settled(sweep: Sweep) -> Sweep:
-    """Return the sweep without running trials if no driver runs it."""
-    if sweep.is_running:
-        return sweep
-    trials = (
-        replace(trial, state=State.WAITING) if trial.state is State.RUNNING else trial
-        for trial in sweep.trials
-    )
-    return replace(sweep, trials=tuple(trials))
-
-
 def _asset(name: str) -> str:
     return (resources.files("sweeper.reporting") / "assets" / name).read_text()
 
@@ -133,9 +127,9 @@ def _facts(sweep: Sweep) -> Mapping[str, str]:
         "seeds": ", ".join(map(str, experiment.seeds)),
         "target": str(experiment.target),
         "for every trial": " ".join(experiment.overrides),
-        "trials": f"{state_text(counts) or 'none'} ({sweep_state(sweep)})",
+        "trials": f"{state_text(counts) or 'no trials'} ({sweep_state(sweep)})",
         "best": _best(sweep),
-        "used": ", ".join(progress.used(sweep, progress.progress(sweep))),
+        "used": ", ".join(used(sweep, progress(sweep))),
     }
 
 
@@ -152,47 +146,29 @@ def _best(sweep: Sweep) -> str:
 
 
 def _table(sweep: Sweep, rows: Sequence[Row]) -> Mapping[str, object]:
-    objective, *others = sweep.experiment.objectives
-    has_intervals = any(not math.isnan(row.low) for row in rows)
-    before = ["rank", objective.metric, *(["95 % interval"] if has_intervals else [])]
-    before += [other.metric for other in others]
-    before += ["Pareto" if others else "against the best"]
-    before += ["delta"] if sweep.experiment.baseline else []
-    after = ["best epoch", "epochs", "time", "state", "trial"]
-    names = varied(sweep)
-    params = columns(labels(names), others=[*before, *after])
-    lines = []
-    for row in rows:
-        cells: list[Cell] = [(f"{row.rank or '-'}", row.rank or math.inf)]
-        cells.append((short(row.mean), row.mean))
-        cells += [_interval(row)] if has_intervals else []
-        cells += [(score_text(score), score.mean) for score in row.others]
-        cells.append((tie_text(row) or "-", None))
-        if sweep.experiment.baseline:
-            cells.append((delta_text(row), row.delta))
-        cells += [_param(row.params.get(name, "")) for name in names]
-        last = max((epoch for t in row.trials for epoch in t.values), default=0)
-        cells += [(f"{n or '-'}", n) for n in (row.best_epoch, last)]
-        seconds = charts.cost_seconds(row)
-        cells += [(duration(seconds), seconds), (state_text(row.states), None)]
-        ids = [trial.id for trial in row.trials]
-        lines.append({"cells": cells, "ids": ids, "is_baseline": row.is_baseline})
-    return {
-        "heads": [plain(head) for head in (*before, *params, *after)],
-        "lines": lines,
-    }
+    last = [
+        EPOCH,
+        Column("epochs", lambda row: f"{_epochs(row) or '-'}", _epochs),
+        Column("time", lambda r: duration(charts.cost_seconds(r)), charts.cost_seconds),
+        STATE,
+    ]
+    results = result_columns(sweep, rows)
+    params = param_columns(sweep, others=[RANK, *results, *last])
+    columns = [RANK, *results, *params, *last]
+    lines = [
+        {
+            "cells": [(column.text(row), column.number(row)) for column in columns],
+            "ids": [trial.id for trial in row.trials],
+            "is_baseline": row.is_baseline,
+        }
+        for row in rows
+    ]
+    heads = [plain(column.head) for column in columns]
+    return {"heads": [*heads, "trials"], "lines": lines}
 
 
-def _interval(row: Row) -> Cell:
-    if math.isnan(row.low):
-        return "-", math.nan
-    ends = f"{short(row.low)} to {short(row.high)} (n={len(row.values)})"
-    return ends, row.high - row.low
-
-
-def _param(value: object) -> Cell:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value_cell(value), float(value) if is_number else None  # type: ignore
+def _epochs(row: Row) -> int:
+    return max(trial.last_epoch for trial in row.trials)
 
 
 def _base_trial(rows: Sequence[Row]) -> TrialRecord | None:

@@ -1,47 +1,177 @@
-"""Tables of a sweep for a terminal of any width.
+"""The leaderboard as a table: for a terminal of any width, Markdown and files.
 
-Everything that a user wrote is printed as text, never as markup.
+Each column is defined once. Everything that a user wrote is printed as text, never as
+markup.
 """
 
+import csv
+import io
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.journal.record import State, Sweep, TrialRecord
-from sweeper.packing import packing_report
-from sweeper.reporting import progress
-from sweeper.reporting.cells import delta_text, point, score_text, tie_text
+from sweeper.journal.record import State, Sweep
+from sweeper.protocol import Params
 from sweeper.statistics import insight
-from sweeper.statistics.leaderboard import (
-    Row,
-    best,
-    columns,
-    labels,
-    rank,
-    trial_results,
-    varied,
-)
-from sweeper.system.text import duration, plain, short, value_cell
+from sweeper.statistics.leaderboard import Row, Score, columns, labels, rank, varied
+from sweeper.system.errors import SweeperError
+from sweeper.system.text import markdown_cell, plain, short, value_cell
 
-COLUMNS = ("#", "tie", "Pareto", "delta", "epoch", "state", "id", "parent")
-UNBOUNDED = 100_000  # columns, to measure what a table would like to have
-STYLES: Mapping[State, str] = {
-    State.WAITING: "dim",
-    State.RUNNING: "cyan",
-    State.COMPLETE: "green",
-    State.PRUNED: "yellow",
-    State.FAILED: "red",
-}
+MAX_RANKED = 30  # suggestions of a ranking on a terminal
+UNBOUNDED = 100_000  # columns, to measure the width that a table would like to have
+
+
+# ---- cells
+
+
+def score_text(score: Score) -> str:
+    """Return a mean with its 95 % interval, if it has one, and the number of seeds."""
+    if math.isnan(score.low) or score.low == score.high:
+        return short(score.mean)
+    half = (score.high - score.low) / 2
+    is_even = abs(score.high - score.mean - half) < 0.05 * half
+    ends = f"[{short(score.low)}, {short(score.high)}]"
+    width = f"+- {half:.2g}" if is_even else ends
+    return f"{short(score.mean)} {width} (n={score.n})"
+
+
+def tie_text(row: Row) -> str:
+    """Return how a row compares with the best one: "best", "tied", "worse" or "?".
+
+    "tied" means that the difference may be chance, "?" that too few seeds ran to tell.
+    With several objectives: "front" or "dominated"; without a value "".
+    """
+    if row.rank == 0:
+        return ""
+    if row.front:
+        return "front" if row.front == 1 else "dominated"
+    if row.is_worse:
+        return "worse"
+    if row.rank == 1:
+        return "best"
+    return "?" if math.isnan(row.p) else "tied"
+
+
+def delta_text(row: Row) -> str:
+    """Return the difference to the baseline, with its 95 % interval if it has one."""
+    if row.is_baseline:
+        return "baseline"
+    if math.isnan(row.delta):
+        return "-"
+    if math.isnan(row.delta_low):
+        return f"{row.delta:+.3g}"
+    return f"{row.delta:+.3g} +- {(row.delta_high - row.delta_low) / 2:.2g}"
+
+
+def state_text(states: Mapping[State, int]) -> str:
+    """Return counts by state, in the states' order: "2 complete, 1 failed"."""
+    return ", ".join(f"{states[s]} {s}" for s in State if states.get(s))
+
+
+def point_text(params: Params) -> str:
+    """Return a point on one line, with short names.
+
+    >>> point_text({"model.lr": 0.001, "model": "resnet18"})
+    'lr=0.001 model=resnet18'
+    """
+    names = labels(tuple(params))
+    pairs = zip(names, params.values(), strict=True)
+    return plain(" ".join(f"{name}={value_cell(value)}" for name, value in pairs))
+
+
+def _param(row: Row, *, name: str, is_exact: bool = False) -> str:
+    """Return a parameter, "" if the row lacks it; `is_exact`: with all its digits."""
+    value = row.params.get(name, "")
+    return repr(value) if is_exact and isinstance(value, float) else value_cell(value)
+
+
+# ---- columns
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitting:
+class Column:
+    """A column for people: its head, the text of a row, the number to sort by."""
+
+    head: str
+    text: Callable[[Row], str]
+    number: Callable[[Row], float | None] = lambda row: None
+
+
+RANK = Column("rank", lambda row: f"{row.rank or '-'}", lambda r: r.rank or math.inf)
+EPOCH = Column(
+    "epoch", lambda row: f"{row.best_epoch or '-'}", lambda row: row.best_epoch
+)
+STATE = Column("state", lambda row: state_text(row.states))
+TRIAL = Column("id", lambda row: row.trials[0].id)
+TRIALS = Column("ids", lambda row: " ".join(trial.id for trial in row.trials))
+PARENT = Column("parent", lambda row: row.parent or "-")
+
+
+def param_columns(
+    sweep: Sweep, *, others: Iterable[Column], is_exact: bool = False
+) -> list[Column]:
+    """Return a column for each parameter; `is_exact`: full names and all digits."""
+    names = varied(sweep)
+    heads = columns(
+        names if is_exact else labels(names), others=[column.head for column in others]
+    )
+
+    def number(row: Row, *, name: str) -> float | None:
+        value = row.params.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if is_number else None  # type: ignore[arg-type]
+
+    return [
+        Column(
+            head,
+            partial(_param, name=name, is_exact=is_exact),
+            partial(number, name=name),
+        )
+        for head, name in zip(heads, names, strict=True)
+    ]
+
+
+def result_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
+    """Return a column for each objective, for the comparison and for the delta."""
+    shown = [
+        Column(
+            objective.metric,
+            lambda row, i=i: score_text(row.scores[i]),  # type: ignore[misc]
+            lambda row, i=i: row.means[i],  # type: ignore[misc]
+        )
+        for i, objective in enumerate(sweep.experiment.objectives)
+    ]
+    # only if the test can say anything
+    if any(row.front or not math.isnan(row.p) for row in rows[1:]):
+        head = "Pareto" if len(shown) > 1 else "tie"
+        shown.append(Column(head, lambda row: tie_text(row) or "-"))
+    if sweep.experiment.baseline:
+        shown.append(Column("delta", delta_text, lambda row: row.delta))
+    return shown
+
+
+# ---- on a terminal
+
+
+def rich_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> Table:
+    """Return a table for a terminal; long cells are folded."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for head in heads:
+        table.add_column(Text(plain(head)), overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
     """The first of some tables, widest first, that has room; else the last."""
 
     tables: Sequence[Table]
@@ -58,23 +188,37 @@ class _Fitting:
         yield next(fitting, self.tables[-1])
 
 
-def status_view(
-    sweep: Sweep, *, max_rows: int | None = None, total: int = 0
-) -> RenderableType:
-    """Return counts, the best so far, budget, running trials and leaderboard.
+def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
+    """Return the leaderboard, best first, with its verdict and notes."""
+    rows = rank(sweep)
+    shown = rows[:max_rows]
+    results = result_columns(sweep, rows)
+    parents = [PARENT] if any(row.parent for row in rows) else []
+    tables = []
+    for last in ([EPOCH, STATE, TRIAL, *parents], [EPOCH, TRIAL, *parents]):
+        params = param_columns(sweep, others=[RANK, *results, EPOCH, STATE, TRIAL])
+        wide = [RANK, *params, *results, *last]
+        cells = [[column.text(row) for column in wide] for row in shown]
+        tables.append(rich_table([column.head for column in wide], cells))
+    metrics = ", ".join(o.metric for o in sweep.experiment.objectives)
+    narrow = rich_table(["rank", metrics], [])
+    for row in shown:
+        cells_of_row = [c.text(row) for c in (*results, TRIAL, STATE, *parents)]
+        point = Text(f"\n{point_text(row.params)}", style="dim")
+        narrow.add_row(RANK.text(row), Text("  ".join(cells_of_row)) + point)
+    for table in (*tables, narrow):
+        table.columns[0].no_wrap = True
+        for row, line in zip(shown, table.rows, strict=True):
+            line.style = "bold" if row.rank == 1 or row.front == 1 else ""
+    verdict = insight.verdict_lines(rows, sweep.experiment.objectives)
+    notes = [Text(plain(line), style="dim") for line in remarks(sweep)]
+    hidden = hidden_rows(len(rows) - len(shown))
+    return Group(Fitting([*tables, narrow]), *hidden, *map(Text, verdict), *notes)
 
-    Args:
-        total: trials of the whole sweep, 0 if unknown.
-    """
-    parts: list[RenderableType] = [_headline(sweep), *_progress(sweep, total)]
-    running = [t for t in sweep.trials if t.state is State.RUNNING]
-    if running:
-        shown = running[:max_rows]
-        tables = [_running_table(sweep, shown, is_wide=w) for w in (True, False)]
-        parts += [_Fitting(tables), *_hidden(len(running) - len(shown))]
-    parts += [Text(plain(line), style="dim") for line in packing_report.lines(sweep)]
-    parts.append(leaderboard_view(sweep, max_rows=max_rows))
-    return Group(*parts)
+
+def hidden_rows(count: int) -> list[Text]:
+    """Return the line that counts the rows which a table leaves out."""
+    return [Text(f"... {count} more", style="dim")] if count > 0 else []
 
 
 def remarks(sweep: Sweep) -> list[str]:
@@ -94,168 +238,147 @@ def remarks(sweep: Sweep) -> list[str]:
     return lines
 
 
-def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
-    """Return the leaderboard, best first, with its verdict and notes."""
-    rows = rank(sweep)
-    shown = rows[:max_rows]
-    tables = [
-        _wide_table(sweep, shown, has_states=True),
-        _wide_table(sweep, shown, has_states=False),
-        _narrow_table(sweep, shown),
+# ---- in Markdown
+
+
+def markdown_table(heads: Sequence[str], lines: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown; whatever a user wrote stays text."""
+    shown = ["| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines]
+    head = "| " + " | ".join(map(markdown_cell, heads)) + " |"
+    return "\n".join([head, "|" + "---|" * len(heads), *shown])
+
+
+def to_markdown(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """Return the leaderboard as a section with the sweep's name and notes."""
+    experiment = sweep.experiment
+    last = [
+        EPOCH,
+        STATE,
+        TRIALS,
+        *([PARENT] if any(row.parent for row in rows) else []),
     ]
-    said = insight.verdict_lines(rows, sweep.experiment.objectives)
-    notes = [Text(plain(line), style="dim") for line in remarks(sweep)]
-    hidden = _hidden(len(rows) - len(shown))
-    return Group(_Fitting(tables), *hidden, *map(Text, said), *notes)
+    results = [*result_columns(sweep, rows), *last]
+    params = param_columns(sweep, others=[RANK, *results], is_exact=True)
+    shown = [RANK, *params, *results]
+    table = markdown_table(
+        [column.head for column in shown],
+        [[column.text(row) for column in shown] for row in rows],
+    )
+    notes = [
+        f"objective: {', '.join(map(str, experiment.objectives))}",
+        *insight.verdict_lines(rows, experiment.objectives),
+        *remarks(sweep),
+    ]
+    lines = "\n".join(f"- {markdown_cell(line)}" for line in notes)
+    parts = [f"# {experiment.name}", experiment.notes, table, lines]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _wide_table(sweep: Sweep, rows: Sequence[Row], *, has_states: bool) -> Table:
-    """One line a row and one column a parameter."""
-    names = varied(sweep)
-    table = _table()
-    table.add_column("#", justify="right")
-    metrics = [objective.metric for objective in sweep.experiment.objectives]
-    for label in columns(labels(names), others=[*COLUMNS, *metrics]):
-        table.add_column(Text(plain(label)))
-    for objective in sweep.experiment.objectives:
-        table.add_column(Text(plain(objective.metric)), justify="right")
-    has_baseline = bool(sweep.experiment.baseline)
-    has_ties = _has_ties(rows)
-    if has_ties:
-        table.add_column("Pareto" if rows[0].front else "tie")
-    if has_baseline:
-        table.add_column("delta", justify="right")
-    table.add_column("epoch", justify="right")
-    if has_states:
-        table.add_column("state")
-    table.add_column("id")
-    has_parents = any(row.parent for row in rows)
-    if has_parents:
-        table.add_column("parent")
-    for row in rows:
-        table.add_row(
-            _rank(row),
-            *(Text(value_cell(row.params.get(name, ""))) for name in names),
-            *_values(row),
-            *((tie_text(row),) if has_ties else ()),
-            *((Text(delta_text(row)),) if has_baseline else ()),
-            str(row.best_epoch or "-"),
-            *((_states(row.states),) if has_states else ()),
-            Text(row.trials[0].id),
-            *((Text(row.parent or "-"),) if has_parents else ()),
-        )
-    return table
+# ---- in files
+
+FILE_COLUMNS: Mapping[str, Callable[[Row], object]] = {
+    "value": lambda row: row.mean,
+    "std": lambda row: row.std,
+    "low": lambda row: row.low,
+    "high": lambda row: row.high,
+    "n": lambda row: len(row.values),
+    "p": lambda row: row.p,
+    "tied": tie_text,
+    "delta": lambda row: row.delta,
+    "delta_low": lambda row: row.delta_low,
+    "delta_high": lambda row: row.delta_high,
+    "best_epoch": lambda row: row.best_epoch or None,
+    "states": lambda row: state_text(row.states),
+    "seeds": lambda row: " ".join(map(str, row.seeds)),
+    "ids": TRIALS.text,
+    "parent": lambda row: row.parent,
+}
 
 
-def _narrow_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
-    """Two lines a row: what came out, and of which point."""
-    table = _table()
-    table.add_column("#", justify="right", no_wrap=True)
-    metrics = ", ".join(plain(o.metric) for o in sweep.experiment.objectives)
-    table.add_column(Text(metrics), overflow="fold", no_wrap=False)
-    has_baseline = bool(sweep.experiment.baseline)
-    for row in rows:
-        head = [*_values(row), *([Text(tie_text(row))] if _has_ties(rows) else [])]
-        head += [Text(delta_text(row))] if has_baseline else []
-        head += [Text(row.trials[0].id), _states(row.states)]
-        head += [Text(f"from {row.parent}")] if row.parent else []
-        lines = [Text("  ").join(head), Text(point(row.params), style="dim")]
-        table.add_row(_rank(row), Text("\n").join(lines))
-    return table
+def to_values(
+    sweep: Sweep, rows: Sequence[Row]
+) -> tuple[list[str], list[list[object]]]:
+    """Return names and values of the leaderboard's columns; None for a missing value.
 
-
-def _running_table(
-    sweep: Sweep, trials: Sequence[TrialRecord], *, is_wide: bool
-) -> Table:
-    """Trials with their last report; on a narrow terminal without their points."""
-    table = _table()
-    metric = plain(sweep.experiment.objective.metric)
-    for name in ("running", "epoch", metric, *(("point",) if is_wide else ())):
-        table.add_column(Text(name), overflow="fold", no_wrap=False)
-    last = progress.last_epoch(sweep)
-    for trial in trials:
-        epoch, value = max(trial.values.items(), default=(0, math.nan))
-        bar = f" {_bar(progress.share(trial, of=last), 10)}" if last else ""
-        cells = [trial.id, f"{epoch}{bar if is_wide else ''}", short(value)]
-        cells += [point(trial.params)] if is_wide else []
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def sweep_state(sweep: Sweep) -> str:
-    """Return the state of the sweep: new, running, interrupted or finished."""
-    if sweep.is_running:
-        return "running"
-    if not sweep.trials:
-        return "new"
-    is_done = all(trial.state.is_final for trial in sweep.trials)
-    return "finished" if is_done else "interrupted"
-
-
-def _headline(sweep: Sweep) -> Text:
-    counts = Counter(trial.state for trial in sweep.trials)
-    name = plain(sweep.experiment.name)
-    text = Text(f"{name}: {sweep_state(sweep)}  ") + _states(counts)
-    trial = best(sweep)
-    result = trial_results(trial, sweep.experiment.objectives) if trial else None
-    if trial is not None and result is not None:
-        values = ", ".join(map(short, result[1]))
-        text += Text(f"  best {values} ({trial.id}, epoch {result[0]})")
-    return text
-
-
-def _progress(sweep: Sweep, total: int) -> list[Text]:
-    """How many trials have ended, what of the budget is used, when the rest ends."""
-    if not sweep.is_running:
-        return []
-    now = progress.progress(sweep, total=total)
-    parts = []
-    if now.total:
-        parts += [f"{_bar(now.done / now.total, 20)} {now.done} of {now.total} trials"]
-    if now.eta_seconds is not None:
-        parts.append(f"about {duration(now.eta_seconds)} left")
-    parts += progress.used(sweep, now)
-    gpus = sum(t.demand.gpus for t in sweep.trials if t.state is State.RUNNING)
-    parts += [f"{gpus:.4g} GPUs in use"] if gpus else []
-    return [Text("  ").join(map(Text, parts))] if parts else []
-
-
-def _bar(share: float, width: int) -> str:
-    """A bar of ASCII, which every terminal shows.
-
-    >>> _bar(0.5, 4)
-    '[##--]'
+    The rank comes first, then the parameters, then the results.
     """
-    full = round(min(1.0, max(0.0, share)) * width)
-    return f"[{'#' * full}{'-' * (width - full)}]"
+    names = varied(sweep)
+    metrics = [objective.metric for objective in sweep.experiment.objectives[1:]]
+    others = [f"{m}{end}" for m in metrics for end in ("", " std", " low", " high")]
+    results = [*FILE_COLUMNS, *others]
+    header = ["rank", *columns(names, others=["rank", *results]), *results]
+    lines = []
+    for row in rows:
+        values = [column(row) for column in FILE_COLUMNS.values()]
+        values += [v for s in row.others for v in (s.mean, s.std, s.low, s.high)]
+        params = [row.params.get(name) for name in names]
+        lines.append([row.rank or None, *params, *map(_finite, values)])
+    return header, lines
 
 
-def _states(counts: Mapping[State, int]) -> Text:
-    parts = [
-        Text(f"{counts[state]} {state}", style=STYLES[state])
-        for state in State
-        if counts.get(state)
-    ]
-    return Text(", ").join(parts)
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rank(row: Row) -> str:
-    return str(row.rank or "-")
+def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """Return the leaderboard as CSV with all digits; an empty cell has no value."""
+    names = varied(sweep)
+    header, lines = to_values(sweep, rows)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row, line in zip(rows, lines, strict=True):
+        params = [_param(row, name=name, is_exact=True) for name in names]
+        writer.writerow([line[0], *params, *line[1 + len(names) :]])
+    return out.getvalue()
 
 
-def _values(row: Row) -> list[Text]:
-    style = "bold" if row.rank == 1 or row.front == 1 else ""
-    return [Text(score_text(score), style=style) for score in row.scores]
+# ---- over several sweeps
 
 
-def _has_ties(rows: Sequence[Row]) -> bool:
-    """Whether the test can say anything, so that a column for it is worth its room."""
-    return any(row.front or not math.isnan(row.p) for row in rows[1:])
+def rank_all(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Row]]:
+    """Return all suggestions with a value, best first; ties in the sweeps' order.
+
+    They can be compared as far as the data, epochs and seeds of the sweeps are alike,
+    which the reader has to know.
+
+    Raises:
+        SweeperError: two sweeps have different objectives, or several.
+    """
+    first = sweeps[0].experiment
+    if len(first.objectives) > 1:
+        raise SweeperError(
+            f"{first.name}: several objectives, {_objective(sweeps[0])}; one ranking "
+            "needs one objective; report each sweep alone"
+        )
+    for sweep in sweeps[1:]:
+        if sweep.experiment.objectives != first.objectives:
+            raise SweeperError(
+                f"{first.name} and {sweep.experiment.name}: objectives "
+                f"{_objective(sweeps[0])} and {_objective(sweep)}; one ranking needs "
+                "one objective; report them one by one"
+            )
+    pairs = [(sweep, row) for sweep in sweeps for row in rank(sweep) if row.rank]
+    return sorted(pairs, key=lambda pair: first.objective.loss(pair[1].mean))
 
 
-def _hidden(count: int) -> list[Text]:
-    return [Text(f"... {count} more", style="dim")] if count > 0 else []
+def _objective(sweep: Sweep) -> str:
+    return ", ".join(map(str, sweep.experiment.objectives))
 
 
-def _table() -> Table:
-    return Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+def ranking(sweeps: Sequence[Sweep]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and cells of one ranking over several sweeps."""
+    heads = ["rank", "sweep", _objective(sweeps[0]), "epoch", "trial", "point"]
+    lines = []
+    for position, (sweep, row) in enumerate(rank_all(sweeps), start=1):
+        result = [score_text(row.scores[0]), EPOCH.text(row), TRIAL.text(row)]
+        name = plain(sweep.experiment.name)
+        lines.append([f"{position}", name, *result, point_text(row.params)])
+    return heads, lines
+
+
+def ranking_view(sweeps: Sequence[Sweep]) -> RenderableType:
+    """Return the ranking for a terminal."""
+    heads, lines = ranking(sweeps)
+    hidden = hidden_rows(len(lines) - MAX_RANKED)
+    return Group(rich_table(heads, lines[:MAX_RANKED]), *hidden)

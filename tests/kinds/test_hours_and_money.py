@@ -13,9 +13,8 @@ from sweeper.journal import store
 from sweeper.journal.journal import COUNT_SECONDS, Journal
 from sweeper.journal.record import Demand, Failure, StopReason, Sweep
 from sweeper.protocol import Decision, FailureKind, Report
-from sweeper.reporting import progress
-from sweeper.reporting.live import Lines
-from sweeper.reporting.tables import status_view
+from sweeper.reporting import status
+from sweeper.reporting.status import Lines, status_view
 from sweeper.system.errors import ExperimentError
 from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import CONTEXT, make_experiment
@@ -58,7 +57,7 @@ class _Sweep:
         return store.load_sweep(self._folder)
 
     def hours(self) -> float:
-        return progress.progress(self.load()).gpu_hours
+        return status.progress(self.load()).gpu_hours
 
 
 def _fail(sweep: _Sweep, kind: FailureKind) -> None:
@@ -154,7 +153,7 @@ def test_each_card_has_its_own_price_over_the_attempts_of_a_trial(
         sweep.start_driver()
     trial = sweep.load().trials[0]
     assert trial.card_seconds == pytest.approx({"T4": HOUR, "A100": HOUR / 2})
-    assert progress.progress(sweep.load()).cost == pytest.approx(0.4 + 2.0)
+    assert status.progress(sweep.load()).cost == pytest.approx(0.4 + 2.0)
 
 
 @pytest.mark.parametrize("price", [{"T4": 0.4}, {"T4": 0.4, "L4": 0.7}])

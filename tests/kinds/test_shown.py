@@ -18,7 +18,7 @@ from sweeper.plan import estimate, preflight
 from sweeper.plan.plan import make_plan
 from sweeper.project.points import representatives
 from sweeper.protocol import TrialSpec
-from sweeper.reporting import cells, dataframes
+from sweeper.reporting import export, tables
 from sweeper.statistics.leaderboard import rank
 from sweeper.system import metrics_file, redaction
 from sweeper.system.text import value_cell
@@ -74,14 +74,14 @@ def test_no_parameter_takes_the_place_of_a_column(tmp_path: Path) -> None:
         for number, score in enumerate((0.25, 0.75))
     )
     sweep = make_sweep(tmp_path, *trials)
-    for table in (dataframes.leaderboard(sweep), dataframes.trials(sweep)):
+    for table in (export.leaderboard(sweep), export.trials(sweep)):
         shown = table.reset_index()
         assert shown.columns.is_unique
         assert sorted(shown["value"]) == [0.25, 0.75]
-        stored = dataframes.storable(table)
+        stored = export.storable(table)
         assert len(json.loads(stored.to_json(orient="records"))) == 2
         stored.to_parquet(tmp_path / "table.parquet")
-    header, *lines = csv.reader(io.StringIO(cells.to_csv(sweep, rank(sweep))))
+    header, *lines = csv.reader(io.StringIO(tables.to_csv(sweep, rank(sweep))))
     assert len(header) == len(set(header))
     best = dict(zip(header, lines[0], strict=True))
     assert (best["value"], best["param.param.value"]) == ("0.75", "1")
@@ -97,7 +97,7 @@ def test_values_of_several_types_are_told_apart(tmp_path: Path) -> None:
         for number, value in enumerate(values)
     )
     sweep = make_sweep(tmp_path, *trials)
-    stored = dataframes.storable(dataframes.trials(sweep))
+    stored = export.storable(export.trials(sweep))
     stored.to_parquet(tmp_path / "table.parquet")
     assert sorted(stored["x"]) == sorted(shown)
 

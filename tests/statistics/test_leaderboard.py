@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from sweeper.journal.record import Params, State, Sweep
-from sweeper.reporting import cells, markdown
+from sweeper.reporting import tables
 from sweeper.statistics.leaderboard import best, best_row, labels, rank, varied
 from sweeper.statistics.significance import score_interval, t_975
 from tests.helpers import make_sweep, make_trial
@@ -203,7 +203,7 @@ def test_csv_keeps_every_digit(tmp_path: Path) -> None:
     params: Params = {"x": 1e-3, "name": 'a,"b"\n|c', "flag": True, "none": None}
     trials = [make_trial(i, params, value + i, seed=i) for i in range(2)]
     sweep = make_sweep(tmp_path, *trials, make_trial(2, {"x": 2}, NAN))
-    text = cells.to_csv(sweep, rank(sweep))
+    text = tables.to_csv(sweep, rank(sweep))
     first, second = csv.DictReader(io.StringIO(text))
     assert float(first["value"]) == statistics.fmean([value, value + 1])
     assert float(first["x"]) == 1e-3
@@ -217,7 +217,7 @@ def test_csv_keeps_every_digit(tmp_path: Path) -> None:
 def test_markdown_cells_hold_what_a_user_wrote_as_text(tmp_path: Path) -> None:
     params: Params = {"x": "a|b", "y": "<script>alert(1)</script>", "z": "[l](u)\n*"}
     sweep = make_sweep(tmp_path, make_trial(0, params, 0.5))
-    *_, header, rule, row = markdown.leaderboard(sweep, rank(sweep)).splitlines()
+    *_, header, rule, row, _, _ = tables.to_markdown(sweep, rank(sweep)).splitlines()
     assert "<script" not in row
     assert "\\[l](u)" in row
     unescaped = [
@@ -240,4 +240,4 @@ def test_a_value_shows_its_interval(
     trials = [make_trial(i, {"x": 1}, v, seed=i) for i, v in enumerate(values)]
     trials = trials or [make_trial(0, {"x": 1}, NAN)]
     (row,) = rank(make_sweep(tmp_path, *trials))
-    assert cells.score_text(row.scores[0]) == text
+    assert tables.score_text(row.scores[0]) == text

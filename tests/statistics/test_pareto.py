@@ -22,7 +22,7 @@ from sweeper.journal import recovery, store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, Stop, Sweep
 from sweeper.protocol import Answer, Message, Report
-from sweeper.reporting import cells, live, markdown, ranking, tables
+from sweeper.reporting import export, status, tables
 from sweeper.statistics import insight, leaderboard, pareto
 from sweeper.statistics.leaderboard import trial_results
 from sweeper.system.errors import ExperimentError, MetricError, SweeperError
@@ -135,20 +135,20 @@ def test_each_objective_has_its_mean_over_seeds(tmp_path: Path) -> None:
 def test_views_show_every_objective(tmp_path: Path) -> None:
     sweep = _run(tmp_path)
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(tables.status_view(sweep))
+    console.print(status.status_view(sweep))
     text = console.export_text()
     assert all(word in text for word in ("acc", "size", "front", "dominated"))
     rows = leaderboard.rank(sweep)
-    head, first, *_ = cells.to_csv(sweep, rows).splitlines()
+    head, first, *_ = tables.to_csv(sweep, rows).splitlines()
     assert head.endswith("ids,parent,size,size std,size low,size high")
     assert ",front," in first
-    assert "| acc (max) | size (min) | Pareto |" in markdown.leaderboard(sweep, rows)
-    columns, values = cells.table(sweep, rows)
+    assert "| acc | size | Pareto |" in tables.to_markdown(sweep, rows)
+    columns, values = tables.to_values(sweep, rows)
     assert all(len(line) == len(columns) for line in values)
     summary = wandb_sweep_run.summary(sweep, Stop())
     assert summary["best/size"] == 32.0
-    assert "Pareto front" in markdown.section(sweep)
-    shown = live.status_json(sweep)
+    assert "Pareto front" in export.section(sweep)
+    shown = status.status_json(sweep)
     assert [o["metric"] for o in shown["objectives"]] == ["acc", "size"]  # type: ignore[attr-defined]
     view = load_sweep(sweep.folder)
     assert list(view.leaderboard["front"]) == [1, 1, 1, 2]
@@ -157,7 +157,7 @@ def test_views_show_every_objective(tmp_path: Path) -> None:
     assert view.best == view.front[0]
     assert list(view.curves["size"])[:3] == [31.0, 32.0, 33.0]
     with pytest.raises(SweeperError, match="one ranking needs one objective"):
-        ranking.rank_all([sweep, sweep])
+        tables.rank_all([sweep, sweep])
 
 
 def test_best_is_a_front_and_one_thing_asks_for_a_trial(

@@ -12,8 +12,8 @@ from scipy import stats
 
 from sweeper.experiment.definition import Confirm, Objective
 from sweeper.journal.record import State, Sweep, TrialRecord
-from sweeper.reporting import markdown
-from sweeper.reporting.cells import tie_text, to_csv
+from sweeper.reporting import tables
+from sweeper.reporting.tables import tie_text, to_csv
 from sweeper.statistics import leaderboard, significance
 from sweeper.statistics.insight import verdict, verdict_lines
 from sweeper.statistics.leaderboard import delta, rank
@@ -236,7 +236,7 @@ def test_ties_are_marked_and_no_winner_is_named(tmp_path: Path) -> None:
     assert "more seeds would separate" in first
     assert second.startswith("by chance alone the best of 3 is ")
     assert ",tied," in to_csv(sweep, rows)
-    assert "no winner: 2 of 3" in markdown.leaderboard(sweep, rows)
+    assert "no winner: 2 of 3" in tables.to_markdown(sweep, rows)
 
 
 def test_a_winner_is_named_where_all_others_are_worse(tmp_path: Path) -> None:

@@ -13,32 +13,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 import sweeper
 from sweeper import cli
 from sweeper.driver.notebook import SweepView
-from sweeper.experiment import loading
 from sweeper.journal import store
-from sweeper.journal.journal import Journal
 from sweeper.journal.record import Sweep
-from sweeper.protocol import Report
-from sweeper.reporting import dataframes, export_trial, trial_files
+from sweeper.reporting import export, trial_files
 from sweeper.system.errors import SweeperError, SweepNotFoundError
 from sweeper.system.paths import write_text
 from tests import sweeps
-from tests.helpers import make_sweep, make_trial, open_journal
-
-
-def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Journal:
-    """The journal of a sweep on disk, all of whose trials have ended."""
-    journal = open_journal(folder)
-    for value in values:
-        assert journal.claim("slot") is not None
-        journal.start("slot")
-        journal.report(
-            "slot",
-            Report(epoch=1, values=(value,), metrics={"acc": value}, busy_seconds=1.0),
-        )
-        journal.finish("slot")
-    text = loading.dump(loading.load(folder / "toy.yaml"))
-    write_text(folder / "sweeps" / "toy" / "experiment.yaml", text)
-    return journal
+from tests.helpers import journaled, make_sweep, make_trial
 
 
 def test_public_names_are_those_of_all() -> None:
@@ -87,7 +68,7 @@ def test_a_view_in_a_notebook_escapes_what_users_wrote(tmp_path: Path) -> None:
 
 def test_curves_have_one_line_an_epoch(tmp_path: Path) -> None:
     trial = make_trial(0, {"x": 1}, {1: 0.5, 2: math.nan})
-    curves = dataframes.curves(make_sweep(tmp_path, trial))
+    curves = export.curves(make_sweep(tmp_path, trial))
     assert list(curves["epoch"]) == [1, 2]
     assert curves["value"].isna().tolist() == [False, True]
 
@@ -100,7 +81,7 @@ def _mixed(folder: Path) -> Sweep:
 
 @pytest.mark.parametrize("name", ["leaderboard", "trials", "curves"])
 def test_a_table_of_mixed_types_survives_parquet(tmp_path: Path, name: str) -> None:
-    frame = dataframes.storable(getattr(dataframes, name)(_mixed(tmp_path)))
+    frame = export.storable(export.FRAMES[name](_mixed(tmp_path)))
     out = io.BytesIO()
     frame.to_parquet(out)
     assert len(pd.read_parquet(out)) == 3
@@ -157,20 +138,20 @@ def test_an_exported_trial_stands_alone(tmp_path: Path) -> None:
     onnx = sweep.paths.trial(trials[0].id).artifacts / "model.onnx"
     onnx.write_bytes(b"graph")
     target = tmp_path / "out"
-    names = export_trial.copy(sweep, trials[0], target)
+    names = export.copy(sweep, trials[0], target)
     assert sorted(names) == sorted(path.name for path in target.iterdir())
     assert {"best.ckpt", "config.yaml", "model.onnx", "README.md"} <= set(names)
     card = (target / "README.md").read_text()
     assert "python -m sweeper train model=resnet18" in card
     assert "at epoch 12" in card
     with pytest.raises(SweeperError, match="nothing is overwritten"):
-        export_trial.copy(sweep, trials[0], target)
+        export.copy(sweep, trials[0], target)
 
 
 def test_a_trial_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, make_trial(0, {"x": 1}, 0.5))
     with pytest.raises(SweepNotFoundError, match="no checkpoint"):
-        export_trial.copy(sweep, sweep.trials[0], tmp_path / "out")
+        export.copy(sweep, sweep.trials[0], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

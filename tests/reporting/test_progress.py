@@ -11,9 +11,8 @@ from rich.console import Console
 
 from sweeper.journal.record import Failure, State, Sweep
 from sweeper.protocol import FailureKind
-from sweeper.reporting import live, progress
-from sweeper.reporting.progress import events
-from sweeper.reporting.tables import status_view
+from sweeper.reporting import status
+from sweeper.reporting.status import events, status_view
 from tests.helpers import attempt, make_sweep, make_trial
 
 
@@ -41,7 +40,7 @@ def _sweep(folder: Path, **keys: object) -> Sweep:
 def test_the_rest_takes_as_long_as_the_median_on_the_slots_that_run(
     tmp_path: Path,
 ) -> None:
-    now = progress.progress(_sweep(tmp_path), total=5)
+    now = status.progress(_sweep(tmp_path), total=5)
     assert (now.done, now.total) == (2, 5)
     assert now.eta_seconds == (20 - 5) + 2 * 20  # one runs, two wait, one slot
     assert now.gpu_hours == pytest.approx(0.2)
@@ -49,18 +48,18 @@ def test_the_rest_takes_as_long_as_the_median_on_the_slots_that_run(
 
 
 def test_without_a_total_nothing_is_promised(tmp_path: Path) -> None:
-    assert progress.progress(_sweep(tmp_path)).eta_seconds is None
+    assert status.progress(_sweep(tmp_path)).eta_seconds is None
     budgeted = _sweep(tmp_path, budget={"trials": 4})
-    assert progress.progress(budgeted).total == 4
+    assert status.progress(budgeted).total == 4
 
 
 def test_the_last_epoch_is_that_of_a_complete_trial(tmp_path: Path) -> None:
     sweep = _sweep(tmp_path, overrides=["trainer.max_epochs=9"])
-    assert progress.last_epoch(sweep) == 2
+    assert status.last_epoch(sweep) == 2
     fresh = replace(sweep, trials=sweep.trials[2:])
-    assert progress.last_epoch(fresh) == 9
-    assert progress.share(sweep.trials[2], of=2) == 0.5
-    assert progress.share(sweep.trials[2], of=0) == 0.0
+    assert status.last_epoch(fresh) == 9
+    assert status.share(sweep.trials[2], of=2) == 0.5
+    assert status.share(sweep.trials[2], of=0) == 0.0
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
@@ -93,9 +92,9 @@ def test_events_are_lines_for_people_and_data_for_programs(
         f"{trial.id} running (start 3)",
         f"{trial.id} epoch 2 acc nan",
         f"{trial.id} oom: CUDA out of memory",
-        f"{trial.id} waiting (goes on later)",
+        f"{trial.id} waiting (resumes later)",
     ]
-    with live.display(Console(), quiet=False, is_json=True) as display:
+    with status.display(Console(), quiet=False, is_json=True) as display:
         for event in found:
             display.event(event)
         display.event("stopping")
@@ -117,5 +116,5 @@ def test_events_are_lines_for_people_and_data_for_programs(
 def test_the_end_names_the_best_or_none(tmp_path: Path) -> None:
     sweep = _sweep(tmp_path)
     best = {"best": sweep.trials[1].id, "value": 0.7, "epoch": 2}
-    assert live.best_summary(sweep) == best
-    assert live.best_summary(make_sweep(tmp_path)) == {"best": None}
+    assert status.best_summary(sweep) == best
+    assert status.best_summary(make_sweep(tmp_path)) == {"best": None}

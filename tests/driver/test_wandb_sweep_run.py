@@ -9,7 +9,7 @@ from sweeper.experiment.loading import dump, load
 from sweeper.journal import store
 from sweeper.journal.record import Stop, StopReason
 from sweeper.protocol import Report
-from sweeper.reporting import cells
+from sweeper.reporting import tables
 from sweeper.statistics import leaderboard
 from sweeper.system.paths import SweepPaths, write_text
 from tests.helpers import make_experiment, open_journal
@@ -26,7 +26,7 @@ def test_table_and_summary_say_where_the_sweep_stands(tmp_path: Path) -> None:
     loaded = make_experiment(tmp_path, search_space={"x": [1, 2]})
     write_text(SweepPaths(folder).experiment, dump(loaded))
     sweep = store.load_sweep(folder)
-    columns, rows = cells.table(sweep, leaderboard.rank(sweep))
+    columns, rows = tables.to_values(sweep, leaderboard.rank(sweep))
     assert columns[:3] == ["rank", "x", "value"]
     assert {len(row) for row in rows} == {len(columns)}
     assert [row[:3] for row in rows] == [[1, 2, 0.7], [2, 1, 0.5]]
@@ -49,8 +49,8 @@ def test_the_table_has_the_columns_and_ranks_of_the_csv(tmp_path: Path) -> None:
         journal.finish("a")
     folder = tmp_path / "sweeps" / "toy"
     sweep = store.Reader(load(tmp_path / "toy.yaml"), folder).sweep()
-    columns, rows = cells.table(sweep, leaderboard.rank(sweep))
-    text = cells.to_csv(sweep, leaderboard.rank(sweep))
+    columns, rows = tables.to_values(sweep, leaderboard.rank(sweep))
+    text = tables.to_csv(sweep, leaderboard.rank(sweep))
     header, *lines = csv.reader(io.StringIO(text))
     assert columns == header
     assert {len(row) for row in rows} == {len(columns)}
