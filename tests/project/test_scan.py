@@ -120,7 +120,7 @@ def test_what_a_config_cannot_do_without_is_chosen(tmp_path: Path) -> None:
     assert found.objective == ("val/fid", "min")
     text = init.first_experiment(tmp_path, found)
     assert "overrides: [experiment=first, max_epochs=3]" in text
-    assert "has to be set, too: ckpt" in text
+    assert "must be set as well: ckpt" in text
     assert "sweeper.report" not in text
 
 
