@@ -249,7 +249,10 @@ def check(composer: Composer, experiment: Experiment, space: Space) -> None:
         try:
             composer.plain(words)
         except ConfigError as reason:
-            raise _blame(composer, experiment, space, point, points) from reason
+            error = _blame(composer, experiment, space, point, points)
+            if error is None:
+                raise
+            raise error from reason
         new = [p for p in space.parameters if p.name in point and p.name not in checked]
         _check_values(composer, words, experiment, new)
         checked.update(point)
@@ -413,8 +416,8 @@ def _blame(
     space: Space,
     point: Params,
     points: Sequence[Params],
-) -> ExperimentError:
-    """Return the error at the line of the first override that does not compose.
+) -> ExperimentError | None:
+    """Return the error at the line of the first override that does not compose, if any.
 
     One override after the other is added, those of groups first, since they bring
     keys. An open choice (`???`) is made as soon as Hydra asks for it.
@@ -427,13 +430,13 @@ def _blame(
         _overrides(experiment, space, point),
         key=lambda override: override.keys[0] not in groups,
     )
-    config, asked = _composed(composer, words)
+    config, open_group = _composed(composer, words)
     while pending:
-        override = next((o for o in pending if asked in o.keys), pending[0])
+        override = next((o for o in pending if open_group in o.keys), pending[0])
         pending.remove(override)
         words.append(override.text)
         try:
-            config, asked = _composed(composer, words)
+            config, open_group = _composed(composer, words)
         except ConfigError as error:
             reason = f"{override.text!r}: {error}"
             if any(key in reason for key in ("SweeperConf", *HYDRA_SWEEPER)):
@@ -447,9 +450,11 @@ def _blame(
                     composer, experiment, space, override, config, point, others
                 )
             return _error(experiment, override, reason)
+    if not open_group:
+        return None
     return experiment.error(
         ("config",),
-        f"config: the choice of {asked!r} is left open (???); choose an "
+        f"config: the choice of {open_group!r} is left open (???); choose an "
         "option under overrides:, or sweep it under search_space:",
     )
 

@@ -198,13 +198,13 @@ def find_mains(trees: Mapping[Path, ast.Module], project: Path) -> Iterator[Main
                         target = f"{_module(path, project)}:{node.name}"
                         yield _main(target, path, _arguments(mark, tree), project)
             elif isinstance(node, ast.Call) and _is_zen(node):
-                given = _arguments(node, tree)
-                name = given.get("config_name") or "config"
+                arguments = _arguments(node, tree)
+                name = arguments.get("config_name") or "config"
                 yield Main(
                     target=f"[python, -m, {_module(path, project)}]",
                     config=name,
                     name=name,
-                    version_base=given.get("version_base", OLDEST) or "",
+                    version_base=arguments.get("version_base", OLDEST) or "",
                 )
 
 
@@ -259,15 +259,15 @@ def _constant(name: str, tree: ast.Module) -> dict[str, ast.expr]:
 
 
 def _main(
-    target: str, path: Path, given: Mapping[str, str | None], project: Path
+    target: str, path: Path, arguments: Mapping[str, str | None], project: Path
 ) -> Main:
-    name = (given.get("config_name") or "config").removesuffix(".yaml")
-    config_path = given.get("config_path") or ""
+    name = (arguments.get("config_name") or "config").removesuffix(".yaml")
+    config_path = arguments.get("config_path") or ""
     file = f"{name}.yaml"
     if config_path.startswith(PACKAGE):
         package = config_path.removeprefix(PACKAGE).replace(".", "/")
         folders = [root / package for root in roots(project)]
-    elif "config_path" in given or (path.parent / file).is_file():
+    elif "config_path" in arguments or (path.parent / file).is_file():
         folders = [path.parent / config_path]
     else:  # it is computed
         folders = [project / name for name in FOLDERS]
@@ -284,7 +284,7 @@ def _main(
         config=config,
         folder=str(folder or ""),
         name=name,
-        version_base=given.get("version_base", OLDEST) or "",
+        version_base=arguments.get("version_base", OLDEST) or "",
     )
 
 

@@ -80,8 +80,8 @@ def hint(config: Mapping[str, object], key: str) -> str:
     close = [name for name in everything if name.split(".")[-1] == last] or close
     if close:
         return f"did you mean {' or '.join(map(repr, close[:2]))}?"
-    place = f"known in {'.'.join(path)!r}" if path else "known"
-    return f"{place}: {', '.join(sorted(map(str, inside))[:MAX_SHOWN])}"
+    start = f"known in {'.'.join(path)!r}" if path else "known"
+    return f"{start}: {', '.join(sorted(map(str, inside))[:MAX_SHOWN])}"
 
 
 def updated(config: Mapping[str, object], key: str, value: object) -> dict[str, object]:
