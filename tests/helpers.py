@@ -1,6 +1,7 @@
 """Small real objects that several tests start from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,10 @@ from sweeper.protocol import Client, Params, Report
 from sweeper.system.paths import write_text
 
 CONTEXT = RunContext(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
+# Two slots on one card.
+HALF = replace(
+    CONTEXT, demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"), cards=1, slots=2
+)
 
 
 # Of tests that make a folder anew for each example, and write to its disk.

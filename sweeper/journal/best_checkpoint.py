@@ -21,9 +21,9 @@ class BestCheckpoint:
     """A checkpoint file.
 
     Attributes:
-        epoch: whose weights it holds; None where nothing recorded it.
-        value: the objective of these weights; None where it was not measured.
-        note: why it is not the best epoch's file; "" where it is.
+        epoch: of its weights; None if nothing recorded it.
+        value: the objective of these weights; None if it was not measured.
+        note: why it is not the best epoch's file; "" if it is.
     """
 
     path: Path
@@ -53,28 +53,28 @@ def find(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint | None:
 
 
 def require(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint:
-    """Return the same.
+    """Return the file that `find` returns.
 
     Raises:
         SweepNotFoundError: the trial has saved no checkpoint.
     """
-    found = find(sweep, trial)
-    if found is None:
+    checkpoint = find(sweep, trial)
+    if checkpoint is None:
         raise SweepNotFoundError(
             f"{sweep.paths.trial(trial.id).checkpoints}: trial {trial.id} has no "
             "checkpoint; a Trainer saves one in each epoch, another loop must save one "
             "in sweeper.trial_dir(); name a trial that has one"
         )
-    return found
+    return checkpoint
 
 
-def to_json(found: BestCheckpoint | None) -> dict[str, object]:
+def to_json(checkpoint: BestCheckpoint | None) -> dict[str, object]:
     """Return the file as plain data, for `best --json` and `status --json`."""
     return {
-        "checkpoint": None if found is None else str(found.path),
-        "checkpoint_epoch": None if found is None else found.epoch,
-        "checkpoint_value": None if found is None else found.value,
-        "checkpoint_note": "" if found is None else found.note,
+        "checkpoint": checkpoint and str(checkpoint.path),
+        "checkpoint_epoch": checkpoint and checkpoint.epoch,
+        "checkpoint_value": checkpoint and checkpoint.value,
+        "checkpoint_note": checkpoint.note if checkpoint else "",
     }
 
 
@@ -129,7 +129,7 @@ def _saved_at(path: Path) -> float:
 
 def _unrecorded(paths: TrialPaths) -> BestCheckpoint | None:
     """Return the newest file of a loop without a Trainer, or of an older version."""
-    own = [
+    files = [
         path
         for path in files_below(paths.folder)
         if path.suffix in SUFFIXES
@@ -137,9 +137,9 @@ def _unrecorded(paths: TrialPaths) -> BestCheckpoint | None:
         and paths.resume not in path.parents
         and path.relative_to(paths.folder).parts[0] not in SKIPPED
     ]
-    if paths.best in own:
-        own = [paths.best]
-    candidates = own or [path for path in (paths.last,) if path.exists()]
+    if paths.best in files:
+        files = [paths.best]
+    candidates = files or [path for path in (paths.last,) if path.exists()]
     if not candidates:
         return None
     newest = max(candidates, key=_saved_at)

@@ -64,7 +64,7 @@ class Meter:
 
     @property
     def since_best(self) -> int:
-        """How many trials have ended with a result since the best one did."""
+        """Number of trials that have ended with a result since the best one did."""
         if self._since_best is None:
             losses = [loss for *_, loss in sorted(self._ended.values())]
             best = losses.index(min(losses)) if losses else -1

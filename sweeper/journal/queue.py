@@ -52,8 +52,8 @@ class Assignment:
     """The demands of one sweep in one start.
 
     Args:
-        context: what the driver settled: the demand of a trial that nothing is known
-            of, the predicted peaks, the cards.
+        context: the demand of a trial without a prediction, the predicted peaks, the
+            cards.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The words of the field as frozen values: what a trial and a sweep are.
+"""Trials and sweeps as frozen values.
 
 It holds no behaviour that touches a file, a clock or a random generator.
 """
@@ -40,10 +40,10 @@ class Failure:
     """One failed attempt.
 
     Attributes:
-        kind: what ended it.
+        kind: of its end.
         message: one line, the exception's type first.
-        step: epochs reported before it, 0 for none.
-        traceback: digest of where it was raised, "" for none.
+        step: epochs reported before it.
+        traceback: digest of where it was raised; "" if there is none.
     """
 
     kind: FailureKind
@@ -68,7 +68,7 @@ class Demand:
 
 
 class Cause(StrEnum):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     FINISHED = "finished"  # its target returned, with a value
     STOPPED = "stopped"  # by the scheduler
@@ -88,7 +88,7 @@ class Attempt:
         slot: the worker that ran it; slots of two drivers never share a name. "" for
             an attempt that ended before its process was started.
         started_at: UTC.
-        demand: what it was given.
+        demand: of its process.
         card: type of its card; "" without one, or if it is not known.
         code: version of the project's code, "" if it is in no repository.
         busy_seconds: age of its process at its end, or at its newest report.
@@ -138,7 +138,7 @@ class TrialRecord:
         correctness: of each validation example at its best epoch. It is in the trial's
             folder; a reader of the sweep adds it.
 
-        state: the scheduler's and the queue's word on it.
+        state: as the scheduler and the queue have left it.
         result: final value of each objective; () before the end.
         attempts: all of its runs, the oldest first.
         retried_after: attempts that do not count, since `sweeper retry`, a longer
@@ -213,12 +213,12 @@ class TrialRecord:
 
     @property
     def starts(self) -> int:
-        """How often a process was started for it."""
+        """Number of processes that were started for it."""
         return sum(bool(attempt.slot) for attempt in self.attempts)
 
     @property
     def demand(self) -> Demand:
-        """What its newest process was given."""
+        """The demand of its newest process."""
         return self._newest.demand if self._newest else Demand(cpus=1.0)
 
     @property
@@ -330,7 +330,7 @@ def trial_id(params: Params, *, seed: int, parent: str = "") -> str:
     """Ten hex digits that name a suggestion with a seed, on any machine.
 
     Args:
-        parent: id of the trial whose checkpoint it starts from, "" for none.
+        parent: id of the trial whose checkpoint it starts from; "" without one.
 
     >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 1e-3}, seed=42)
     True

@@ -1,4 +1,4 @@
-"""What a driver settles once for every trial of one start, as a frozen value."""
+"""Settings of one start of a driver, as a frozen value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,26 +9,26 @@ from sweeper.packing.packing import BatchKeys
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What the driver settles once for every trial of one start.
+    """Settings that hold for every trial of one start.
 
     Attributes:
-        demand: what each trial asks for; with `is_auto` or after it ran out of memory
-            its share may be another one.
+        demand: of each trial; with `is_auto` or after it ran out of memory its share
+            may be another one.
         slots: trials that the cluster holds at once.
-        seed_key: config key that takes the trial's seed, "" where it has none.
+        seed_key: config key that takes the trial's seed; "" if there is none.
         wandb_mode: "online", "offline" or "none".
         is_auto: whether shares are chosen by memory.
         peaks: predicted bytes by memory key.
-        device_bytes: memory of a card, 0 where it is not known.
+        device_bytes: memory of a card; 0 if it is not known.
         cards: of the whole cluster.
-        accelerators: types of those cards, () for not known.
-        trials: of the whole sweep, 0 where nobody knows.
+        accelerators: types of those cards; () if they are not known.
+        trials: of the whole sweep; 0 if that is not known.
         node_cpus: cores of the machine with the fewest for each of its `node_gpus`.
-        batch: where the config has its batch size.
+        batch: the config's keys of its batch size.
         workers: loader workers that the config asks for, by key.
         outgrown: ids of complete trials whose config has more epochs by now.
-        code: version of the project's code, "" where it is in no repository.
-        uid: tells the sweep from every other one, of the same name too.
+        code: version of the project's code, "" if it is in no repository.
+        uid: of the sweep; two sweeps of one name have different ones.
     """
 
     demand: Demand

@@ -1,4 +1,4 @@
-"""From a suggestion to the `TrialSpec` that its process runs, and its file."""
+"""The `TrialSpec` of a trial: what its process runs, its file, its shell command."""
 
 import shlex
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ def make_spec(
     demand: Demand,
     paths: SweepPaths,
 ) -> TrialSpec:
-    """What the process of one trial needs to know.
+    """Return the specification of one trial for its process.
 
     Args:
         record: the trial's; with `cores` it keeps the threads and loader workers of its
             first start, since they are a part of bit-equality.
-        demand: what it was given.
+        demand: of its process.
     """
     params, seed, identity = record.params, record.seed, record.id
     seeded = (f"{context.seed_key}={seed}",) if context.seed_key else ()
@@ -80,12 +80,12 @@ def make_spec(
 def _workers(
     context: RunContext, overrides: Sequence[str], *, cores: float
 ) -> tuple[str, ...]:
-    """Fewer loader workers than the config asks for, where they share the cores."""
-    given = {word.lstrip("+").partition("=")[0] for word in overrides}
+    """Return fewer loader workers than the config has, if trials share the cores."""
+    overridden = {word.lstrip("+").partition("=")[0] for word in overrides}
     return tuple(
-        f"{key}={packing.loader_workers(asked, cores=cores)}"
-        for key, asked in context.workers.items()
-        if key not in given and asked > packing.loader_workers(asked, cores=cores)
+        f"{key}={packing.loader_workers(count, cores=cores)}"
+        for key, count in context.workers.items()
+        if key not in overridden and count > packing.loader_workers(count, cores=cores)
     )
 
 
@@ -104,7 +104,7 @@ def _wandb(
 
 
 def run_id(trial: str, uid: str) -> str:
-    """The id of a trial's W&B run, which no trial of another sweep has.
+    """Return the id of a trial's W&B run, which no trial of another sweep has.
 
     >>> run_id("3f9a1c2b07", "5e1d0c9a")
     '3f9a1c2b07-5e1d0c9a'
@@ -113,7 +113,7 @@ def run_id(trial: str, uid: str) -> str:
 
 
 def read(path: Path) -> TrialSpec | None:
-    """The spec in a file; None where there is none, or not the whole of it."""
+    """Return the spec in a file; None if it is missing or torn."""
     try:
         return TrialSpec.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -121,11 +121,11 @@ def read(path: Path) -> TrialSpec | None:
 
 
 def relocate(paths: SweepPaths, experiment: Experiment) -> None:
-    """Write the specs of a sweep anew whose folder or project was moved or copied."""
+    """Rewrite the specs of a sweep whose folder or project was moved or copied."""
     for path in sorted(paths.trials.glob("*/spec.json")):
         old = read(path)
         if old is None:
-            continue  # its trial starts anew and writes it
+            continue  # its trial starts again and writes it
         new = replace(
             old,
             folder=str(path.parent.absolute()),
@@ -137,7 +137,7 @@ def relocate(paths: SweepPaths, experiment: Experiment) -> None:
 
 
 def run_name(params: Params, *, seed: int | None) -> str:
-    """Name of a trial's W&B run: what is swept, in short.
+    """Return the name of a trial's W&B run: its swept parameters, in short.
 
     >>> run_name({"model": "resnet18", "model.learning_rate": 1e-3}, seed=None)
     'model=resnet18 learning_rate=0.001'
@@ -151,13 +151,13 @@ def run_name(params: Params, *, seed: int | None) -> str:
 
 
 def stored_command(path: Path) -> str:
-    """`command` of the spec in a file; "" before the trial's first start."""
-    found = read(path)
-    return "" if found is None else command(found)
+    """Return the `command` of a file's spec; "" before the trial's first start."""
+    spec = read(path)
+    return "" if spec is None else command(spec)
 
 
 def last_of_each_key(overrides: Sequence[str]) -> list[str]:
-    """Leave out overrides that a later one of the same key replaces.
+    """Return the overrides without those that a later one of their key replaces.
 
     >>> last_of_each_key(["lr=1", "+a=1", "lr=2", "~b", "lr=3"])
     ['+a=1', '~b', 'lr=3']
@@ -167,7 +167,7 @@ def last_of_each_key(overrides: Sequence[str]) -> list[str]:
 
 
 def command(spec: TrialSpec) -> str:
-    """The shell command that trains the same trial alone, in this terminal."""
+    """Return the shell command that trains this trial alone, in a terminal."""
     env = [f"{name}={value}" for name, value in spec.env.items()]
     words = [*(["env", *env] if env else []), "python", "-m", "sweeper", "train"]
     words += last_of_each_key(spec.overrides)

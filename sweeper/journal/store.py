@@ -42,7 +42,7 @@ def alone(paths: SweepPaths) -> Iterator[None]:
 
 
 def load_sweep(folder: Path) -> Sweep:
-    """What the folder of a sweep holds now; safe while a driver writes.
+    """Return the sweep of a folder as it is now; safe while a driver writes.
 
     Raises:
         SweepNotFoundError: no sweep is there.
@@ -55,18 +55,18 @@ def load_sweep(folder: Path) -> Sweep:
 
 
 def save_experiment(sweep: Experiment, paths: SweepPaths) -> None:
-    """Keep what runs beside the sweep, with an end that shows it is whole."""
+    """Keep an experiment beside its sweep, with a last line that shows it is whole."""
     text = f"{KEPT_COPY}\n{loading.dump(sweep)}{KEPT_END}\n"
     write_text(paths.experiment, text)
 
 
 def load_experiment(paths: SweepPaths) -> Experiment:
-    """The experiment that a sweep keeps.
+    """Return the experiment that a sweep keeps.
 
     Raises:
         JournalError: the file is cut short. What is left may be an experiment, but
             not this one.
-        ExperimentError: it is none.
+        ExperimentError: it is not valid.
     """
     text = paths.experiment.read_bytes()
     if text.startswith(KEPT_COPY.encode()) and not text.endswith(
@@ -86,7 +86,7 @@ class Reader:
         self._experiment = loaded
         self._paths = SweepPaths(folder)
         self._store: TrialStore | None = None
-        self._known: dict[str, tuple[TrialRecord, TrialRecord]] = {}
+        self._shown: dict[str, tuple[TrialRecord, TrialRecord]] = {}
 
     def sweep(self) -> Sweep:
         """Return the sweep as it is now.
@@ -121,16 +121,14 @@ class Reader:
 
     def _with_correctness(self, record: TrialRecord) -> TrialRecord:
         """Add the correctness at the best epoch, from the folder."""
-        known = self._known.get(record.id)
-        if known is None or known[0] is not record:
-            shown = record
-            best = record.best(self._experiment.objective)
-            if best is not None:
-                found = correctness.read(self._paths.trial(record.id).correctness)
-                if found is not None and found.epoch == best[0]:
-                    shown = replace(record, correctness=found)
-            self._known[record.id] = known = (record, shown)
-        return known[1]
+        before, shown = self._shown.get(record.id, (None, record))
+        if before is not record:
+            shown, best = record, record.best(self._experiment.objective)
+            examples = correctness.read(self._paths.trial(record.id).correctness)
+            if best is not None and examples and examples.epoch == best[0]:
+                shown = replace(record, correctness=examples)
+            self._shown[record.id] = (record, shown)
+        return shown
 
 
 def _missing(folder: Path) -> str:

@@ -24,11 +24,11 @@ NOTE = "warm_start"
 def history(
     journal: TrialStore, experiment: Experiment, space: Space, paths: SweepPaths
 ) -> list[TrialRecord]:
-    """One finished trial for each point of the other sweep that this space has.
+    """Return a finished trial for each point of the other sweep that is in this space.
 
     Raises:
         ExperimentError: there is no such sweep, it has another objective, or none of
-            its points lies in this space.
+            its points is in this space.
     """
     if not experiment.warm_start:
         return []
@@ -63,7 +63,7 @@ def check(experiment: Experiment, space: Space, paths: SweepPaths) -> None:
 def _points(
     experiment: Experiment, space: Space, paths: SweepPaths
 ) -> Sequence[Mapping[str, Any]]:
-    """Points and mean values, as JSON."""
+    """Return points and mean values, as JSON."""
     sweep = _load(experiment, paths)
     points = [
         {"params": dict(row.params), "values": row.means}
@@ -75,7 +75,7 @@ def _points(
         raise experiment.error(
             ("warm_start",),
             f"warm_start: none of the {len(points)} points of "
-            f"{experiment.warm_start!r} lies in this space ({names}); its parameters "
+            f"{experiment.warm_start!r} is in this space ({names}); its parameters "
             "must be the same; remove it",
         )
     return points
@@ -88,7 +88,7 @@ def _load(experiment: Experiment, paths: SweepPaths) -> Sweep:
     except SweepNotFoundError as error:
         raise experiment.error(("warm_start",), f"warm_start: {error}") from error
     here, there = (
-        ", ".join(map(str, each.objectives)) for each in (experiment, sweep.experiment)
+        ", ".join(map(str, e.objectives)) for e in (experiment, sweep.experiment)
     )
     if here != there:
         raise experiment.error(

@@ -1,1 +1,1 @@
-"""What to try next and what to stop: a function of the history."""
+"""The next trial and early stopping, as functions of the history."""

@@ -26,7 +26,7 @@ from sweeper.system.paths import builtin_conf
 
 
 def search(experiment: Experiment) -> Search:
-    """The search algorithm of an experiment, tried once.
+    """Return the search algorithm of an experiment, after one trial of it.
 
     Raises:
         ExperimentError: there is none of that name, or it refuses its arguments.
@@ -34,16 +34,16 @@ def search(experiment: Experiment) -> Search:
     quiet()
     _check_objectives(experiment)
     config = _config(experiment, "search", experiment.search)
-    found = _class(experiment, "search", config)
-    if not issubclass(found, BaseSampler | Grid):
+    target = _class(experiment, "search", config)
+    if not issubclass(target, BaseSampler | Grid):
         raise experiment.error(
             ("search",),
-            f"search: {found.__module__}.{found.__qualname__} is no sampler; it must "
+            f"search: {target.__module__}.{target.__qualname__} is no sampler; it must "
             "be one of Optuna's or a subclass of optuna.samplers.BaseSampler",
         )
     made = _instantiate(experiment, "search", config)
     if len(experiment.objectives) > 1 and not _takes_several(made):
-        raise _needs_one(experiment, ("search",), found.__qualname__)
+        raise _needs_one(experiment, ("search",), target.__qualname__)
     return Search(config=config)
 
 
@@ -81,13 +81,13 @@ def _check_objectives(experiment: Experiment) -> None:
     if len(experiment.objectives) == 1:
         return
     budget, confirm = experiment.budget, experiment.confirm
-    for place, value in (
+    for location, value in (
         (("budget", "target"), budget.target),
         (("budget", "patience"), budget.patience),
         (("confirm", "top"), confirm.top or None),
     ):
         if value is not None:
-            raise _needs_one(experiment, place, str(value))
+            raise _needs_one(experiment, location, str(value))
 
 
 def _takes_several(sampler: object) -> bool:
@@ -105,11 +105,11 @@ def _takes_several(sampler: object) -> bool:
 
 
 def _needs_one(
-    experiment: Experiment, place: tuple[str, ...], what: str
+    experiment: Experiment, location: tuple[str, ...], what: str
 ) -> ExperimentError:
     return experiment.error(
-        place,
-        f"{'.'.join(place)}: {what} needs one objective, and this file has "
+        location,
+        f"{'.'.join(location)}: {what} needs one objective, and this file has "
         f"{len(experiment.objectives)}; remove it, or keep one objective",
     )
 
@@ -121,13 +121,13 @@ def quiet() -> None:
 
 
 def _config(
-    experiment: Experiment, kind: str, given: str | Mapping[str, object]
+    experiment: Experiment, kind: str, value: str | Mapping[str, object]
 ) -> Mapping[str, object]:
-    if not isinstance(given, str):
-        return given
+    if not isinstance(value, str):
+        return value
     folders = [_conf_folder(experiment) / kind, builtin_conf() / kind]
     for folder in folders:
-        path = folder / f"{given}.yaml"
+        path = folder / f"{value}.yaml"
         if path.is_file():
             loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
             assert isinstance(loaded, dict)  # noqa: S101  # each file is a mapping
@@ -135,7 +135,7 @@ def _config(
     names = {p.stem for folder in folders for p in folder.glob("*.yaml")}
     raise experiment.error(
         (kind,),
-        f"{kind}: there is no {given!r}; {nearest(given, names)}; or give a mapping "
+        f"{kind}: there is no {value!r}; {nearest(value, names)}; or give a mapping "
         "with _target_",
     )
 

@@ -92,8 +92,8 @@ class History:
     def _point(self, params: Params) -> _Point:
         name = key(params)
         if name not in self._points:
-            known = known_point(params, space=self._space)
-            self._points[name] = _Point(params=known)
+            point = _Point(params=known_point(params, space=self._space))
+            self._points[name] = point
         return self._points[name]
 
     def has(self, params: Params) -> bool:
@@ -164,7 +164,7 @@ class History:
 class _Shared(FrozenTrial):
     """A trial that a storage copies without its values.
 
-    A storage in memory copies deeply what it is given: 50 ms of a suggestion at 1,000
+    A storage in memory copies a new trial deeply: 50 ms of a suggestion at 1,000
     points.
     """
 
@@ -219,23 +219,23 @@ def _bounded(
     trials: Sequence[FrozenTrial], objectives: Sequence[Objective], size: int
 ) -> list[FrozenTrial]:
     """Return the best points and the newest ones, in their order."""
-    places = [
-        place
-        for place, trial in enumerate(trials)
+    indices = [
+        index
+        for index, trial in enumerate(trials)
         if trial.state is TrialState.COMPLETE and trial.values
     ]
     losses = [
-        [o.loss(v) for o, v in zip(objectives, trials[place].values, strict=True)]
-        for place in places
+        [o.loss(v) for o, v in zip(objectives, trials[index].values, strict=True)]
+        for index in indices
     ]
     count = min(KEPT_BEST, size)
     if len(objectives) == 1:
-        scored = zip(losses, places, strict=True)
-        best = {place for _, place in heapq.nsmallest(count, scored)}
+        scored = zip(losses, indices, strict=True)
+        best = {index for _, index in heapq.nsmallest(count, scored)}
     else:
-        best = {places[index] for index, _ in pareto.order(losses)[:count]}
-    for place in reversed(range(len(trials))):
+        best = {indices[i] for i, _ in pareto.order(losses)[:count]}
+    for index in reversed(range(len(trials))):
         if len(best) == size:
             break
-        best.add(place)
-    return [trials[place] for place in sorted(best)]
+        best.add(index)
+    return [trials[index] for index in sorted(best)]

@@ -98,7 +98,7 @@ class Population(Scheduler):
         Raises:
             ExperimentError: at the key that does not go with it.
         """
-        place = ("scheduler",)
+        location = ("scheduler",)
         if len(experiment.seeds) > 1 or experiment.confirm.top:
             key = "seeds" if len(experiment.seeds) > 1 else "confirm"
             raise experiment.error(
@@ -108,13 +108,13 @@ class Population(Scheduler):
             )
         if space.size is not None and space.size < self._size:
             raise experiment.error(
-                place,
+                location,
                 f"scheduler: a population of {self._size} from a space of {space.size} "
                 "points; lower population or widen the space",
             )
         if space.is_conditional:
             raise experiment.error(
-                place,
+                location,
                 "scheduler: a population changes points within one space, and this "
                 "file has conditions or a list of spaces; remove them or take another "
                 "scheduler",
@@ -122,11 +122,11 @@ class Population(Scheduler):
         for name in self._fixed:
             if name not in [parameter.name for parameter in space.parameters]:
                 raise experiment.error(
-                    place, f"scheduler: fixed: {name!r} is not in search_space"
+                    location, f"scheduler: fixed: {name!r} is not in search_space"
                 )
         if not any(map(self._is_free, space.parameters)):
             raise experiment.error(
-                place,
+                location,
                 "scheduler: a population changes numbers and lists of values, and "
                 "this space has none (config groups, variants, zips and what is fixed "
                 "stay as they are); sweep one or take another scheduler",

@@ -1,4 +1,4 @@
-"""What a sweep tries next, and whether a failed trial is tried again.
+"""New points of a search, and retries of failed trials.
 
 Each answer is a function of its arguments: the same records get the same answer in any
 process.
@@ -37,7 +37,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """A search algorithm: a class and its arguments, made anew for each ask.
+    """A search algorithm: a class and its arguments, made again for each point.
 
     Optuna's samplers learn in memory; one that lived as long as a driver would
     suggest otherwise after a restart.
@@ -57,7 +57,7 @@ class Search:
 
     @property
     def history(self) -> int | None:
-        """How many points a suggestion looks back on; None for all.
+        """Number of newest points that a suggestion considers; None for all.
 
         TPE's time is linear in them: 25 ms at 5,000. It separates the 25 best from
         all others, and both sides are well known by then.
@@ -68,11 +68,11 @@ class Search:
 
     @property
     def _target(self) -> type[object]:
-        found: type[object] = get_class(str(self.config["_target_"]))
-        return found
+        target: type[object] = get_class(str(self.config["_target_"]))
+        return target
 
     def sampler(self, seed: int, *, is_conditional: bool = False) -> BaseSampler:
-        """A fresh sampler with its own random stream; a seed of the file shifts it.
+        """Return a sampler with its own random stream; a seed of the file shifts it.
 
         Args:
             is_conditional: whether points differ in which parameters they have; TPE
@@ -83,8 +83,8 @@ class Search:
         if is_conditional and is_tpe and config.get("multivariate"):
             config.setdefault("group", True)
         if "seed" in inspect.signature(self._target).parameters:
-            given = config.get("seed")
-            config["seed"] = seed if given is None else derive(seed, "given", given)
+            own = config.get("seed")
+            config["seed"] = seed if own is None else derive(seed, "given", own)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             made: BaseSampler = instantiate(config)
@@ -175,7 +175,7 @@ def _advance(study: Study, sampler: BaseSampler, *, num_points: int) -> None:
 
 
 def retry(failures: Sequence[Failure], allowed: Retry) -> bool:
-    """Whether a trial is started again after its last failure.
+    """Return whether a trial is started again after its last failure.
 
     Args:
         failures: all of the trial, the last one being the newest.

@@ -11,15 +11,11 @@ from sweeper.experiment import space
 from sweeper.experiment.loading import dump
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
-from sweeper.journal.record import Demand, Failure, State, StopReason, Sweep
+from sweeper.journal.record import Failure, State, StopReason, Sweep
 from sweeper.journal.study import again
 from sweeper.protocol import Decision, FailureKind, Report
 from sweeper.system.paths import SweepPaths, write_text
-from tests.helpers import CONTEXT, make_experiment
-
-HALF = replace(
-    CONTEXT, demand=Demand(cpus=1.0, gpus=0.5, accelerator="T4"), cards=1, slots=2
-)
+from tests.helpers import HALF, make_experiment
 
 
 class _Sweep:

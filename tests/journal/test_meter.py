@@ -15,8 +15,7 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, TrialRecord
 from sweeper.journal.study import again
 from sweeper.protocol import Decision, FailureKind, Report
-from tests.helpers import IN_FOLDERS, make_experiment
-from tests.test_budget import HALF
+from tests.helpers import HALF, IN_FOLDERS, make_experiment
 
 KINDS = ("claim", "claim", "report", "finish", "finish", "fail", "again", "restart")
 STEP = st.tuples(st.sampled_from(KINDS), st.sampled_from([0.1, 0.25, 0.3, 0.7]))

@@ -125,7 +125,7 @@ def test_a_search_tries_each_point_of_a_finite_space_once(
 REPLAY = """
 import json, sys
 from pathlib import Path
-import tests.test_policy as t
+import tests.search.test_policy as t
 of = t._space(Path(sys.argv[1]), t.MIXED)
 drawn = [name for name in t.NAMES if name != "grid"]
 out = {n: [r.params for r in t._sweep(of, t._search(n), 13)] for n in drawn}
@@ -135,7 +135,7 @@ print(json.dumps(out))
 
 @pytest.mark.slow
 def test_another_process_suggests_the_same(tmp_path: Path) -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     command = [sys.executable, "-c", REPLAY, str(tmp_path)]
     output = subprocess.run(
         command, cwd=root, check=True, capture_output=True, text=True
