@@ -47,12 +47,13 @@ class Agenda:
         )
         self._num_seen = 0
         self._num_first = 0  # records of the first round: all but those of finalists
-        self._pairs: set[tuple[str, int]] = set()  # points with their seeds
-        self._points: set[str] = set()
+        self._seeds: dict[str, set[int]] = {}  # of each point
         self._missing: deque[tuple[TrialRecord, int]] = deque()
         self._tried: set[Key] = set()
-        self._grid: Iterator[Params] | None = None
-        self._head: Params | None = None  # of the grid: its first untried point
+        self._grid: Iterator[Params] = iter(())
+        if search.is_grid:
+            self._grid = itertools.chain(space.listed_points, space.points())
+        self._head = next(self._grid, None)  # the first untried point
 
     def next(self, records: Sequence[TrialRecord]) -> Action:
         """Return what comes next; None if nothing will.
@@ -94,16 +95,16 @@ class Agenda:
 
     def _add(self, record: TrialRecord) -> None:
         self._num_first += 1
-        self._pairs.add((record.point, record.seed))
         self._tried.add(key(record.params))
-        if record.point not in self._points:
-            self._points.add(record.point)
+        seeds = self._seeds.setdefault(record.point, set())
+        if not seeds:
             self._missing.extend((record, seed) for seed in self._experiment.seeds)
+        seeds.add(record.seed)
 
     def _missing_seed(self) -> TrialRecord | None:
         while self._missing:
             record, seed = self._missing[0]
-            if (record.point, seed) not in self._pairs:
+            if seed not in self._seeds[record.point]:
                 return _with_seed(record, seed)
             self._missing.popleft()
         return None
@@ -129,11 +130,6 @@ class Agenda:
 
     def _next_point(self) -> Params | None:
         """Return the first point of the grid that no record has."""
-        if self._grid is None:
-            self._grid = itertools.chain(
-                self._space.listed_points, self._space.points()
-            )
-            self._head = next(self._grid, None)
         while self._head is not None and key(self._head) in self._tried:
             self._head = next(self._grid, None)
         return self._head
