@@ -30,7 +30,7 @@ def follow(folder: Path) -> dict[str, float]:
     paths.folder.mkdir(parents=True)
     reader = store.Reader(loading.load(folder / "bench.yaml"), paths.folder)
     before = reader.sweep()
-    event_log = EventLog([paths.folder], Display())
+    event_log = EventLog(paths.folder, Display())
     size = -(-written.stat().st_size // LOOKS)
     with written.open("rb") as source, paths.journal.open("ab", 0) as journal:
         while part := source.read(size):

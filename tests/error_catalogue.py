@@ -16,7 +16,8 @@ from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 
 from sweeper import cli
 from sweeper.commands import common
-from sweeper.driver import cluster, driver, prewarm
+from sweeper.driver import cluster, driver
+from sweeper.driver.prewarm import Prewarm
 from sweeper.experiment import loading
 from sweeper.experiment.loading import dump
 from sweeper.journal import budget, journal_file, store
@@ -120,10 +121,10 @@ def _held(folder: Path) -> object:
     made = _plan(SPACE + OBJECTIVE + "name: lr_sweep\n")(folder)
     assert isinstance(made, plan.Plan)
     SweepPaths(made.folder).folder.mkdir(parents=True)
-    with locks.hold(SweepPaths(made.folder).lock), prewarm.started() as started:
+    with locks.hold(SweepPaths(made.folder).lock), Prewarm() as prewarm:
         return driver.run(
             made,
-            prewarm=started,
+            prewarm=prewarm,
             options=cluster.ClusterOptions(),
             display=status.Display(),
         )

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from sweeper.driver import prewarm
 from sweeper.driver.prewarm import Prewarm
 
 EXAMPLE = "sweeper run experiments/lr_sweep.yaml budget.trials=4"
@@ -41,8 +40,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan and run the sweep, then print the leaderboard."""
-    with prewarm.started() as started:
-        return _run(args, started)
+    with Prewarm() as zygote:
+        return _run(args, zygote)
 
 
 def _run(args: argparse.Namespace, zygote: Prewarm) -> int:

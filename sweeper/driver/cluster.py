@@ -151,7 +151,8 @@ def start(options: ClusterOptions, *, scratch: Path) -> None:
         AddressError: the cluster at the address does not take this process.
         ClusterLostError: the cluster that was to be started died meanwhile.
     """
-    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     connect = functools.partial(
         ray.init, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
     )

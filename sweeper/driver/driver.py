@@ -3,7 +3,6 @@
 Signals, clocks and processes meet here; nothing is decided about trials.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -143,10 +142,13 @@ class _Driver:
         """Start Ray and the journal, watch the trials, stop Ray."""
         scratch = prewarm.zygote.parent
         started = submit(
-            functools.partial(cluster.start, self.options, scratch=scratch),
-            is_kept=True,
+            lambda: cluster.start(self.options, scratch=scratch), is_kept=True
         )
-        findings = submit(functools.partial(_findings, self.plan, prewarm))
+        findings = submit(
+            lambda: preflight.before_run(
+                self.plan, prewarm.await_import(), prewarm.zygote
+            )
+        )
         try:
             try:
                 self._await_ray(started)
@@ -156,11 +158,8 @@ class _Driver:
                 return self._stopped_early(started)
             # Slots take as long to start as the preflight takes: they wait for it.
             slots = submit(
-                functools.partial(
-                    placement.fit,
-                    journal,
-                    experiment=self.plan.experiment,
-                    address=prewarm.zygote,
+                lambda: placement.fit(
+                    journal, experiment=self.plan.experiment, address=prewarm.zygote
                 )
             )
             try:
@@ -169,13 +168,13 @@ class _Driver:
                 wait([slots], timeout=LEAVE_SECONDS)
                 raise
             self._watch(slots, journal)
-            stop = self._ask(functools.partial(journal.ask, JournalActor.stopped_by))
+            stop = self._ask(lambda: journal.ask(JournalActor.stopped_by))
             if stop.reason is StopReason.ERROR:
                 raise budget.located(self.plan.experiment, stop.message)
             # This process still holds the lock, but nothing runs any more.
             sweep = replace(store.load_sweep(self.plan.folder), is_running=False)
             # While Ray stops, which is mostly waiting.
-            written = submit(functools.partial(write_leaderboard, sweep))
+            written = submit(lambda: write_leaderboard(sweep))
         finally:
             if started.done():
                 wait([submit(compat.shutdown)], timeout=SHUTDOWN_SECONDS)
@@ -212,12 +211,10 @@ class _Driver:
         Raises:
             StoppedError: the sweep is to stop; no slot was requested.
         """
+        mode = wandb.mode(self.plan.experiment.wandb.mode)
         opened = submit(
-            functools.partial(
-                journal_service.open_journal,
-                self.plan,
-                wandb_mode=wandb.mode(self.plan.experiment.wandb.mode),
-                say=self.display.event,
+            lambda: journal_service.open_journal(
+                self.plan, wandb_mode=mode, say=self.display.event
             )
         )
         return self._wait(opened, "opening the journal", seconds=OPEN_SECONDS)
@@ -273,7 +270,7 @@ class _Driver:
         finally:
             if not has_passed:
                 journal.tell(JournalActor.drain)
-            self._ask(functools.partial(journal.ask, JournalActor.open, has_passed))
+            self._ask(lambda: journal.ask(JournalActor.open, has_passed))
 
     def _watch(self, slots: "Future[None]", journal: RemoteJournal) -> None:
         """Show events and obey signals until the trials have ended.
@@ -289,7 +286,7 @@ class _Driver:
         check = cluster.check
         if not compat.is_head():
             check = NodeWatch(experiment, cluster.nodes, say=self.display.event).look
-        event_log = EventLog([folder], self.display)
+        event_log = EventLog(folder, self.display)
         is_draining, counted_at = False, time.monotonic()
         while True:
             is_over = bool(wait([slots], timeout=POLL_SECONDS).done)
@@ -318,8 +315,3 @@ class _Driver:
 
 def _ended(sweep: Sweep) -> set[str]:
     return {trial.id for trial in sweep.trials if trial.state.is_final}
-
-
-def _findings(plan: Plan, prewarm: Prewarm) -> list[Finding]:
-    """Return the findings of the target's import and of the preflight."""
-    return preflight.before_run(plan, prewarm.await_import(), prewarm.zygote)

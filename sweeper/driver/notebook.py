@@ -132,14 +132,14 @@ def run(
     Raises:
         SweeperError: the message says what to do.
     """
-    from sweeper.driver import prewarm
+    from sweeper.driver.prewarm import Prewarm
 
-    with prewarm.started() as started:
+    with Prewarm() as prewarm:
         from sweeper.plan import plan as planning
 
         folder = Path(sweeps or default_sweeps(Path(file)))
         plan = planning.make_plan(Path(file), overrides, sweeps=folder)
-        started.prepare(plan.experiment)
+        prewarm.prepare(plan.experiment)
         from sweeper.driver import driver  # Ray, while the zygote imports the target
         from sweeper.driver.cluster import ClusterOptions
 
@@ -150,7 +150,7 @@ def run(
             console, quiet=quiet, total=plan.num_trials or 0
         ) as display:
             sweep, _ = driver.run(
-                plan, prewarm=started, options=options, display=display
+                plan, prewarm=prewarm, options=options, display=display
             )
     return SweepView(sweep)
 

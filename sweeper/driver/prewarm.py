@@ -3,10 +3,8 @@
 Its imports take longest of all that a run does before its first trial.
 """
 
-import contextlib
-from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sweeper.project import zygote_client
 from sweeper.protocol import Imported
@@ -18,13 +16,19 @@ if TYPE_CHECKING:
 class Prewarm:
     """A zygote that imports torch and Lightning while the plan is made.
 
+    It ends with the block of its `with` statement, or with this process.
+
     Attributes:
         zygote: socket of the zygote of this node.
     """
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack.enter_context(ExitStack())
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
         self.zygote = self._stack.enter_context(zygote_client.launched())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def prepare(self, experiment: "Experiment") -> None:
         """Order the import of the experiment's target."""
@@ -50,10 +54,3 @@ class Prewarm:
             OSError: the zygote has ended.
         """
         return zygote_client.await_import(self._imported)
-
-
-@contextlib.contextmanager
-def started() -> Iterator[Prewarm]:
-    """Start a zygote that ends with the block, or with this process."""
-    with ExitStack() as stack:
-        yield Prewarm(stack)

@@ -27,11 +27,11 @@ class EventLog:
     space would not hear a signal.
 
     Args:
-        folders: on each disk that the sweep writes to.
+        folder: of the sweep.
     """
 
-    def __init__(self, folders: Sequence[Path], display: Display) -> None:
-        self._folders = folders
+    def __init__(self, folder: Path, display: Display) -> None:
+        self._folder = folder
         self._display = display
         self._unwritten: list[str] = []
         self._is_full = False
@@ -60,17 +60,12 @@ class EventLog:
         self._last[topic] = message
 
     def _watch_disk(self) -> None:
-        pause = next(filter(None, map(self._pause, self._folders)), "")
-        if pause and not self._is_full:
-            self._display.event(pause)
-        if self._is_full and not pause:
-            self._display.event(disk.RESUMING)
-        self._is_full = bool(pause)
-
-    def _pause(self, folder: Path) -> str:
-        may_be = self._is_full or disk.may_be_full(folder)
-        reason = disk.problem(folder) if may_be else ""
-        return disk.paused(folder, reason) if reason else ""
+        may_be_full = self._is_full or disk.may_be_full(self._folder)
+        reason = disk.problem(self._folder) if may_be_full else ""
+        if bool(reason) != self._is_full:
+            pause = disk.paused(self._folder, reason)
+            self._display.event(pause if reason else disk.RESUMING)
+        self._is_full = bool(reason)
 
 
 class NodeWatch:
@@ -94,7 +89,7 @@ class NodeWatch:
         self._nodes = nodes
         self._say = say
         self._clock = clock
-        self._known: Sequence[Node] | None = None
+        self._last_nodes: Sequence[Node] | None = None
         self._answer: Future[Sequence[Node]] | None = None
         self._asked_at = float("-inf")
         self._no_room_since: float | None = None
@@ -122,8 +117,8 @@ class NodeWatch:
 
     def update(self, nodes: Sequence[Node]) -> None:
         """Report the differences from the nodes of the last call."""
-        before, after = Counter(self._known or nodes), Counter(nodes)
-        self._known = nodes
+        before, after = Counter(self._last_nodes or nodes), Counter(nodes)
+        self._last_nodes = nodes
         has_room = self._has_room(nodes)
         had_room = self._no_room_since is None
         if has_room:

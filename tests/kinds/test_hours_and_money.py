@@ -170,7 +170,7 @@ def test_the_cost_of_a_card_without_a_price_is_unknown_and_said_once(
         console.print(status_view(loaded, total=9))
     assert "unknown of 9 cost" in shown.get()
     console = Console(width=200)
-    event_log = EventLog([tmp_path], Lines(console))
+    event_log = EventLog(tmp_path, Lines(console))
     with console.capture() as told:
         for _ in range(2):
             event_log.write(loaded, loaded)
