@@ -37,11 +37,10 @@ from sweeper.trial.active_trial import ActiveTrial
 
 TRIALS = 25
 IDLE = (
-    "CPU of the trial's process: 0.05 Hydra's `run_job` before it calls the target (it "
-    "copies the config four times and writes `.hydra/`), 0.04 exit handlers and "
-    "finalizers of the last trial, 0.03 files of the trial, 0.02 its config, 0.01 the "
-    "project's import; the journal's three writes take 0.02 (time stamps in slot and "
-    "trial)"
+    "CPU of the next trial's process, which knows its values when the last one has "
+    "ended: 0.05 Hydra's `run_job` before it calls the target (it copies the config "
+    "four times and writes `.hydra/`), 0.03 files of the trial, 0.03 its config; the "
+    "journal's call, with its three writes, takes 0.02 (time stamps in slot and trial)"
 )
 EXPERIMENT = """
 name: short

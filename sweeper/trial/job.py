@@ -5,7 +5,6 @@ values, so a zygote composes a base once, which a trial's process changes for it
 """
 
 import contextlib
-import copy
 import io
 import os
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.system import grammar, redaction
 from sweeper.system.errors import ConfigError
 from sweeper.system.paths import TrialPaths, write_text
-from sweeper.trial.compose import Composer, without_hydra
+from sweeper.trial.compose import Composer
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -71,7 +70,12 @@ class Job:
     @property
     def config(self) -> "DictConfig":
         """A copy of the config, as the target gets it."""
-        return without_hydra(copy.deepcopy(self.composed))
+        from omegaconf import OmegaConf
+
+        keys: list[Any] = [key for key in self.composed if key != "hydra"]
+        config = OmegaConf.masked_copy(self.composed, keys)
+        OmegaConf.set_struct(config, OmegaConf.is_struct(self.composed))
+        return config
 
     def call(self, target: Callable[["DictConfig"], object]) -> object:
         """Return what the target returns, called as `@hydra.main` would call it.

@@ -21,7 +21,7 @@ from sweeper.protocol import FailureKind
 from sweeper.trial.endings import describe_exit
 from tests.helpers import CONTEXT, make_experiment, run_slot
 
-LOOP = Path(__file__).parent / "strangers" / "loop"
+LOOP = Path(__file__).parents[1] / "strangers" / "loop"
 NO_RETRY = {"oom": 0, "lost": 0}
 
 
