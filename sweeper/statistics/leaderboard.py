@@ -7,7 +7,8 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,43 +23,54 @@ from sweeper.system.seeds import derive
 MAX_CONFIRM_SEED = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """One objective of a suggestion over its seeds.
 
     Attributes:
-        mean: NaN without a value.
-        std: sample standard deviation (n - 1); NaN for fewer than two values.
-        low: lower end of the 95 % interval of the mean, over seeds and examples.
-        high: upper end of it; NaN with one seed and no number of examples.
-        n: number of values.
-    """
-
-    mean: float
-    std: float
-    low: float
-    high: float
-    n: int
-
-
-def score(
-    values: Sequence[float], objective: Objective, *, correct: Array | None = None
-) -> Score:
-    """Return the score of one value a seed.
-
-    Args:
+        values: one a seed.
+        size: number of validation examples, 0 if it is not known.
         correct: (seeds, examples), 1 where an answer was right; None if not known.
     """
-    low, high = significance.score_interval(
-        values, correct=correct, size=objective.validation_size
-    )
-    return Score(
-        mean=statistics.fmean(values) if values else math.nan,
-        std=statistics.stdev(values) if len(values) > 1 else math.nan,
-        low=low,
-        high=high,
-        n=len(values),
-    )
+
+    values: tuple[float, ...]
+    size: int
+    correct: Array | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean of the values; NaN without one."""
+        return statistics.fmean(self.values) if self.values else math.nan
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation (n - 1); NaN for fewer than two values."""
+        return statistics.stdev(self.values) if self.n > 1 else math.nan
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean, over seeds and examples.
+
+        NaN with one seed and no number of examples.
+        """
+        return significance.score_interval(
+            self.values, correct=self.correct, size=self.size
+        )
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+        return self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval."""
+        return self.interval[1]
+
+    @property
+    def n(self) -> int:
+        """Number of values."""
+        return len(self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,8 +241,23 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
     objectives the Pareto front comes first, then what it alone dominates, and so on;
     within a front the less crowded rows, its ends before all.
     """
+    rows = _in_order(sweep)
+    base = next((row for row in rows if row.is_baseline), None)
+    valued = [row for row in rows if row.rank]
+    p_values = [math.nan] * len(rows)
+    if len(sweep.experiment.objectives) == 1:  # else no test is made
+        p_values[: len(valued)] = _p_values(valued, sweep.experiment.objective)
+    ranked = []
+    for row, p in zip(rows, p_values, strict=True):
+        mean, low, high = delta(row, base)
+        ranked.append(replace(row, p=p, delta=mean, delta_low=low, delta_high=high))
+    return tuple(ranked)
+
+
+def _in_order(sweep: Sweep) -> list[Row]:
+    """Return the rows with their ranks and fronts, not compared with each other yet."""
     experiment = sweep.experiment
-    objective = experiment.objective
+    objectives = experiment.objectives
     fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
     groups: dict[str, list[TrialRecord]] = {}
     for trial in sweep.trials:
@@ -243,34 +270,21 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
         for trials in groups.values()
     ]
     # Stable: equal rows stay in order of their numbers, as the trials are.
-    rows.sort(key=lambda row: (not row.is_finalist, _loss(row, objective)))
-    base = next((row for row in rows if row.is_baseline), None)
+    rows.sort(key=lambda row: (not row.is_finalist, _loss(row, objectives[0])))
     valued = [row for row in rows if not math.isnan(row.mean)]
-    if len(experiment.objectives) > 1:  # no test is made, so there is no `p`
+    fronts = [0] * len(valued)
+    if len(objectives) > 1:
         points = [
-            [o.loss(m) for o, m in zip(experiment.objectives, row.means, strict=True)]
+            [o.loss(mean) for o, mean in zip(objectives, row.means, strict=True)]
             for row in valued
         ]
-        placed = [(valued[i], math.nan, front) for i, front in pareto.order(points)]
-    else:
-        placed = [
-            (r, p, 0) for r, p in zip(valued, _p_values(valued, objective), strict=True)
-        ]
-    ranked = []
-    for position, (row, p, front) in enumerate(placed, start=1):
-        mean, low, high = delta(row, base)
-        ranked.append(
-            replace(
-                row,
-                rank=position,
-                p=p,
-                front=front,
-                delta=mean,
-                delta_low=low,
-                delta_high=high,
-            )
-        )
-    return (*ranked, *(row for row in rows if math.isnan(row.mean)))
+        order = pareto.order(points)
+        valued, fronts = [valued[i] for i, _ in order], [front for _, front in order]
+    placed = enumerate(zip(valued, fronts, strict=True), start=1)
+    return [
+        *(replace(row, rank=n, front=front) for n, (row, front) in placed),
+        *(row for row in rows if math.isnan(row.mean)),
+    ]
 
 
 def _loss(row: Row, objective: Objective) -> float:
@@ -314,12 +328,14 @@ def _first_round(row: Row, objective: Objective) -> Row:
 def front_trials(sweep: Sweep) -> tuple[TrialRecord, ...]:
     """Return the best trial of each row on the Pareto front; () with one objective."""
     objective = sweep.experiment.objective
-    return tuple(_best_trial(row, objective) for row in rank(sweep) if row.front == 1)
+    return tuple(
+        _best_trial(row, objective) for row in _in_order(sweep) if row.front == 1
+    )
 
 
 def best_row(sweep: Sweep) -> Row | None:
     """Return the first row of the leaderboard; None before the first value."""
-    return next((row for row in rank(sweep) if row.rank == 1), None)
+    return next((row for row in _in_order(sweep) if row.rank == 1), None)
 
 
 def best(sweep: Sweep) -> TrialRecord | None:
@@ -401,16 +417,22 @@ def _row(
     answers = correctness(trials, tuple(by_seed)) if by_seed else None
     correct = None if answers is None else answers[1]
     others = [
-        score([values[i] for _, values in counted.values()], other)
+        Score(
+            values=tuple(values[i] for _, values in counted.values()),
+            size=other.validation_size,
+        )
         for i, other in enumerate(experiment.objectives[1:], start=1)
     ]
+    first = Score(
+        values=tuple(by_seed.values()), size=objective.validation_size, correct=correct
+    )
     best_seed = min(by_seed, key=lambda s: objective.loss(by_seed[s]), default=None)
     return Row(
         rank=0,
         params=trials[0].params,
         trials=tuple(trials),
         by_seed=by_seed,
-        scores=(score(tuple(by_seed.values()), objective, correct=correct), *others),
+        scores=(first, *others),
         is_baseline=_is_baseline(trials[0].params, experiment.baseline),
         best_epoch=0 if best_seed is None else counted[best_seed][0],
         is_finalist=is_finalist,
