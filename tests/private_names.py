@@ -25,6 +25,7 @@ PUBLIC = {"_exit", "_fields", "_target_", "_partial_", "_step", "_batches"}
 LIBRARIES: Mapping[str, str] = {
     **dict.fromkeys(("_actions", "_SubParsersAction", "_shutdown"), "stdlib"),
     **dict.fromkeys(("_io", "_run_exitfuncs", "_registry"), "stdlib"),
+    **dict.fromkeys(("argparse._ActionsContainer",), "stdlib"),
     **dict.fromkeys(("_buffers", "_parameters", "torch._subclasses"), "torch"),
     **dict.fromkeys(("torch.distributed._tools",), "torch"),
     **dict.fromkeys(("_run_stage",), "lightning"),
@@ -32,9 +33,7 @@ LIBRARIES: Mapping[str, str] = {
     **dict.fromkeys(("_value",), "hydra"),
     **dict.fromkeys(("ray._private", "ray._raylet", "_global_node"), "ray"),
     **dict.fromkeys(("_private", "_raylet"), "ray"),
-    **dict.fromkeys(("_get_latest_trial", "_studies", "_update_cache"), "optuna"),
-    **dict.fromkeys(("_trial_id_to_study_id_and_number", "_trial_id"), "optuna"),
-    **dict.fromkeys(("_patience", "_suggest", "_find_sample_id"), "optuna"),
+    **dict.fromkeys(("_trial_id", "_suggest", "_find_sample_id"), "optuna"),
     **dict.fromkeys(("_SearchSpaceTransform", "optuna._transform"), "optuna"),
     **dict.fromkeys(
         ("_Fanova", "optuna.importance._fanova._fanova", "_trees"), "optuna"

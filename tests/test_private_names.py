@@ -2,7 +2,7 @@
 
 from tests import private_names
 
-LIMIT = 51  # the goal of issue 16 is 50
+LIMIT = 50
 
 
 def test_no_private_name_is_added_and_each_has_its_library() -> None:
