@@ -10,15 +10,13 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-import torch
-import yaml
-
 from sweeper import protocol
 from sweeper.system.errors import SweeperError, TargetError
 from sweeper.system.paths import TrialPaths
 from sweeper.trial import wandb_run
 from sweeper.trial.active_trial import CHANNEL, FOLDER, ActiveTrial, is_other_rank
 from sweeper.trial.exact_resume import Paused
+from sweeper.trial.libraries import torch, yaml
 
 
 class ProgramTrial(ActiveTrial):

@@ -3,12 +3,12 @@
 No forward pass is run for it: if a project's outputs do not say, it is unknown.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
-
 from sweeper.system import correctness
+from sweeper.trial.libraries import torch
 
 LABELS = ("labels", "label", "targets", "target", "y")
 PREDICTIONS = ("preds", "predictions", "pred")
@@ -22,8 +22,8 @@ class ValidationPass:
     """
 
     def __init__(self) -> None:
-        self._correct: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        self._correct: list[torch.Tensor] = []
+        self._labels: list[torch.Tensor] = []
         self._is_void = False
 
     def add(self, outputs: object) -> None:
@@ -50,7 +50,7 @@ class ValidationPass:
         return correctness.digest(torch.cat(self._labels).tolist())
 
 
-def _read(outputs: object) -> tuple[Tensor, Tensor | None] | None:
+def _read(outputs: object) -> tuple[torch.Tensor, torch.Tensor | None] | None:
     """Return correctness and labels of a batch; None if the outputs do not say."""
     if not isinstance(outputs, Mapping):
         return None
@@ -67,7 +67,11 @@ def _read(outputs: object) -> tuple[Tensor, Tensor | None] | None:
     return predicted == labels, labels
 
 
-def _first(outputs: Mapping[object, object], names: tuple[str, ...]) -> Tensor | None:
+def _first(
+    outputs: Mapping[object, object], names: tuple[str, ...]
+) -> torch.Tensor | None:
     """Return the first tensor of these names that has one value an example."""
     tensors = (outputs.get(name) for name in names)
-    return next((t for t in tensors if isinstance(t, Tensor) and t.ndim > 0), None)
+    return next(
+        (t for t in tensors if isinstance(t, torch.Tensor) and t.ndim > 0), None
+    )

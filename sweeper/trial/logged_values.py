@@ -4,13 +4,14 @@ Lightning keeps no trace of them in a checkpoint, and of a metric that is logged
 step only it keeps the last value, which says nothing about the epoch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from sweeper.trial.compat import lightning as compat
 from sweeper.trial.compat.torch import metric_state, restore_metric
+from sweeper.trial.libraries import torch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -22,7 +23,7 @@ ARGUMENTS = (
 )
 
 
-def take(trainer: "Trainer") -> list[dict[str, Any]]:
+def take(trainer: Trainer) -> list[dict[str, Any]]:
     """Return every logged value of the running epoch, as tensors and plain values."""
     return [
         {
@@ -39,7 +40,7 @@ def take(trainer: "Trainer") -> list[dict[str, Any]]:
     ]
 
 
-def restore(trainer: "Trainer", saved: Sequence[Mapping[str, Any]]) -> None:
+def restore(trainer: Trainer, saved: Sequence[Mapping[str, Any]]) -> None:
     """Continue the sums that `take` returned: log each metric, then set its sums."""
     results = compat.logged(trainer)
     for entry in saved:
@@ -73,7 +74,7 @@ class StepMeans:
         self._sums: dict[str, tuple[torch.Tensor, int]] = {}
         self._last: dict[str, object] = {}  # so that no value counts twice
 
-    def add(self, trainer: "Trainer") -> None:
+    def add(self, trainer: Trainer) -> None:
         """Add the values logged since the last call, without waiting for the device."""
         for key, result in _of_steps(trainer):
             value = compat.step_value(result)
@@ -85,20 +86,20 @@ class StepMeans:
             total, count = self._sums.get(name, (zero, 0))
             self._sums[name] = (total + value.detach().to(total.dtype), count + 1)
 
-    def take(self, trainer: "Trainer") -> dict[str, float]:
+    def take(self, trainer: Trainer) -> dict[str, float]:
         """Return the means since the last call by name, and start again from zero."""
         self.add(trainer)
         means = {name: float(total) / n for name, (total, n) in self._sums.items()}
         self._sums = {}
         return means
 
-    def state(self, trainer: "Trainer") -> dict[str, tuple[torch.Tensor, int]]:
+    def state(self, trainer: Trainer) -> dict[str, tuple[torch.Tensor, int]]:
         """Return the sums, for a checkpoint within an epoch."""
         self.add(trainer)
         return {name: (total.cpu(), n) for name, (total, n) in self._sums.items()}
 
     def restore(
-        self, trainer: "Trainer", state: Mapping[str, tuple[torch.Tensor, int]]
+        self, trainer: Trainer, state: Mapping[str, tuple[torch.Tensor, int]]
     ) -> None:
         """Put back what `state` returned, which includes the Trainer's values."""
         device = trainer.strategy.root_device
@@ -106,13 +107,13 @@ class StepMeans:
         self._last = {key: compat.step_value(item) for key, item in _of_steps(trainer)}
 
 
-def _of_steps(trainer: "Trainer") -> Iterable[tuple[str, Any]]:
+def _of_steps(trainer: Trainer) -> Iterable[tuple[str, Any]]:
     """Return what the training loop logs per step, by Lightning's own keys."""
     results = compat.logged(trainer).items()
     return [(key, result) for key, result in results if result.meta.on_step]
 
 
-def names_in_validation(trainer: "Trainer") -> set[str]:
+def names_in_validation(trainer: Trainer) -> set[str]:
     """Return the names under which validation logs, as callbacks see them."""
     results = compat.logged(trainer, split="val").values()
     names = {result.meta.name for result in results}
@@ -123,7 +124,7 @@ def names_in_validation(trainer: "Trainer") -> set[str]:
     }
 
 
-def is_logged_in_training(trainer: "Trainer", metric: str) -> bool:
+def is_logged_in_training(trainer: Trainer, metric: str) -> bool:
     """Return whether this epoch's training loop logged `metric`.
 
     `trainer.callback_metrics` keeps the values of the last validation, so it cannot

@@ -1,20 +1,25 @@
 """Values of attributes: compared without a copy, copied to a checkpoint, put back."""
 
+from __future__ import annotations
+
 import zlib
 from collections import deque
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-import torch
-from torch.utils.data import DataLoader
-from torchmetrics import Metric
-
 from sweeper.trial.compat.torch import metric_state, restore_metric
+from sweeper.trial.libraries import numpy as np
+from sweeper.trial.libraries import torch, torchmetrics
 
-SCALARS = (bool, int, float, str, np.generic, torch.dtype, type(None))
 STATE = "sweeper.state_dict"  # key of the copy of an object that has one
 OPAQUE = object()  # fingerprint of a value that cannot be kept
+
+
+def is_scalar(value: object) -> bool:
+    """Return whether a value is a number, a text, a dtype or None."""
+    return value is None or isinstance(
+        value, bool | int | float | str | np.generic | torch.dtype
+    )
 
 
 def fingerprint(value: Any, inside: Collection[int]) -> object:
@@ -23,7 +28,7 @@ def fingerprint(value: Any, inside: Collection[int]) -> object:
     Args:
         inside: ids of objects that somebody else saves.
     """
-    if isinstance(value, SCALARS):
+    if is_scalar(value):
         return repr(value)
     if id(value) in inside:
         return OPAQUE
@@ -90,17 +95,17 @@ def restored(now: Any, saved: Any) -> Any:
 def _has_state(value: object) -> bool:
     names = ("state_dict", "load_state_dict")
     is_able = all(callable(getattr(value, name, None)) for name in names)
-    return is_able and not isinstance(value, DataLoader | type)
+    return is_able and not isinstance(value, torch.utils.data.DataLoader | type)
 
 
 def _state(value: Any) -> Any:
-    if isinstance(value, Metric):
+    if isinstance(value, torchmetrics.Metric):
         return metric_state(value)
     return value.state_dict()
 
 
 def _load(value: Any, state: Any) -> None:
-    if isinstance(value, Metric):
+    if isinstance(value, torchmetrics.Metric):
         restore_metric(value, state)
     else:
         value.load_state_dict(state)

@@ -4,17 +4,18 @@ Lightning has no hook right before a loader begins, nor one after all work on a 
 so two methods of the epoch's loop are wrapped (Lightning 2.6).
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch.utils.data import DataLoader, IterableDataset
-
 from sweeper.trial import logged_values
 from sweeper.trial.compat import lightning as compat
 from sweeper.trial.exact_resume import loop_state, randomness, searches
 from sweeper.trial.exact_resume.saver import Saver
+from sweeper.trial.libraries import torch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 KNOWN = {"torch", "torchdata", "lightning", "pytorch_lightning"}
 
 
-def obstacle(trainer: "Trainer") -> str:
+def obstacle(trainer: Trainer) -> str:
     """Return why the training loader cannot be replayed; "" if it can."""
     step = inspect.signature(trainer.lightning_module.training_step)
     if "dataloader_iter" in step.parameters:
@@ -34,9 +35,9 @@ def obstacle(trainer: "Trainer") -> str:
     if len(loaders) != 1:
         return f"there are {len(loaders)} training loaders"
     loader = loaders[0]
-    if not isinstance(loader, DataLoader):
+    if not isinstance(loader, torch.utils.data.DataLoader):
         return f"a {type(loader).__name__} is no DataLoader"
-    if isinstance(loader.dataset, IterableDataset):
+    if isinstance(loader.dataset, torch.utils.data.IterableDataset):
         return f"{type(loader.dataset).__name__} is an IterableDataset"
     samplers = [loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
     for sampler in (loader.sampler, *samplers):
@@ -56,7 +57,7 @@ class EpochLoop:
         callback: our own; a search for a learning rate runs the loop without it.
     """
 
-    trainer: "Trainer"
+    trainer: Trainer
     saver: Saver
     middle: Mapping[str, Any] | None
     is_saving: bool
@@ -114,7 +115,7 @@ class EpochLoop:
             self.saver.on_batch(trainer)
 
 
-def _replay(trainer: "Trainer", fetcher: Any, middle: Mapping[str, Any]) -> None:
+def _replay(trainer: Trainer, fetcher: Any, middle: Mapping[str, Any]) -> None:
     randomness.renew_workers(trainer)
     randomness.restore(trainer, middle["start"])
     iter(fetcher)
@@ -125,7 +126,7 @@ def _replay(trainer: "Trainer", fetcher: Any, middle: Mapping[str, Any]) -> None
     logged_values.restore(trainer, middle["means"])
 
 
-def prepare_validation(trainer: "Trainer") -> None:
+def prepare_validation(trainer: Trainer) -> None:
     """Make the validation loaders now: their generators are seeded with each epoch."""
     is_missing = compat.loaders(trainer, split="val") is None
     if trainer.enable_validation and is_missing:

@@ -4,6 +4,8 @@ The two newest resume checkpoints of each fit are kept, so that one is whole wha
 is killed. Each file that is saved is recorded with the epoch whose weights it holds.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import struct
@@ -13,13 +15,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from sweeper.system import disk, saved_files
 from sweeper.system.paths import TrialPaths, atomic_write
 from sweeper.system.saved_files import Position
 from sweeper.trial.active_trial import ActiveTrial
 from sweeper.trial.compat.lightning import CHECKPOINT_MEMORY
+from sweeper.trial.libraries import torch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -100,7 +101,7 @@ def is_whole(path: Path) -> bool:
 # ---- the record of saved files
 
 
-def position(trainer: "Trainer", trial: ActiveTrial) -> Position:
+def position(trainer: Trainer, trial: ActiveTrial) -> Position:
     """Return where in the training a Trainer is: fit, optimizer steps, batches done.
 
     Equal positions mean equal weights. The batches tell an epoch without any step, as
@@ -110,7 +111,7 @@ def position(trainer: "Trainer", trial: ActiveTrial) -> Position:
     return trial.progress.fit, trainer.global_step, batches
 
 
-def record_saves(trainer: "Trainer", trial: ActiveTrial) -> None:
+def record_saves(trainer: Trainer, trial: ActiveTrial) -> None:
     """Record each file that a Trainer saves and each report of the trial from now on.
 
     Every way to save calls `Trainer.save_checkpoint`: a ModelCheckpoint, a project's
@@ -148,7 +149,7 @@ def record_saves(trainer: "Trainer", trial: ActiveTrial) -> None:
 # ---- the project's own checkpoints
 
 
-def keep_inside(trainer: "Trainer", paths: TrialPaths) -> None:
+def keep_inside(trainer: Trainer, paths: TrialPaths) -> None:
     """Point every ModelCheckpoint that writes elsewhere to the trial's folder.
 
     With a relative `dirpath` two trials in one working directory would share files,
@@ -186,7 +187,7 @@ def folders(outside: Iterable[Path], root: Path) -> dict[Path, Path]:
     return {folder: root / folder.relative_to(common) for folder in distinct}
 
 
-def _default_folder(trainer: "Trainer") -> Path:
+def _default_folder(trainer: Trainer) -> Path:
     """Return the folder that Lightning chooses for a ModelCheckpoint without one."""
     folder = trainer.default_root_dir
     if trainer.loggers:

@@ -5,6 +5,8 @@ it before it trains. What restores or trains something after a resume, such as a
 callback that searches for a learning rate, would otherwise give wrong numbers.
 """
 
+from __future__ import annotations
+
 import copy
 import operator
 from collections.abc import Mapping, Sequence
@@ -13,11 +15,9 @@ from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-from torchmetrics import Metric
-
 from sweeper.trial.compat import lightning as compat
 from sweeper.trial.compat.torch import metric_state, restore_metric
+from sweeper.trial.libraries import torch, torchmetrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -68,7 +68,7 @@ def rewrite(fit_loop: dict[str, Any], boundary: Boundary, epoch: int) -> None:
         _zero(part["current"])
 
 
-def last_epoch(trainer: "Trainer", fit_loop: Mapping[str, Any]) -> dict[str, Any]:
+def last_epoch(trainer: Trainer, fit_loop: Mapping[str, Any]) -> dict[str, Any]:
     """Return the last epoch's progress, which `rewrite` removes from a checkpoint.
 
     Args:
@@ -81,7 +81,7 @@ def last_epoch(trainer: "Trainer", fit_loop: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def restore_last_epoch(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
+def restore_last_epoch(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     """Put back what `last_epoch` returned, for callbacks that train between epochs.
 
     A search for a learning rate begins with it. The coming epoch itself does not.
@@ -91,7 +91,7 @@ def restore_last_epoch(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
     compat.set_has_validated(trainer, value=saved["is_validated"])
 
 
-def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
+def end_restart(trainer: Trainer, *, within: bool = False) -> None:
     """Have the coming epoch treated as any other, not as one that starts again.
 
     Lightning would skip the epoch's ReduceLROnPlateau step, count one step too many for
@@ -112,13 +112,13 @@ def end_restart(trainer: "Trainer", *, within: bool = False) -> None:
             loop.reset_restart_stage()
 
 
-def end_load(trainer: "Trainer") -> None:
+def end_load(trainer: Trainer) -> None:
     """Have the next fit of a Trainer begin as any other, after one that only loaded."""
     for loop in _loops(trainer):
         loop.on_iteration_done()
 
 
-def _loops(trainer: "Trainer") -> tuple[Any, ...]:
+def _loops(trainer: Trainer) -> tuple[Any, ...]:
     fit_loop: Any = trainer.fit_loop
     epoch = fit_loop.epoch_loop
     parts = (epoch.val_loop, epoch.automatic_optimization, epoch.manual_optimization)
@@ -133,25 +133,25 @@ def _zero(node: dict[str, Any]) -> None:
             node[key] = 0
 
 
-def metric_states(module: "LightningModule") -> dict[str, Any]:
+def metric_states(module: LightningModule) -> dict[str, Any]:
     """Return the state of every torchmetrics object; MaxMetric's is not persistent."""
     return {
         name: metric_state(metric)
         for name, metric in module.named_modules()
-        if isinstance(metric, Metric)
+        if isinstance(metric, torchmetrics.Metric)
     }
 
 
-def restore_metrics(module: "LightningModule", states: Mapping[str, Any]) -> None:
+def restore_metrics(module: LightningModule, states: Mapping[str, Any]) -> None:
     """Put back what `metric_states` returned, by the metrics' names."""
     metrics = dict(module.named_modules())
     for name, saved in states.items():
         metric = metrics.get(name)
-        if isinstance(metric, Metric):
+        if isinstance(metric, torchmetrics.Metric):
             restore_metric(metric, saved)
 
 
-def gradients(module: "LightningModule") -> dict[str, torch.Tensor]:
+def gradients(module: LightningModule) -> dict[str, torch.Tensor]:
     """Return gradients that manual optimization may still add to, by name.
 
     Lightning's loop clears them before each step and always steps at an epoch's end.
@@ -166,7 +166,7 @@ def gradients(module: "LightningModule") -> dict[str, torch.Tensor]:
 
 
 def restore_gradients(
-    module: "LightningModule", saved: Mapping[str, torch.Tensor]
+    module: LightningModule, saved: Mapping[str, torch.Tensor]
 ) -> None:
     """Put back what `gradients` returned."""
     for name, parameter in module.named_parameters():
@@ -174,7 +174,7 @@ def restore_gradients(
             parameter.grad = saved[name].to(parameter.device)
 
 
-def parameter_groups(trainer: "Trainer") -> list[list[list[str]]]:
+def parameter_groups(trainer: Trainer) -> list[list[list[str]]]:
     """Return the parameters' names of each group of each optimizer, in order.
 
     The name of a parameter that the module does not have is "".
@@ -187,7 +187,7 @@ def parameter_groups(trainer: "Trainer") -> list[list[list[str]]]:
     ]
 
 
-def regroup(trainer: "Trainer", saved: list[list[list[str]]]) -> None:
+def regroup(trainer: Trainer, saved: list[list[list[str]]]) -> None:
     """Give optimizers the parameter groups that they had when the state was saved.
 
     A thaw adds groups; without them an optimizer's state would not load, or load to
@@ -229,7 +229,7 @@ class FitPosition:
     step: int
     counters: tuple[Counter, ...]
 
-    def differences(self, now: "FitPosition") -> str:
+    def differences(self, now: FitPosition) -> str:
         """Return how a fit at `now` differs from this position; "" if it does not."""
         pairs = [("global step", self.step, now.step)]
         if self.epoch is not None and now.epoch is not None:
@@ -243,7 +243,7 @@ class FitPosition:
         )
 
 
-def position(trainer: "Trainer") -> FitPosition:
+def position(trainer: Trainer) -> FitPosition:
     """Return the position of a Trainer's fit now."""
     states = [optimizer.state.values() for optimizer in trainer.optimizers]
     return FitPosition(trainer.current_epoch, trainer.global_step, _counters(states))
@@ -262,7 +262,7 @@ def saved_position(checkpoint: Mapping[str, Any]) -> FitPosition:
 
 def check_position(
     expected: FitPosition,
-    trainer: "Trainer",
+    trainer: Trainer,
     *,
     source: str,
     is_fresh: bool,

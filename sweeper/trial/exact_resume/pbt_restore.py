@@ -5,6 +5,8 @@ Settings are the child's: of parameter groups, of schedules, of callbacks. A sch
 is moved to where one with the child's settings would be by now.
 """
 
+from __future__ import annotations
+
 import copy
 import inspect
 import math
@@ -13,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from sweeper.trial.libraries import torch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -32,13 +34,13 @@ class OwnSettings:
     groups: Settings = field(default_factory=list)
     schedules: list[dict[str, Any]] = field(default_factory=list)
 
-    def take_callbacks(self, callbacks: "Iterable[Callback]") -> None:
+    def take_callbacks(self, callbacks: Iterable[Callback]) -> None:
         """Note the arguments of each callback, in its `setup`."""
         self.callbacks = {
             callback.state_key: _made_with(callback) for callback in callbacks
         }
 
-    def take_optimizers(self, trainer: "Trainer") -> None:
+    def take_optimizers(self, trainer: Trainer) -> None:
         """Note the settings of optimizers and schedules, in `on_fit_start`."""
         self.groups = groups(trainer)
         self.schedules = [
@@ -46,13 +48,13 @@ class OwnSettings:
             for config in trainer.lr_scheduler_configs
         ]
 
-    def restore_callbacks(self, callbacks: "Iterable[Callback]") -> None:
+    def restore_callbacks(self, callbacks: Iterable[Callback]) -> None:
         """Give callbacks their settings again, after their states were loaded."""
         for callback in callbacks:
             vars(callback).update(self.callbacks.get(callback.state_key, {}))
 
     def restore_optimizers(
-        self, trainer: "Trainer", *, parent: Settings, batches: float
+        self, trainer: Trainer, *, parent: Settings, batches: float
     ) -> None:
         """Give optimizers and schedules their settings again, in `on_train_start`.
 
@@ -68,8 +70,13 @@ class OwnSettings:
         configs = zip(trainer.lr_scheduler_configs, self.schedules, strict=True)
         for config, fresh in configs:
             scheduler: Any = config.scheduler
-            is_plateau = isinstance(scheduler, ReduceLROnPlateau)
-            if isinstance(scheduler, LRScheduler) and not is_plateau:
+            is_plateau = isinstance(
+                scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
+            )
+            if (
+                isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
+                and not is_plateau
+            ):
                 steps = scheduler.last_epoch
                 if config.interval == "step":
                     steps = _scaled(steps, batches, by=trainer.num_training_batches)
@@ -86,7 +93,7 @@ class OwnSettings:
                     _scale_rates(optimizer.param_groups, loaded=now, made=made)
 
 
-def groups(trainer: "Trainer") -> Settings:
+def groups(trainer: Trainer) -> Settings:
     """Return the settings of each parameter group: all but the parameters."""
     return [
         [
@@ -117,7 +124,12 @@ def _scaled(steps: int, batches: float, *, by: float) -> int:
     return round(steps * by / batches)
 
 
-def _replay(scheduler: LRScheduler, fresh: Mapping[str, Any], *, steps: int) -> None:
+def _replay(
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    fresh: Mapping[str, Any],
+    *,
+    steps: int,
+) -> None:
     """Step a schedule from its beginning to where a fit with it would be."""
     scheduler.load_state_dict(copy.deepcopy(dict(fresh)))
     with warnings.catch_warnings():

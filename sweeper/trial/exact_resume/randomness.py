@@ -3,27 +3,27 @@
 So the numbers that an epoch draws do not depend on what the process did before.
 """
 
+from __future__ import annotations
+
 import random
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import torch
-from torch.utils.data import BatchSampler, Subset
-
 from sweeper.system.seeds import derive
 from sweeper.trial.compat import lightning as compat
 from sweeper.trial.compat.torch import end_workers
+from sweeper.trial.libraries import numpy as np
+from sweeper.trial.libraries import torch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 Generator: TypeAlias = (
-    torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+    "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
 )
 
 
-def begin_epoch(trainer: "Trainer", seed: int, *, fit: int) -> None:
+def begin_epoch(trainer: Trainer, seed: int, *, fit: int) -> None:
     """Seed the global generators and those that loaders, data and module hold.
 
     Args:
@@ -49,7 +49,7 @@ def _seed_process(stream: int) -> None:
     torch.manual_seed(stream)
 
 
-def state(trainer: "Trainer") -> dict[str, Any]:
+def state(trainer: Trainer) -> dict[str, Any]:
     """Return the state of every stream of the fit, as tensors and plain values."""
     return {
         "torch": torch.get_rng_state(),
@@ -60,7 +60,7 @@ def state(trainer: "Trainer") -> dict[str, Any]:
     }
 
 
-def restore(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
+def restore(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     """Put every stream back to what `state` returned."""
     torch.set_rng_state(saved["torch"])
     if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
@@ -71,26 +71,27 @@ def restore(trainer: "Trainer", saved: Mapping[str, Any]) -> None:
         _set_state(generator, own)
 
 
-def renew_workers(trainer: "Trainer") -> None:
+def renew_workers(trainer: Trainer) -> None:
     """End persistent loader workers: their generators live as long as they do."""
     for loader in loaders(trainer):
         end_workers(loader)
 
 
-def loaders(trainer: "Trainer") -> Iterator[object]:
+def loaders(trainer: Trainer) -> Iterator[object]:
     """Yield the loaders of training, then those of validation."""
     for split in ("train", "val"):
         yield from compat.loaders(trainer, split=split) or ()
 
 
-def _generators(trainer: "Trainer") -> list[Generator]:
+def _generators(trainer: Trainer) -> list[Generator]:
     """Return generators held where a fit draws from, each once, in a fixed order."""
     owners = (*data(trainer), *trainer.lightning_module.modules())
     held = (value for owner in owners for value in vars(owner).values())
-    return list({id(v): v for v in held if isinstance(v, Generator)}.values())
+    kinds = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+    return list({id(v): v for v in held if isinstance(v, kinds)}.values())
 
 
-def data(trainer: "Trainer") -> Iterator[object]:
+def data(trainer: Trainer) -> Iterator[object]:
     """Yield the loaders of a fit, their samplers and data sets."""
     for loader in loaders(trainer):
         batch_sampler = getattr(loader, "batch_sampler", None)
@@ -99,8 +100,12 @@ def data(trainer: "Trainer") -> Iterator[object]:
             owner = getattr(loader, name, None)
             while hasattr(owner, "__dict__"):
                 yield owner
-                owner = owner.dataset if isinstance(owner, Subset) else None
-        if isinstance(batch_sampler, BatchSampler):
+                owner = (
+                    owner.dataset
+                    if isinstance(owner, torch.utils.data.Subset)
+                    else None
+                )
+        if isinstance(batch_sampler, torch.utils.data.BatchSampler):
             yield batch_sampler
             yield from (s for s in (batch_sampler.sampler,) if hasattr(s, "__dict__"))
 

@@ -7,12 +7,12 @@ step by epoch do so after that hook. Hence on_train_epoch_start of the next epoc
 before any other callback's, and on_train_end.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from sweeper.protocol import Decision
 from sweeper.trial import logged_values
@@ -29,6 +29,7 @@ from sweeper.trial.exact_resume.fits import Fit
 from sweeper.trial.exact_resume.loop_state import KEY, Boundary
 from sweeper.trial.exact_resume.pbt_restore import Settings
 from sweeper.trial.exact_resume.untracked_state import Tracker
+from sweeper.trial.libraries import torch
 from sweeper.trial.logged_values import StepMeans
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Saver:
         self._saved_step = step
         self._saved_at = self._clock()
 
-    def on_epoch(self, trainer: "Trainer") -> None:
+    def on_epoch(self, trainer: Trainer) -> None:
         """Save the state after the last epoch, then seed the next one's streams."""
         if self.has_begun:
             self._save(trainer, Boundary.START)
@@ -89,7 +90,7 @@ class Saver:
         seed = self._trial.spec.seed
         randomness.begin_epoch(trainer, seed, fit=self._fit.number)
 
-    def on_batch(self, trainer: "Trainer") -> None:
+    def on_batch(self, trainer: Trainer) -> None:
         """Save between two batches if enough steps or minutes have passed.
 
         A pause that was decided at a validation within the epoch begins here.
@@ -109,7 +110,7 @@ class Saver:
             or 0 < spec.checkpoint_minutes <= minutes
         )
 
-    def before_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+    def before_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Stage the final checkpoint before other callbacks' on_train_end.
 
         An EMA may put in averaged weights there, from which no training can resume.
@@ -124,7 +125,7 @@ class Saver:
                 if isinstance(value, torch.Tensor)
             }
 
-    def on_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+    def on_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Commit the staged checkpoint once all other callbacks have finished."""
         if self._ended is None:
             return
@@ -141,7 +142,7 @@ class Saver:
         checkpoint_files.commit_recorded(self._ended, paths, self._position)
         self._ended, self._weights = None, {}
 
-    def restore_end(self, trainer: "Trainer", module: "LightningModule") -> None:
+    def restore_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Give a module of a finished fit the changes of callbacks at the fit's end."""
         if (self.folder / ENDED).exists():
             content = checkpoint_files.read(self.folder / ENDED)
@@ -153,7 +154,7 @@ class Saver:
         """Return the running means of the metrics that the module logs per step."""
         return self._trial.step_means
 
-    def _save(self, trainer: "Trainer", boundary: Boundary) -> None:
+    def _save(self, trainer: Trainer, boundary: Boundary) -> None:
         content = self._dump(trainer, boundary)
         position = checkpoint_files.position(trainer, self._trial)
         if trainer.is_global_zero:
@@ -162,7 +163,7 @@ class Saver:
             checkpoint_files.commit_recorded(staged, self._trial.paths, position)
         self.begin(step=trainer.global_step)
 
-    def _dump(self, trainer: "Trainer", boundary: Boundary) -> dict[str, Any]:
+    def _dump(self, trainer: Trainer, boundary: Boundary) -> dict[str, Any]:
         self._boundary = boundary
         try:
             return compat.dump_checkpoint(trainer)
@@ -170,7 +171,7 @@ class Saver:
             self._boundary = None
 
     def add(
-        self, trainer: "Trainer", module: "LightningModule", checkpoint: dict[str, Any]
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Correct and complete a checkpoint of ours; leave the project's unchanged."""
         if self._boundary is None:

@@ -5,21 +5,19 @@ their values as training began; those that differ belong to a checkpoint. Equal 
 not: an edit of the config may change them between two starts.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import torch
-from torch import nn
-from torch.utils.data import DataLoader
-from torchmetrics import Metric
 
 from sweeper.trial import values
 from sweeper.trial.compat import lightning as compat
 from sweeper.trial.compat.torch import unsaved_buffers
 from sweeper.trial.exact_resume import randomness, searches
+from sweeper.trial.libraries import torch, torchmetrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -38,29 +36,38 @@ TRAINER = (
     *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches"),
     "reload_dataloaders_every_n_epochs",
 )
-PROCESS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "deterministic": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
-    "matmul_precision": (
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    "autocast_cpu": (
-        lambda: torch.is_autocast_enabled("cpu"),
-        lambda value: torch.set_autocast_enabled("cpu", value),
-    ),
-    "autocast_cuda": (
-        lambda: torch.is_autocast_enabled("cuda"),
-        lambda value: torch.set_autocast_enabled("cuda", value),
-    ),
-}
+Flag: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object]]
+FLAGS = (  # of the process
+    *("grad_enabled", "default_dtype", "deterministic", "matmul_precision"),
+    *("autocast_cpu", "autocast_cuda"),
+)
 
 
-def look(trainer: "Trainer") -> Base:
+def flag(name: str) -> Flag:
+    """Return the functions that read and set one of FLAGS."""
+    match name.split("_"):
+        case ["autocast", device]:
+            return (
+                partial(torch.is_autocast_enabled, device),
+                partial(torch.set_autocast_enabled, device),
+            )
+        case ["grad", _]:
+            return torch.is_grad_enabled, torch.set_grad_enabled
+        case ["default", _]:
+            return torch.get_default_dtype, torch.set_default_dtype
+        case ["deterministic"]:
+            return (
+                torch.are_deterministic_algorithms_enabled,
+                torch.use_deterministic_algorithms,
+            )
+        case _:
+            return (
+                torch.get_float32_matmul_precision,
+                torch.set_float32_matmul_precision,
+            )
+
+
+def look(trainer: Trainer) -> Base:
     """Return a fingerprint of everything that training may change."""
     inside = _inside(trainer)
     return {
@@ -71,7 +78,7 @@ def look(trainer: "Trainer") -> Base:
 
 
 def take(
-    trainer: "Trainer",
+    trainer: Trainer,
     *,
     base: Base,
     kept: Collection[Key] = (),
@@ -97,13 +104,13 @@ def take(
     return saved
 
 
-def put(trainer: "Trainer", saved: Saved) -> None:
+def put(trainer: Trainer, saved: Saved) -> None:
     """Put back what `take` returned, to the owners that are there."""
     owners = dict(_owners(trainer))
     for (name, attribute), value in saved.items():
         owner = owners.get(name)
         if name == "process":
-            PROCESS[attribute][1](value)
+            flag(attribute)[1](value)
         elif attribute.endswith(GRAD) and owner is not None:
             parameters = dict(_parameters(owner))
             if attribute.removesuffix(GRAD) in parameters:
@@ -115,7 +122,7 @@ def put(trainer: "Trainer", saved: Saved) -> None:
                 setattr(owner, attribute, restored)
 
 
-def structure(trainer: "Trainer") -> tuple[frozenset[str], int]:
+def structure(trainer: Trainer) -> tuple[frozenset[str], int]:
     """Return the names of the parameters and the number of hooks on submodules."""
     module = trainer.lightning_module
     names = frozenset(name for name, _ in module.named_parameters())
@@ -147,7 +154,7 @@ def warn_of_changes(
         )
 
 
-def _owners(trainer: "Trainer") -> Iterator[tuple[str, Any]]:
+def _owners(trainer: Trainer) -> Iterator[tuple[str, Any]]:
     """Yield the holders of state, with names that are the same in each attempt."""
     for name, module in trainer.lightning_module.named_modules():
         yield f"module {name}", module
@@ -165,33 +172,35 @@ def _owners(trainer: "Trainer") -> Iterator[tuple[str, Any]]:
 
 def _attributes(name: str, owner: Any) -> Iterator[tuple[str, Any]]:
     if owner is None:
-        yield from ((flag, read()) for flag, (read, _) in PROCESS.items())
+        yield from ((name, flag(name)[0]()) for name in FLAGS)
         return
     if name == "trainer":
         yield from ((attribute, vars(owner)[attribute]) for attribute in TRAINER)
         return
-    if isinstance(owner, nn.Module):
+    if isinstance(owner, torch.nn.Module):
         yield "training", owner.training
-        if isinstance(owner, Metric):
+        if isinstance(owner, torchmetrics.Metric):
             return  # its state is saved by itself
         for attribute, parameter in _parameters(owner):
             yield attribute + GRAD, parameter.requires_grad
         for attribute in unsaved_buffers(owner):
             yield attribute, getattr(owner, attribute)
-    skipped = _usual(owner) if isinstance(owner, nn.Module) else ()
+    skipped = _usual(owner) if isinstance(owner, torch.nn.Module) else ()
     for attribute, value in list(vars(owner).items()):
-        is_loaders = isinstance(owner, DataLoader) and attribute.startswith("_")
+        is_loaders = isinstance(
+            owner, torch.utils.data.DataLoader
+        ) and attribute.startswith("_")
         if is_loaders or attribute in skipped:
             continue
-        if not name.startswith(SCALARS_ONLY) or isinstance(value, values.SCALARS):
+        if not name.startswith(SCALARS_ONLY) or values.is_scalar(value):
             yield attribute, value
 
 
-def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
     return module.named_parameters(recurse=False, remove_duplicate=False)
 
 
-def _usual(module: nn.Module) -> frozenset[str]:
+def _usual(module: torch.nn.Module) -> frozenset[str]:
     """Return the attributes that every module has from torch or Lightning."""
     bases = type(module).__mro__
     base: Any = next(b for b in bases if b.__name__ in ("LightningModule", "Module"))
@@ -211,7 +220,7 @@ def _keeps_nothing(callback: Any) -> bool:
     return is_plain and package not in ("lightning", "pytorch_lightning", "sweeper")
 
 
-def _inside(trainer: "Trainer") -> set[int]:
+def _inside(trainer: Trainer) -> set[int]:
     """Return the ids of objects that Lightning saves or makes, whoever holds them."""
     held: list[object] = [
         *trainer.lightning_module.modules(),
@@ -248,11 +257,11 @@ class Tracker:
         self.kept = set(self.saved)
         self._moved = part["moved"]
 
-    def begin_fit(self, trainer: "Trainer") -> None:
+    def begin_fit(self, trainer: Trainer) -> None:
         """Look at everything before the first hook of the fit."""
         self._at_start = look(trainer)
 
-    def end_fit_start(self, trainer: "Trainer") -> None:
+    def end_fit_start(self, trainer: Trainer) -> None:
         """Put back the saved state and keep the changes that a search has made."""
         if self.saved:
             # Callbacks check the Trainer's settings as training starts.
@@ -266,14 +275,14 @@ class Tracker:
             if (getattr(holder, name) or -1) > 0:
                 setattr(holder, name, getattr(holder, name) + steps)
 
-    def begin_training(self, trainer: "Trainer") -> None:
+    def begin_training(self, trainer: Trainer) -> None:
         """Look again before the first epoch or batch, then put back the saved state."""
         self._base = look(trainer)
         self._structure = structure(trainer)
         self.limits = _limits(trainer)
         put(trainer, self.saved)
 
-    def take(self, trainer: "Trainer") -> dict[str, Any]:
+    def take(self, trainer: Trainer) -> dict[str, Any]:
         """Return the changes by training, for a checkpoint."""
         base = {} if self._base is None else self._base
         now = _limits(trainer)
@@ -289,19 +298,19 @@ class Tracker:
             "moved": {name: steps for name, steps in moved.items() if steps},
         }
 
-    def take_end(self, trainer: "Trainer") -> Saved:
+    def take_end(self, trainer: Trainer) -> Saved:
         """Return the changes by the whole fit, for a start that does not train."""
         base = self._at_start
         return take(trainer, base=base, kept=self.kept, owners=AT_END)
 
 
-def _limits(trainer: "Trainer") -> dict[str, int | None]:
+def _limits(trainer: Trainer) -> dict[str, int | None]:
     """Return the epochs and steps that a fit would train; None for no limit."""
     names = ("max_epochs", "max_steps")
     limits = {name: getattr(_holder(trainer, name), name) for name in names}
     return {name: n if (n or -1) > 0 else None for name, n in limits.items()}
 
 
-def _holder(trainer: "Trainer", name: str) -> Any:
+def _holder(trainer: Trainer, name: str) -> Any:
     loop = trainer.fit_loop
     return loop if name == "max_epochs" else loop.epoch_loop
