@@ -23,6 +23,7 @@ from sweeper.journal.record import (
     trial_id,
 )
 from sweeper.journal.run_context import RunContext
+from sweeper.plan.plan import Plan, make_plan
 from sweeper.project import slot
 from sweeper.protocol import Client, Params, Report
 from sweeper.system.paths import write_text
@@ -178,3 +179,21 @@ def journaled(folder: Path, values: tuple[float, ...] = (0.25, 0.75, 0.5)) -> Jo
     text = loading.dump(loading.load(folder / "toy.yaml"))
     write_text(folder / "sweeps" / "toy" / "experiment.yaml", text)
     return journal
+
+
+PLANNED_CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
+
+
+def make_plan_of(folder: Path, **keys: object) -> Plan:
+    (folder / "pyproject.toml").touch()
+    (folder / "config.yaml").write_text(PLANNED_CONFIG)
+    content = {
+        "target": "sweeper.vision.train:train",
+        "config": "config.yaml",
+        "search_space": {"model.lr": [0.1, 0.2], "data.batch_size": [4, 8]},
+        "objective": {"metric": "acc", "mode": "max"},
+        **keys,
+    }
+    path = folder / "toy.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return make_plan(path, [], sweeps=folder / "sweeps")

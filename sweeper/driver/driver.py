@@ -28,9 +28,9 @@ from sweeper.experiment.definition import Experiment
 from sweeper.journal import budget, recovery, retention, spec, store
 from sweeper.journal.record import Stop, StopReason, Sweep
 from sweeper.packing import booking
-from sweeper.plan import lengths, preflight
+from sweeper.plan import preflight
 from sweeper.plan.checks import Finding
-from sweeper.plan.plan import Plan
+from sweeper.plan.plan import Plan, compare_epochs
 from sweeper.reporting import html_report, tables
 from sweeper.reporting.status import Display
 from sweeper.statistics import leaderboard
@@ -90,7 +90,7 @@ def run(
                 f"sweep since {other.since}; stop it (Ctrl-C there, or kill "
                 f"{other.pid}) or watch it with `sweeper status {plan.folder.name}`"
             )
-        plan = lengths.compare(plan)
+        plan = compare_epochs(plan)
         if admit(plan.experiment, paths):
             display.event("no epoch was reported so far: the sweep starts from scratch")
         signals = stack.enter_context(

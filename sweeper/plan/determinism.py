@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sweeper.plan import single_trial
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import Plan
+from sweeper.plan.preflight import run_single, single_spec
 from sweeper.project.points import representatives
 from sweeper.protocol import Decision, Report, TrialSpec
 from sweeper.system import locks, metrics_file
@@ -53,7 +53,7 @@ def examine(plan: Plan, address: Path) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="sweeper-twins-") as folder:
         one, two, cut = (
             replace(
-                single_trial.spec_of(plan, params, Path(folder) / name),
+                single_spec(plan, params, Path(folder) / name),
                 max_batches=MAX_BATCHES,
             )
             for name in ("one", "two", "cut")
@@ -91,7 +91,7 @@ def _run(spec: TrialSpec, address: Path, *, is_killed: bool = False) -> None:
         return Decision.STOP
 
     env = {"WANDB_MODE": "disabled"}
-    ended = single_trial.run(spec, address, decide=decide, env=env)
+    ended = run_single(spec, address, decide=decide, env=env)
     if ended.message and not is_killed:
         raise SweeperError(f"the trial does not run: {ended.message}")
     if not is_killed and not metrics_file.epochs(paths.metrics):

@@ -3,6 +3,7 @@
 Numbers in, numbers out; where a number is assumed, its source says so.
 """
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,7 @@ from dataclasses import dataclass
 from sweeper.journal.record import Demand
 from sweeper.packing import memory, packing
 from sweeper.packing.memory import Prediction
-from sweeper.packing.packing import Card, Node
-from sweeper.plan import schedule
-from sweeper.plan.schedule import Slice, Task
+from sweeper.packing.packing import Card, Node, Place, Room
 from sweeper.system.text import MIB
 
 UTILISATION = 0.25  # of a card's peak arithmetic; convolutions in half precision
@@ -80,7 +79,6 @@ class Forecast:
     """
 
     lines: tuple[Line, ...]
-    slices: tuple[Slice, ...]
     gpu_hours: float
     wall_seconds: float
     bound_seconds: float
@@ -126,22 +124,20 @@ def forecast(
         for key in dict.fromkeys(keys)
     )
     tasks = [
-        Task(label=line.key, demand=line.demand, seconds=line.seconds)
+        (line.demand, line.seconds)
         for line in lines
         if line.per_card >= 0
         for _ in range(counts[line.key])
     ]
-    slices = schedule.arrange(tasks, nodes)
     on_cards = [line for line in lines if line.per_card > 0]
     hours = sum(line.gpu_hours for line in on_cards)
     is_timed = all(line.source != "unknown" for line in on_cards)
     disk = sum(line.trials * _trial_bytes(line.prediction) for line in lines)
     return Forecast(
         lines=lines,
-        slices=tuple(slices),
         gpu_hours=hours,
-        wall_seconds=schedule.makespan(slices) * scale,
-        bound_seconds=schedule.lower_bound(tasks, nodes) * scale,
+        wall_seconds=makespan(tasks, nodes) * scale,
+        bound_seconds=lower_bound(tasks, nodes) * scale,
         cost=hours * price if is_timed else math.nan,
         disk_bytes=None if math.isnan(disk) else int(disk),
     )
@@ -200,3 +196,43 @@ def _trial_bytes(prediction: Prediction) -> float:
     if not prediction.state_bytes:
         return math.nan
     return CHECKPOINTS * prediction.state_bytes + FILE_BYTES
+
+
+# ---- wall time: trials as demands with their seconds
+
+
+def makespan(trials: Sequence[tuple[Demand, float]], nodes: Sequence[Node]) -> float:
+    """Return the seconds until all trials have ended.
+
+    Each starts as soon as a card has room for it: large shares first, which need whole
+    cards; then long trials. Longest first takes at most 4/3 of the shortest time on
+    equal machines (Graham, SIAM J. Appl. Math. 17, 1969). Trials that no node can hold
+    are left out.
+    """
+    room, empty = Room(nodes), Room(nodes)
+    running: list[tuple[float, int, Demand, Place]] = []
+    now = end = 0.0
+    queue = sorted(trials, key=lambda trial: (-trial[0].gpus, -trial[1]))
+    for number, (demand, seconds) in enumerate(queue):
+        if empty.find(demand) is None:
+            continue
+        while (place := room.find(demand)) is None:
+            now, _, ended, freed = heapq.heappop(running)
+            room.give(ended, freed)
+        room.take(demand, place)
+        heapq.heappush(running, (now + seconds, number, demand, place))
+        end = max(end, now + seconds)
+    return end
+
+
+def lower_bound(trials: Sequence[tuple[Demand, float]], nodes: Sequence[Node]) -> float:
+    """Return seconds that no schedule beats: all work on all cards, the longest trial.
+
+    Without cards, it is all work on all cores.
+    """
+    cards = sum(node.gpus for node in nodes)
+    cores = sum(node.cpus for node in nodes)
+    on_cards = sum(seconds * demand.gpus for demand, seconds in trials)
+    on_cores = sum(seconds * demand.cpus for demand, seconds in trials)
+    longest = max((seconds for _, seconds in trials), default=0.0)
+    return max(on_cards / cards if cards else 0.0, on_cores / cores, longest)

@@ -1,29 +1,41 @@
 """What a run will do, checked before anything starts."""
 
+import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.experiment import defaults, loading, space
 from sweeper.experiment.defaults import EPOCHS
 from sweeper.experiment.definition import Experiment
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
-from sweeper.journal import recovery, warm_start
+from sweeper.journal import recovery, store, warm_start
+from sweeper.journal.record import State
 from sweeper.packing import memory
 from sweeper.packing.packing import BatchKeys
 from sweeper.project import points
 from sweeper.search import algorithms
 from sweeper.search.schedulers import Scheduler
 from sweeper.system import targets
-from sweeper.system.errors import ConfigError, ExperimentError, TargetError
-from sweeper.system.paths import SweepPaths, is_packaged
+from sweeper.system.errors import (
+    ConfigError,
+    ExperimentChangedError,
+    ExperimentError,
+    TargetError,
+)
+from sweeper.system.paths import SweepPaths, TrialPaths, is_packaged
 from sweeper.trial.compose import Composer
 from sweeper.trial.config_keys import leaves, seed_key
 
 ACCUMULATION = "accumulate_grad_batches"
 WORKERS = "num_workers"
+CONFIG_LINE = re.compile(r"( *)([\w./-]+):(?: (.*))?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +229,81 @@ def _num_trials(loaded: Experiment, parsed: Space, scheduler: Scheduler) -> int 
     finalists = min(parsed.size, loaded.confirm.top)
     total = parsed.size * len(loaded.seeds) + finalists * loaded.confirm.seeds
     return total if limit is None else min(limit, total)
+
+
+# ---- epochs that trials trained for, and would train for now
+
+
+def compare_epochs(plan: Plan) -> Plan:
+    """Return the plan with the complete trials whose config has more epochs by now.
+
+    An override in the experiment file sets the epochs; a config file of the project
+    may set them, too, and may have been edited since.
+
+    Raises:
+        ExperimentChangedError: the config has fewer epochs than trials have trained
+            for: new trials would be ranked beside longer ones.
+    """
+    paths, loaded = SweepPaths(plan.folder), plan.experiment
+    if not any(paths.folder.glob("trials/*/config.yaml")):
+        return plan
+    trials = store.Reader(loaded, plan.folder).sweep().trials
+    started = [trial for trial in trials if trial.values]
+    trained = {trial.id: _trained(paths.trial(trial.id)) for trial in started}
+    keys = {
+        key
+        for trial in started
+        for key, count in trained[trial.id].items()
+        # Another one may be of a part of the training, such as `warmup.epochs`.
+        if key.rpartition(".")[2] == EPOCHS[0] or count == trial.last_epoch
+    }
+    points_now = [trial.params for trial in started]
+    configs = points.configs(points.composer(loaded), loaded, plan.space, points_now)
+    outgrown = []
+    for trial, (_, config) in zip(started, configs, strict=True):
+        before, now = trained[trial.id], _epochs_of(config)
+        for key in keys & before.keys() & now.keys():
+            if now[key] < before[key]:
+                raise ExperimentChangedError(
+                    f"{loaded.config}: {key} is {now[key]} now; trial "
+                    f"{trial.id} of {plan.folder} trained with {before[key]}, and "
+                    "shorter trials would be ranked beside it; undo the change, or "
+                    "start a new sweep: --fork NAME"
+                )
+            if now[key] > before[key] and trial.state is State.COMPLETE:
+                outgrown.append(trial.id)
+    return replace(plan, outgrown=frozenset(outgrown))
+
+
+def _epochs_of(config: Mapping[str, object]) -> dict[str, int]:
+    """Return every number of epochs of a composed config, by its key."""
+    counts = {}
+    for key, value in leaves(config):
+        if key.rpartition(".")[2] in EPOCHS:
+            if isinstance(value, str):
+                # It may be a value that only the trial's process can resolve.
+                with contextlib.suppress(OmegaConfBaseException):
+                    value = OmegaConf.select(OmegaConf.create(dict(config)), key)
+            if type(value) is int:
+                counts[key] = value
+    return counts
+
+
+def _trained(paths: TrialPaths) -> dict[str, int]:
+    """Return the numbers of epochs of the config that a trial was started with last.
+
+    It looks at lines, since a parser of YAML takes seconds for some hundred trials.
+    """
+    counts: dict[str, int] = {}
+    parents: list[str] = []
+    text = paths.config.read_text(encoding="utf-8") if paths.config.exists() else ""
+    for line in text.splitlines():
+        if matched := CONFIG_LINE.match(line):
+            indent, name, value = matched.groups(default="")
+            parents[len(indent) // 2 :] = [name]
+            if name in EPOCHS and value.isdecimal():
+                counts[".".join(parents)] = int(value)
+    return counts
 
 
 def headline(plan: Plan) -> str:

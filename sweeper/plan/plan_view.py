@@ -1,7 +1,7 @@
 """A plan as tables for a terminal, and as plain data for programs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,19 +11,14 @@ from sweeper.experiment.definition import unpriced
 from sweeper.experiment.space import Space
 from sweeper.plan.estimate import EPOCHS, STEPS, Line
 from sweeper.plan.preview import Preview
-from sweeper.plan.schedule import Slice, makespan
 from sweeper.system.text import GIB, MIB, duration, plain
 
-BAR = 48  # columns of the chart
-MAX_LANES = 16
 MAX_LINES = 40
 
 
 def view(preview: Preview) -> RenderableType:
     """Return a plan as text and tables for a terminal."""
     parts: list[RenderableType] = [_head(preview), _memory_table(preview)]
-    if preview.forecast.slices and preview.forecast.wall_seconds:
-        parts.append(_chart(preview))
     parts += [Text(plain(line)) for line in _totals(preview)]
     parts += [Text(plain(note), style="yellow") for note in _notes(preview)]
     return Group(*parts)
@@ -84,45 +79,8 @@ def _step(line: Line) -> str:
     return f"{line.seconds / count * 1000:.0f} ms" if line.seconds and count else "?"
 
 
-def _chart(preview: Preview) -> Text:
-    """Return a line for each card and slot that shows when it runs trials of a key."""
-    total = makespan(preview.forecast.slices)
-    names = {
-        line.key: chr(ord("A") + i % 26)
-        for i, line in enumerate(preview.forecast.lines)
-    }
-    rows = lanes(preview.forecast.slices)
-    lines = []
-    for (card, slot), parts in list(rows.items())[:MAX_LANES]:
-        bar = [" "] * BAR
-        for part in parts:
-            first = int(part.start / total * BAR)
-            last = max(first + 1, round(part.end / total * BAR))
-            bar[first:last] = names[part.task.label] * (min(last, BAR) - first)
-            if last > first + 1:  # else only bars would be seen of short ones
-                bar[first] = "|"
-        lines.append(f"{card:>8}.{slot} {''.join(bar[:BAR])}|")
-    if len(rows) > MAX_LANES:
-        lines.append(f"... {len(rows) - MAX_LANES} more")
-    legend = [f"{letter:>10} {key}" for key, letter in names.items()]
-    return _lines([*lines, *legend])
-
-
 def _lines(lines: Sequence[str]) -> Text:
     return Text("\n").join(Text(plain(line)) for line in lines)
-
-
-def lanes(slices: Sequence[Slice]) -> Mapping[tuple[str, int], list[Slice]]:
-    """Return the slices by card, or node, and the first free line of it."""
-    rows: dict[tuple[str, int], list[Slice]] = {}
-    for part in sorted(slices, key=lambda s: (s.place.node, s.place.cards, s.start)):
-        place = part.place
-        card = f"{place.node}:{place.cards[0]}" if place.cards else f"{place.node}"
-        slot = 0
-        while (card, slot) in rows and rows[card, slot][-1].end > part.start + 1e-9:
-            slot += 1
-        rows.setdefault((card, slot), []).append(part)
-    return rows
 
 
 def _totals(preview: Preview) -> list[str]:

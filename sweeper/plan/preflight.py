@@ -9,19 +9,30 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from sweeper.journal import budget
-from sweeper.journal.record import canonical
+from sweeper.journal.record import Demand, TrialRecord, canonical
+from sweeper.journal.run_context import RunContext
+from sweeper.journal.spec import make_spec
 from sweeper.packing.memory import settings_stamp
-from sweeper.plan import checks, single_trial
+from sweeper.plan import checks
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import Plan
+from sweeper.project import slot, zygote_client
 from sweeper.project.points import representatives
-from sweeper.protocol import Decision, FailureKind, Imported, Params, Report
+from sweeper.protocol import (
+    Decision,
+    Ended,
+    FailureKind,
+    Imported,
+    Params,
+    Report,
+    TrialSpec,
+)
 from sweeper.system import code_version
 from sweeper.system.paths import SweepPaths, TrialPaths, write_text
 
@@ -30,6 +41,7 @@ CPUS_A_BATCH = 4  # each has loader workers of its own
 IMPORT = "import of the target"
 BATCH_SECONDS = 180.0
 TOTAL_SECONDS = 300.0  # that all batches before a sweep may take
+DEMAND = Demand(cpus=1.0)
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
 # Words of a project that demands a GPU, on a machine without one.
 _NEEDS_GPU = re.compile(r"cuda|\bgpus?\b|nccl|accelerator|nvidia", re.IGNORECASE)
@@ -179,8 +191,8 @@ def _try(plan: Plan, params: Params, folder: Path, address: Path) -> Finding:
         reports.append(report)
         return Decision.STOP
 
-    spec = single_trial.spec_of(plan, params, folder)
-    ended = single_trial.run(
+    spec = single_spec(plan, params, folder)
+    ended = run_single(
         replace(spec, max_batches=1, timeout_seconds=BATCH_SECONDS, gpus=0.0),
         address,
         decide=stop,
@@ -194,13 +206,13 @@ def _try(plan: Plan, params: Params, folder: Path, address: Path) -> Finding:
         else f"ran, but reported no {metrics!r}: it must be logged each epoch"
     )
     # A batch on the CPU that takes too long or too much memory says nothing.
-    is_error = ended.kind is FailureKind.ERROR and not needs_gpu(ended.message)
+    is_error = ended.kind == FailureKind.ERROR and not needs_gpu(ended.message)
     error = TrialPaths(Path(spec.folder)).error
     return Finding(
         topic=_name(plan, params),
         text=text,
         is_fine=is_reported and not ended.message,
-        is_certain=ended.is_fatal or is_error,
+        is_certain=ended.event == "fatal" or is_error,
         traceback=error.read_text(encoding="utf-8") if error.exists() else "",
     )
 
@@ -227,3 +239,45 @@ def _read(path: Path, stamp: str) -> list[str]:
     data = json.loads(path.read_text(encoding="utf-8"))
     fine: list[str] = data["fine"] if data["stamp"] == stamp else []
     return fine
+
+
+# ---- a single trial outside of any sweep, in a process forked from a zygote
+
+
+def run_single(
+    spec: TrialSpec,
+    address: Path,
+    *,
+    decide: Callable[[Report], Decision],
+    env: Mapping[str, str],
+) -> Ended:
+    """Run a trial to its end.
+
+    Args:
+        spec: of a trial in a folder of its own.
+        address: of a zygote, which may still be importing.
+        decide: answers each report.
+        env: of its process.
+
+    Raises:
+        SweeperError: there is no zygote.
+    """
+    zygote = zygote_client.await_start(address)
+    ended = slot.run_alone(spec, zygote, decide=decide, env=env)
+    is_paused = ended.event == "paused"
+    return replace(ended, message="the disk is full") if is_paused else ended
+
+
+def single_spec(plan: Plan, params: Params, folder: Path) -> TrialSpec:
+    """Return the spec of a point in a temporary folder, without a W&B run."""
+    context = RunContext(
+        demand=DEMAND, slots=1, seed_key=plan.seed_key, wandb_mode="none"
+    )
+    return make_spec(
+        plan.experiment,
+        plan.space,
+        context,
+        TrialRecord.new(params, seed=plan.experiment.seeds[0]),
+        demand=DEMAND,
+        paths=SweepPaths(folder),
+    )

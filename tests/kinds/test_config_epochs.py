@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State
-from sweeper.plan import lengths
-from sweeper.plan.plan import Plan, make_plan
+from sweeper.plan import plan
+from sweeper.plan.plan import Plan, compare_epochs, make_plan
 from sweeper.protocol import Report
 from sweeper.system.errors import ExperimentChangedError
 from sweeper.system.paths import SweepPaths, write_text
@@ -51,7 +51,7 @@ class _Sweep:
 
     def plan(self) -> Plan:
         file, sweeps = self._folder / "toy.yaml", self._folder / "sweeps"
-        return lengths.compare(make_plan(file, [], sweeps=sweeps))
+        return compare_epochs(make_plan(file, [], sweeps=sweeps))
 
     def run(self) -> list[str]:
         """Run what the sweep owes; return its trials, named by what is swept."""
@@ -136,7 +136,7 @@ def test_the_epochs_of_a_stored_config_are_found_by_their_key(tmp_path: Path) ->
     }
     paths = SweepPaths(tmp_path).trial("t")
     write_text(paths.config, OmegaConf.to_yaml(OmegaConf.create(config)))
-    found = lengths._trained(paths)
+    found = plan._trained(paths)
     assert (found["a.b.max_epochs"], found["epochs"]) == (3, 5)
     assert "n_epochs" not in found
 

@@ -9,7 +9,7 @@ from sweeper.plan import preview
 from sweeper.search import algorithms
 from sweeper.search.next_trial import Agenda
 from sweeper.search.schedulers import Create
-from tests.test_plan import make_plan_of
+from tests.helpers import make_plan_of
 
 
 @pytest.mark.parametrize("search", ["random", "tpe"])

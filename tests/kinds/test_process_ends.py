@@ -13,7 +13,7 @@ from sweeper.experiment.loading import load
 from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import State, TrialRecord
-from sweeper.plan import single_trial
+from sweeper.plan.preflight import run_single
 from sweeper.project import slot, zygote_client
 from sweeper.protocol import Decision, FailureKind, Report
 from tests.cases.harness import copy_case
@@ -132,7 +132,7 @@ def test_a_fault_of_the_journal_is_no_failure_of_the_trial(tmp_path: Path) -> No
         zygote_client.running(project=project, target="train:main") as address,
         pytest.raises(OSError, match="Input/output error"),
     ):
-        single_trial.run(spec, address, decide=refuse, env={})
+        run_single(spec, address, decide=refuse, env={})
 
 
 @pytest.mark.slow

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from sweeper.journal.record import Demand
 from sweeper.packing import packing
 from sweeper.packing.packing import CARDS, CONTEXT_BYTES, HEADROOM, Node, Room
-from sweeper.plan import schedule
-from sweeper.plan.schedule import Task
 from sweeper.system.errors import DemandError
 from sweeper.system.text import GIB
 
@@ -82,44 +80,3 @@ def test_two_whole_cards_are_found_on_one_node_only() -> None:
     place = room.find(Demand(cpus=1.0, gpus=2.0))
     assert place is not None
     assert (place.node, place.cards) == (1, (0, 1))
-
-
-@given(
-    demands=st.lists(
-        st.tuples(st.sampled_from([1, 2, 3, 4, 5, 7, 16]), st.floats(1.0, 50.0)),
-        min_size=1,
-        max_size=40,
-    ),
-    cards=st.integers(1, 4),
-)
-def test_a_schedule_never_takes_more_of_a_card_than_there_is(
-    demands: list[tuple[int, float]], cards: int
-) -> None:
-    nodes = [Node(cpus=16.0, gpus=cards)]
-    tasks = [
-        Task(
-            label=str(count),
-            demand=Demand(cpus=0.1, gpus=packing.share(count)),
-            seconds=seconds,
-        )
-        for count, seconds in demands
-    ]
-    slices = schedule.arrange(tasks, nodes)
-    assert len(slices) == len(tasks)
-    for moment in [part.start for part in slices]:
-        taken = [0.0] * cards
-        for part in slices:
-            if part.start <= moment < part.end:
-                taken[part.place.cards[0]] += part.task.demand.gpus
-        assert max(taken) <= 1.0 + 1e-9
-    assert schedule.makespan(slices) >= schedule.lower_bound(tasks, nodes) - 1e-6
-
-
-def test_equal_trials_take_the_shortest_time_there_is() -> None:
-    nodes = [Node(cpus=8.0, gpus=4)]
-    tasks = [
-        Task(label="a", demand=Demand(cpus=0.5, gpus=0.25), seconds=10.0)
-        for _ in range(32)
-    ]
-    assert schedule.makespan(schedule.arrange(tasks, nodes)) == 20.0
-    assert schedule.lower_bound(tasks, nodes) == 20.0

@@ -5,37 +5,16 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from rich.console import Console
 
 from sweeper import cli
-from sweeper.journal.record import Demand
 from sweeper.packing import memory
-from sweeper.packing.memory import Prediction
-from sweeper.packing.packing import CARDS, Node
-from sweeper.plan import estimate, plan_view, preview
+from sweeper.plan import plan_view, preview
 from sweeper.plan.estimate import Given
-from sweeper.plan.plan import Plan, make_plan
+from sweeper.plan.plan import Plan
 from sweeper.plan.preview import Machines
-from sweeper.system.text import GIB, MIB
 from tests import simulate_packing
-
-CONFIG = "seed: 1\nmodel: {lr: 0.1, momentum: 0.9}\ndata: {batch_size: 4}\n"
-
-
-def make_plan_of(folder: Path, **keys: object) -> Plan:
-    (folder / "pyproject.toml").touch()
-    (folder / "config.yaml").write_text(CONFIG)
-    content = {
-        "target": "sweeper.vision.train:train",
-        "config": "config.yaml",
-        "search_space": {"model.lr": [0.1, 0.2], "data.batch_size": [4, 8]},
-        "objective": {"metric": "acc", "mode": "max"},
-        **keys,
-    }
-    path = folder / "toy.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return make_plan(path, [], sweeps=folder / "sweeps")
+from tests.helpers import make_plan_of
 
 
 def _preview(plan: Plan, **given: float) -> preview.Preview:
@@ -97,49 +76,6 @@ def test_trials_that_differ_in_learning_only_share_a_memory_key(
     assert keys <= set(memory.examples(plan.space))
 
 
-def test_a_forecast_adds_up() -> None:
-    """Four trials of 2 GiB on two T4s, of 100 steps of 0.1 s, alone half busy."""
-    card = CARDS["T4"]
-    node = Node(cpus=4.0, gpus=1, accelerator="T4", device_bytes=card.device_bytes)
-    found = estimate.forecast(
-        ["a"] * 10,
-        predictions={
-            "a": Prediction(
-                how="followed", peak_bytes=2 * GIB, state_bytes=MIB, batch_size=10
-            )
-        },
-        measured={},
-        card=card,
-        nodes=[node, node],
-        given=Given(step_seconds=0.1, examples=1000, epochs=1),
-        demand=lambda _: Demand(cpus=0.8, gpus=0.2, accelerator="T4"),
-        price=0.5,
-    )
-    (line,) = found.lines
-    assert line.per_card == 5  # of 14.56 GiB, each 2.3 GiB and a context of 0.5
-    assert line.seconds == pytest.approx(0.1 * 100 * 5 * estimate.BUSY)
-    assert found.wall_seconds == pytest.approx(line.seconds)
-    assert found.gpu_hours == pytest.approx(10 * line.seconds / 5 / 3600)
-    assert found.cost == pytest.approx(found.gpu_hours * 0.5)
-    assert found.disk_bytes == 10 * (3 * MIB + MIB)
-
-
-def test_a_trial_that_fits_no_card_is_told_and_not_scheduled() -> None:
-    card = CARDS["T4"]
-    node = Node(cpus=4.0, gpus=1, accelerator="T4", device_bytes=card.device_bytes)
-    found = estimate.forecast(
-        ["big"],
-        predictions={"big": Prediction(how="followed", peak_bytes=20 * GIB)},
-        measured={},
-        card=card,
-        nodes=[node],
-        given=Given(step_seconds=0.1),
-        demand=lambda _: Demand(cpus=4.0, gpus=1.0, accelerator="T4"),
-    )
-    assert found.lines[0].per_card == -1
-    assert found.slices == ()
-
-
 def test_the_command_prints_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,17 +129,6 @@ def test_an_unknown_card_is_named(
     code = cli.main(["plan", str(tmp_path / "toy.yaml"), "--card", "X9"])
     assert code == 2
     assert "no card of that name is known; known: T4" in capsys.readouterr().err
-
-
-def test_the_chart_gives_trials_at_one_time_a_line_each(tmp_path: Path) -> None:
-    found = preview.preview(
-        make_plan_of(tmp_path, resources={"gpus": 0.5, "accelerator": "T4"}),
-        machines=Machines(),
-        given=Given(step_seconds=0.1),
-        has_memory=False,
-    )
-    lanes = plan_view.lanes(found.forecast.slices)
-    assert [len(parts) for parts in lanes.values()] == [2, 2]
 
 
 def test_a_simulation_says_what_the_scheduler_saves_and_packing_gains(

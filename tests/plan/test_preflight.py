@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.plan import checks, preflight, single_trial
+from sweeper.plan import checks, preflight
 from sweeper.plan.checks import Finding
 from sweeper.plan.plan import make_plan
 from sweeper.project.points import representatives
 from sweeper.system.errors import ExperimentError, SweeperError
 from sweeper.system.paths import SweepPaths
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLASSIC = ROOT / "tests" / "strangers" / "classic"
 
 
@@ -73,7 +73,7 @@ def test_a_missing_login_and_a_silent_server_are_told(
 def test_a_choice_of_groups_has_a_spec_in_a_folder_of_its_own(tmp_path: Path) -> None:
     plan = make_plan(_write(tmp_path, "val_loss"), [], sweeps=tmp_path)
     points = representatives(plan.space)
-    specs = [single_trial.spec_of(plan, point, tmp_path) for point in points]
+    specs = [preflight.single_spec(plan, point, tmp_path) for point in points]
     assert [spec.params["net"] for spec in specs] == ["small", "large"]
     assert len({spec.folder for spec in specs}) == 2
     assert {spec.wandb["mode"] for spec in specs} == {"none"}

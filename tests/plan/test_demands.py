@@ -8,8 +8,7 @@ from sweeper.journal.record import Demand
 from sweeper.journal.run_context import RunContext
 from sweeper.packing.packing import CARDS, Node
 from sweeper.plan import demands
-from tests.helpers import make_experiment
-from tests.test_plan import make_plan_of
+from tests.helpers import make_experiment, make_plan_of
 
 T4, A100 = (CARDS[name].device_bytes for name in ("T4", "A100"))
 NO_CARD = Node(cpus=4.0)
