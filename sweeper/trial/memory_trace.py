@@ -17,19 +17,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from omegaconf import DictConfig
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from typing import TYPE_CHECKING, Any
 
 from sweeper.protocol import Decision, Report, TrialSpec
 from sweeper.system import orphans
 from sweeper.system.targets import put_on_path
 from sweeper.trial import active_trial, importing, job, one_batch, step_memory
 from sweeper.trial.active_trial import ActiveTrial
-from sweeper.trial.step_memory import Step
+from sweeper.trial.compat import torch as compat
+from sweeper.trial.step_memory import Step, StepSetup
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch import Tensor
 
 LIMIT_SECONDS = 120.0
 NOTE_LENGTH = 1000  # an answer must fit into a pipe, which nobody reads meanwhile
@@ -111,8 +111,8 @@ class _Loop(ActiveTrial):
 
 
 def trace(
-    target: Callable[[DictConfig], object],
-    config: DictConfig,
+    target: "Callable[[DictConfig], object]",
+    config: "DictConfig",
     *,
     folder: Path,
     is_fake: bool,
@@ -161,6 +161,8 @@ def _intercept(watch: _Watch, *, is_fake: bool) -> None:
         listed = given if isinstance(given, list | tuple) else [given]
         return {**FIXED, "callbacks": [c for c in listed if _is_average(c)]}
 
+    import torch
+
     def stop(trainer: Any) -> None:
         torch.cuda.is_available = lambda: False
         try:
@@ -187,17 +189,19 @@ def _trace_step(trainer: Any, precision: str, *, is_fake: bool) -> TraceResult:
         return result
 
     def measure(part: object) -> Step:
-        return step_memory.follow(
-            module,
-            optimizers,
-            part,
+        averages = [c for c in trainer.callbacks if _is_average(c)]
+        setup = StepSetup(
+            module=module,
+            optimizers=optimizers,
+            batch=part,
             run_step=run_step,
             precision=precision,
-            extra=[t for c in trainer.callbacks if _is_average(c) for t in _tensors(c)],
+            extra=[tensor for c in averages for tensor in _tensors(c)],
             is_automatic=bool(module.automatic_optimization),
             keeps_gradients=trainer.accumulate_grad_batches > 1,
             is_fake=is_fake,
         )
+        return step_memory.follow(setup)
 
     if is_fake:
         step = measure(batch)
@@ -217,6 +221,8 @@ def _trace_step(trainer: Any, precision: str, *, is_fake: bool) -> TraceResult:
 
 def _first(loaders: Any) -> object:
     """Return the first batch of a loader, or of each loader of a nesting."""
+    from torch.utils.data import DataLoader
+
     if isinstance(loaders, Mapping):
         return {name: _first(loader) for name, loader in loaders.items()}
     if isinstance(loaders, list | tuple):
@@ -234,7 +240,9 @@ def _is_average(callback: object) -> bool:
     return any(word in name for word in AVERAGES for name in names)
 
 
-def _tensors(holder: object) -> Iterator[Tensor]:
+def _tensors(holder: object) -> "Iterator[Tensor]":
+    from torch import nn
+
     for value in vars(holder).values():
         if isinstance(value, nn.Module):
             yield from value.parameters()
@@ -337,6 +345,8 @@ def _run(
         )
         config = job.compose(source, overrides, output_dir=Path(folder)).config
         if method.has_gpu:  # projects choose their precision by it
+            import torch
+
             torch.cuda.is_available = lambda: True
         target = importing.load(request["target"])
         return trace(target, config, folder=Path(folder), is_fake=method.is_fake)
@@ -351,8 +361,11 @@ def main() -> None:
     os.environ["WANDB_MODE"] = "disabled"
     put_on_path(Path(request["project"]))
     target, project = request["target"], Path(request["project"])
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # once, and not in each forked process
         importlib.import_module("lightning.pytorch")
+        importlib.import_module("torch.utils.flop_counter")
+        compat.fake_tensor_mode()
+        compat.memory_tracker()
     with importing.as_script(target, project):
         with (
             contextlib.suppress(Exception, SystemExit),

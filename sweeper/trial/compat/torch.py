@@ -3,7 +3,7 @@
 Torch 2.6 and later, torchmetrics 1.x. Nothing public gives the same.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +39,25 @@ def restore_metric(metric: "Metric", saved: Mapping[str, Any]) -> None:
         setattr(metric, name, value)
     metric._update_count = saved["updates"]
     metric._computed = None  # the cached result is of other data
+
+
+def fake_tensor_mode() -> Any:
+    """Return a mode in which tensors have shapes and types, but no storage."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def memory_tracker() -> Any:
+    """Return torch's tracker of the memory of a training step."""
+    from torch.distributed._tools.mem_tracker import MemTracker
+
+    return MemTracker()
+
+
+def own_tensors(module: "nn.Module") -> Sequence[MutableMapping[str, Any]]:
+    """Return the parameters and the buffers of a module, not of its children.
+
+    A stand-in without storage can be put in them, which `setattr` refuses.
+    """
+    return (module._parameters, module._buffers)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sweeper.trial import step_memory
-from sweeper.trial.step_memory import Step
+from sweeper.trial.step_memory import Step, StepSetup
 
 MIB = 1024**2
 WEIGHTS = {"adamw": 3, "momentum": 2, "sgd": 1}  # with the optimiser's state
@@ -32,13 +32,14 @@ def _follow(
     module: nn.Module, images: Tensor, *, optimizer: str, precision: str
 ) -> Step:
     labels = torch.zeros(len(images), dtype=torch.long)
-    return step_memory.follow(
-        module,
-        [_optimizer(optimizer, module)],
-        (images, labels),
+    setup = StepSetup(
+        module=module,
+        optimizers=[_optimizer(optimizer, module)],
+        batch=(images, labels),
         run_step=lambda m, b: F.cross_entropy(m(b[0]), b[1]),  # type: ignore[index]
         precision=precision,
     )
+    return step_memory.follow(setup)
 
 
 def _resnet(blocks: tuple[int, ...], *, is_bottleneck: bool) -> tuple[int, int]:
@@ -189,14 +190,15 @@ def test_flops_are_three_times_those_of_the_forward_pass() -> None:
 def test_a_step_that_is_really_run_takes_the_same_memory() -> None:
     def measure(*, is_fake: bool) -> int:
         module = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
-        return step_memory.follow(
-            module,
-            [torch.optim.AdamW(module.parameters())],
-            (torch.zeros(128, 64), torch.zeros(128, dtype=torch.long)),
+        setup = StepSetup(
+            module=module,
+            optimizers=[torch.optim.AdamW(module.parameters())],
+            batch=(torch.zeros(128, 64), torch.zeros(128, dtype=torch.long)),
             run_step=lambda m, b: F.cross_entropy(m(b[0]), b[1]),  # type: ignore[index]
             precision="32-true",
             is_fake=is_fake,
-        ).peak_bytes
+        )
+        return step_memory.follow(setup).peak_bytes
 
     assert measure(is_fake=False) == pytest.approx(measure(is_fake=True), rel=0.02)
 
@@ -207,14 +209,15 @@ def test_gradients_that_are_kept_count_beside_the_activations(
 ) -> None:
     module = nn.Sequential(*(nn.Linear(512, 512) for _ in range(4)))
     images = torch.zeros(4096, 512)
-    found = step_memory.follow(
-        module,
-        [torch.optim.SGD(module.parameters(), lr=0.1)],
-        images,
+    setup = StepSetup(
+        module=module,
+        optimizers=[torch.optim.SGD(module.parameters(), lr=0.1)],
+        batch=images,
         run_step=lambda m, b: m(b).mean(),  # type: ignore[arg-type]
         precision="32-true",
         keeps_gradients=is_accumulating,
     )
+    found = step_memory.follow(setup)
     weights = 4 * 4 * (512 * 512 + 512)
     activations = 4 * 4096 * 512 * 5
     assert found.peak_bytes >= activations + weights * (2 if is_accumulating else 1)
