@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     seen: Counter[str] = Counter()
     for item in items:
         few = item.get_closest_marker("few")
-        if few is not None:
+        if few is not None and item.get_closest_marker("long") is None:
             test = item.nodeid.partition("[")[0]
             seen[test] += 1
             if seen[test] > few.args[0]:

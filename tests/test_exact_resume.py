@@ -76,6 +76,7 @@ def test_every_name_of_a_similar_fit_is_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SURVIVING)
+@pytest.mark.few(14)
 def test_every_kind_of_fit_survives_two_cuts(name: str, tmp_path: Path) -> None:
     _check(tmp_path, name, counts=(2,))
 
@@ -106,6 +107,7 @@ def test_a_cut_at_any_hook_of_an_epoch_loses_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "callbacks", ["", pytest.param("averaging,early_stopping", marks=pytest.mark.slow)]
 )
+@pytest.mark.few(1)
 def test_three_epochs_and_then_six_are_six(tmp_path: Path, callbacks: str) -> None:
     common = (f"callbacks=[{callbacks}]", "scheduler=cosine", "patience=5")
     whole, grown = (make_spec(tmp_path / n, ("epochs=6", *common)) for n in "ab")
@@ -133,6 +135,7 @@ def test_a_pause_goes_on_where_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", ["callbacks=[averaging]", "callbacks=[ema]"])
+@pytest.mark.few(1)
 def test_a_fit_killed_after_its_end_has_the_averaged_weights(
     tmp_path: Path, overrides: str
 ) -> None:

@@ -50,6 +50,7 @@ SHORT = {"own generator, persistent workers", "manual optimisation", "WeightAver
         for name in MIDDLE
     ],
 )
+@pytest.mark.few(3)
 def test_every_kind_of_fit_goes_on_within_its_epoch(name: str, tmp_path: Path) -> None:
     resumed = _cut_in_epoch(tmp_path, (*CASES[name], "patience=5"), checkpoint_steps=1)
     assert resumed.count(STEP) % 6 == MIDDLE[name]  # and whole epochs
@@ -64,6 +65,7 @@ def test_every_kind_of_fit_goes_on_within_its_epoch(name: str, tmp_path: Path) -
         ("two", "there are 2 training loaders"),
     ],
 )
+@pytest.mark.few(2)
 def test_a_loader_that_cannot_be_replayed_saves_between_epochs_and_says_so(
     loader: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

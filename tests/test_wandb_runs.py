@@ -137,6 +137,7 @@ def _assert_described(spec: TrialSpec, found: Mapping[str, object]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_without_a_server_the_trial_goes_on_offline_and_says_why_it_stopped(
     spec: TrialSpec,
 ) -> None:

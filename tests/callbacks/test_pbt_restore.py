@@ -48,6 +48,7 @@ def _line(
     ],
     ids=["plateau", "cosine", "averaging", "pytorch_lightning"],
 )
+@pytest.mark.few(2)
 def test_a_line_of_equal_settings_is_one_training(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def _rates(result: dict[str, Any]) -> list[float]:
     "scheduler",
     ["none", "step", pytest.param("cosine", marks=pytest.mark.slow)],
 )
+@pytest.mark.few(1)
 def test_a_child_trains_at_its_own_learning_rate(
     scheduler: str, tmp_path: Path
 ) -> None:
