@@ -22,8 +22,6 @@ from enum import StrEnum
 from types import UnionType
 from typing import Any, ClassVar, Self, TypeAlias
 
-from sweeper.system.lineage import Lineage
-
 VERSION = 1
 CHUNK_BYTES = 65536
 
@@ -51,6 +49,30 @@ class FailureKind(StrEnum):
     ERROR = "error"
     LOST = "lost"  # the process or its node died
     TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Origin of a trial in population-based training.
+
+    Attributes:
+        parent: id of the trial whose checkpoint it starts from; "" if there is none.
+        generation: 0 for the trials that start from nothing.
+        member: its index in the population, from 0.
+        start: epochs that its parent had trained.
+        until: epoch at whose end its generation ends.
+    """
+
+    parent: str
+    generation: int
+    member: int
+    start: int
+    until: int
+
+
+def parent_of(lineage: Lineage | None) -> str:
+    """Return the id of a trial's parent; "" if there is none."""
+    return "" if lineage is None else lineage.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,12 @@ from sweeper.journal.record import (
     State,
     Sweep,
     TrialRecord,
-    trial_id,
 )
 from sweeper.journal.run_context import RunContext
 from sweeper.plan.plan import Plan, make_plan
 from sweeper.project import slot
-from sweeper.protocol import Client, Params, Report
+from sweeper.protocol import Client, Lineage, Params, Report
+from sweeper.system.identity import trial_id
 from sweeper.system.paths import write_text
 
 CONTEXT = RunContext(demand=Demand(cpus=1.0), slots=2, seed_key="", wandb_mode="none")
@@ -112,6 +112,11 @@ def write_configs(folder: Path) -> Path:
         lines = [line.removeprefix("        ") for line in text.splitlines()]
         path.write_text("\n".join(lines))
     return folder
+
+
+def start_epoch(lineage: Lineage | None) -> int:
+    """Return the epochs that were trained before a trial began."""
+    return 0 if lineage is None else lineage.start
 
 
 def make_trial(

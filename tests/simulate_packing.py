@@ -20,7 +20,7 @@ from sweeper.plan.estimate import BUSY, Given
 from sweeper.plan.plan import make_plan
 from sweeper.plan.preview import Machines, Preview
 from sweeper.protocol import TrialSpec
-from sweeper.system.seeds import derive
+from sweeper.system.identity import derive
 from sweeper.system.text import duration
 from tests.simulator import Model, Result, Simulator
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeper.journal.record import State, Sweep, TrialRecord, trial_id
+from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.statistics.insight import verdict
 from sweeper.statistics.leaderboard import rank
 from sweeper.system.correctness import Correctness
+from sweeper.system.identity import trial_id
 from tests.helpers import make_experiment
 
 

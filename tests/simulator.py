@@ -24,8 +24,8 @@ from sweeper.journal.study import directions
 from sweeper.packing.memory import memory_key
 from sweeper.packing.packing import Node, Place, Room, memory_fraction
 from sweeper.protocol import Decision, FailureKind, Report, TrialSpec
-from sweeper.system import lineage
-from sweeper.system.seeds import derive
+from sweeper.system.identity import derive
+from tests.helpers import start_epoch
 
 OOM_SECONDS = 20.0  # until a trial that does not fit has said so
 CARD = "card"
@@ -190,7 +190,7 @@ class Simulator:
             model=self._models[memory_key(spec.params, space=self._space)],
             demand=demand,
             place=place,
-            epoch=max(self._done[spec.id], lineage.start(spec.lineage)) + 1,
+            epoch=max(self._done[spec.id], start_epoch(spec.lineage)) + 1,
             began=self.now,
         )
         self._running[name] = trial

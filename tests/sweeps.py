@@ -10,16 +10,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from sweeper.journal.record import (
-    Attempt,
-    Cause,
-    Failure,
-    State,
-    Sweep,
-    TrialRecord,
-    trial_id,
-)
+from sweeper.journal.record import Attempt, Cause, Failure, State, Sweep, TrialRecord
 from sweeper.protocol import FailureKind, Params, TrialSpec
+from sweeper.system.identity import trial_id
 from tests.helpers import make_experiment
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

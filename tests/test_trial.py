@@ -5,9 +5,9 @@ import math
 import pytest
 
 from sweeper.experiment.definition import Objective
-from sweeper.journal.record import State, TrialRecord, canonical, trial_id
+from sweeper.journal.record import State, TrialRecord
 from sweeper.protocol import TrialSpec
-from sweeper.system.seeds import derive
+from sweeper.system.identity import canonical, derive, trial_id
 
 SPEC = TrialSpec(
     id="abc",

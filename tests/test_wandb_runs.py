@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.journal.record import trial_id
 from sweeper.protocol import TrialSpec
 from sweeper.system import metrics_file, wandb
+from sweeper.system.identity import trial_id
 from sweeper.system.paths import TrialPaths
 from tests import attempts
 

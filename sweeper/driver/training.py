@@ -14,11 +14,11 @@ import torch
 
 from sweeper.experiment import defaults
 from sweeper.journal import best_checkpoint
-from sweeper.journal.record import trial_id
 from sweeper.journal.spec import run_id
 from sweeper.protocol import Answer, Decision, Message, TrialSpec
 from sweeper.system import metrics_file, process, wandb
 from sweeper.system.errors import SweeperError, TargetError
+from sweeper.system.identity import trial_id
 from sweeper.system.paths import TrialPaths, is_packaged, project_root
 from sweeper.trial import worker
 from sweeper.trial.compose import Composer

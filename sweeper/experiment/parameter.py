@@ -27,7 +27,7 @@ from sweeper.experiment.yaml_lines import Location
 from sweeper.protocol import Params, Value
 from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, nearest
-from sweeper.system.seeds import derive
+from sweeper.system.identity import derive
 
 VARIANT = "variant"
 SPACE = "#"  # the choice between the spaces of a list

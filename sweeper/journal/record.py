@@ -3,8 +3,6 @@
 It holds no behaviour that touches a file, a clock or a random generator.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.experiment.definition import Experiment, Objective
-from sweeper.protocol import FailureKind, Params
+from sweeper.protocol import FailureKind, Lineage, Params, parent_of
 from sweeper.system.correctness import Correctness
-from sweeper.system.lineage import Lineage
+from sweeper.system.identity import trial_id
 from sweeper.system.paths import SweepPaths
 
 
@@ -189,13 +187,13 @@ class TrialRecord:
         params: Params, *, seed: int, lineage: Lineage | None = None
     ) -> "TrialRecord":
         """Return the record of a trial that the journal does not have yet."""
-        parent = "" if lineage is None else lineage.parent
+        parent = parent_of(lineage)
         return TrialRecord(
             number=-1,
             id=trial_id(params, seed=seed, parent=parent),
             params=params,
             seed=seed,
-            point=point_id(params, lineage),
+            point=trial_id(params, seed=0, parent=parent),
             lineage=lineage,
             state=State.WAITING,
         )
@@ -306,43 +304,3 @@ class Stop:
 
     reason: StopReason = StopReason.NONE
     message: str = ""
-
-
-def canonical(value: object) -> str:
-    """JSON in which equal values have one text: sorted keys, 1.0 as 1.
-
-    >>> canonical({"b": 1.0, "a": 1e-3}) == canonical({"a": 0.001, "b": 1})
-    True
-    """
-
-    def plain(node: object) -> object:
-        if isinstance(node, Mapping):
-            return {str(key): plain(child) for key, child in node.items()}
-        if isinstance(node, list | tuple):
-            return [plain(child) for child in node]
-        is_whole = isinstance(node, float) and node.is_integer() and abs(node) < 2**53
-        return int(node) if isinstance(node, float) and is_whole else node
-
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
-
-
-def trial_id(params: Params, *, seed: int, parent: str = "") -> str:
-    """Ten hex digits that name a suggestion with a seed, on any machine.
-
-    Args:
-        parent: id of the trial whose checkpoint it starts from; "" without one.
-
-    >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 1e-3}, seed=42)
-    True
-    >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 0.001}, seed=43)
-    False
-    """
-    content = {"params": params, "seed": seed}
-    text = canonical({**content, "parent": parent} if parent else content)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def point_id(params: Params, lineage: Lineage | None) -> str:
-    """Return the name of a point, whatever its seed; that of a child has its parent."""
-    parent = "" if lineage is None else lineage.parent
-    return trial_id(params, seed=0, parent=parent)

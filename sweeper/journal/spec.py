@@ -11,9 +11,8 @@ from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import RunContext
 from sweeper.packing import packing
-from sweeper.protocol import Params, TrialSpec
+from sweeper.protocol import Params, TrialSpec, parent_of
 from sweeper.statistics.leaderboard import labels
-from sweeper.system import lineage
 from sweeper.system.paths import SweepPaths, write_text
 from sweeper.system.text import value_cell
 
@@ -183,6 +182,6 @@ def command(spec: TrialSpec) -> str:
     if not any(word.lstrip("+").startswith("seed=") for word in spec.overrides):
         words += ["--seed", str(spec.seed)]
     words += ["--threads", str(spec.threads), *(["--chdir"] if spec.chdir else [])]
-    parent = lineage.parent(spec.lineage)
+    parent = parent_of(spec.lineage)
     note = f"  # from the start, not from {parent}" if parent else ""
     return shlex.join(words) + note

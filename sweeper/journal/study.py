@@ -21,10 +21,9 @@ from sweeper.journal.record import (
     State,
     TrialRecord,
 )
-from sweeper.protocol import Params
+from sweeper.protocol import Lineage, Params
 from sweeper.system import disk
 from sweeper.system.errors import JournalError, SweeperError
-from sweeper.system.lineage import Lineage
 from sweeper.system.paths import SweepPaths, drop_torn_tail
 
 FORMAT = 2  # of the records

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.experiment.defaults import BATCH_SIZES, EPOCHS, LEARNING_RATES
-from sweeper.journal.record import canonical
 from sweeper.protocol import Params, Value
+from sweeper.system.identity import canonical
 from sweeper.system.paths import write_text
 
 if TYPE_CHECKING:  # Hydra's grammar, which a view of a sweep does not read

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeper.journal import budget
-from sweeper.journal.record import Demand, TrialRecord, canonical
+from sweeper.journal.record import Demand, TrialRecord
 from sweeper.journal.run_context import RunContext
 from sweeper.journal.spec import make_spec
 from sweeper.packing.memory import settings_stamp
@@ -34,6 +34,7 @@ from sweeper.protocol import (
     TrialSpec,
 )
 from sweeper.system import code_version
+from sweeper.system.identity import canonical
 from sweeper.system.paths import SweepPaths, TrialPaths, write_text
 
 TRIALS_A_CHOICE = 4  # up to so many, its first trial is the check

@@ -31,8 +31,8 @@ from sweeper.project.points import composer, configs
 from sweeper.protocol import Params, Value
 from sweeper.search import algorithms, policy
 from sweeper.search.history import History
+from sweeper.system.identity import derive
 from sweeper.system.paths import SweepPaths
-from sweeper.system.seeds import derive
 
 MAX_DRAWS = 20  # of a point that satisfies `where`
 MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each

@@ -22,6 +22,7 @@ from sweeper.experiment.definition import cost, epochs
 from sweeper.journal import best_checkpoint, spec
 from sweeper.journal.record import State, Sweep, TrialRecord
 from sweeper.packing import packing_report
+from sweeper.protocol import parent_of
 from sweeper.reporting.tables import (
     Fitting,
     hidden_rows,
@@ -30,7 +31,6 @@ from sweeper.reporting.tables import (
     rich_table,
 )
 from sweeper.statistics.leaderboard import best, trial_results
-from sweeper.system import lineage
 from sweeper.system.text import duration, plain, short
 
 MAX_ROWS = 12  # of the leaderboard while it is live
@@ -196,7 +196,7 @@ def _of_trial(
     starts = before.starts if before else 0
     if trial.starts > starts:
         again = f" (start {trial.starts})" if trial.starts > 1 else ""
-        parent = lineage.parent(trial.lineage)
+        parent = parent_of(trial.lineage)
         again = again or (f" (from {parent})" if parent else "")
         data = {"start": trial.starts, "params": dict(trial.params), "seed": trial.seed}
         yield event("start", f"running{again}", **data)

@@ -18,11 +18,9 @@ from sweeper.experiment.definition import Experiment, Objective, epochs
 from sweeper.experiment.parameter import Parameter
 from sweeper.experiment.space import Space
 from sweeper.journal.record import State, TrialRecord
-from sweeper.protocol import Params, Value
+from sweeper.protocol import Lineage, Params, Value, parent_of
 from sweeper.search.schedulers import Action, Create, Scheduler, Wait
-from sweeper.system import lineage
-from sweeper.system.lineage import Lineage
-from sweeper.system.seeds import derive
+from sweeper.system.identity import derive
 
 MAX_DRAWS = 100  # for a child that no other is equal to
 
@@ -173,7 +171,7 @@ class Population(Scheduler):
     def needed(self, records: Sequence[TrialRecord]) -> set[str]:
         """Return the ids of the newest generation, and of parents of what runs."""
         newest = max([0, *map(_generation, records)])
-        parents = {lineage.parent(r.lineage) for r in records if not r.state.is_final}
+        parents = {parent_of(r.lineage) for r in records if not r.state.is_final}
         return parents | {r.id for r in records if _generation(r) == newest}
 
     def _child(

@@ -23,7 +23,7 @@ from sweeper.experiment.space import Space
 from sweeper.journal.record import Failure, TrialRecord
 from sweeper.protocol import Params, Value
 from sweeper.search.history import History
-from sweeper.system.seeds import derive
+from sweeper.system.identity import derive
 
 HISTORY = 1000  # points that TPE looks back on
 MAX_DRAWS = 10  # of a sampler; a GP takes a second for each

@@ -13,12 +13,11 @@ from functools import cached_property
 import numpy as np
 
 from sweeper.experiment.definition import Confirm, Experiment, Objective
-from sweeper.journal.record import State, Sweep, TrialRecord, canonical
-from sweeper.protocol import Params, Value
+from sweeper.journal.record import State, Sweep, TrialRecord
+from sweeper.protocol import Params, Value, parent_of
 from sweeper.statistics import pareto, significance
 from sweeper.statistics.significance import Array
-from sweeper.system import lineage
-from sweeper.system.seeds import derive
+from sweeper.system.identity import canonical, derive
 
 MAX_CONFIRM_SEED = 1_000_000
 
@@ -143,7 +142,7 @@ class Row:
     @property
     def parent(self) -> str:
         """Id of the trial whose checkpoint it started from; "" if there is none."""
-        return lineage.parent(self.trials[0].lineage)
+        return parent_of(self.trials[0].lineage)
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -261,7 +260,7 @@ def _in_order(sweep: Sweep) -> list[Row]:
     fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
     groups: dict[str, list[TrialRecord]] = {}
     for trial in sweep.trials:
-        name = canonical([trial.params, lineage.parent(trial.lineage)])
+        name = canonical([trial.params, parent_of(trial.lineage)])
         groups.setdefault(name, []).append(trial)
     again = [t for t in sweep.trials if t.seed in fresh]
     is_confirmed = bool(again) and all(t.state.is_final for t in again)

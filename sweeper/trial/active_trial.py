@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec
-from sweeper.system import lineage, metrics_file
+from sweeper.protocol import Answer, Decision, Message, Report, TrialSpec, parent_of
+from sweeper.system import metrics_file
 from sweeper.system.correctness import Correctness
 from sweeper.system.correctness import record as record_correctness
 from sweeper.system.errors import MetricError, SweeperError, TargetError, nearest
@@ -100,7 +100,7 @@ class ActiveTrial:
     @property
     def parent(self) -> TrialPaths | None:
         """Files of the trial from whose state this one starts; None without one."""
-        name = lineage.parent(self.spec.lineage)
+        name = parent_of(self.spec.lineage)
         return TrialPaths(self.paths.folder.parent / name) if name else None
 
     @property

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from sweeper.journal.record import point_id
-from sweeper.protocol import TrialSpec
+from sweeper.protocol import TrialSpec, parent_of
 from sweeper.system import metrics_file, redaction, wandb
 from sweeper.system.code_version import git
+from sweeper.system.identity import trial_id
 from sweeper.trial.wandb_rows import GLOBAL_STEP, PART, Rows
 
 log = logging.getLogger(__name__)
@@ -429,6 +429,6 @@ def swept(spec: TrialSpec) -> dict[str, object]:
     """Return the swept keys, seed and point, flat: for tables and parallel plots."""
     return {
         "seed": spec.seed,
-        "point": point_id(spec.params, spec.lineage),
+        "point": trial_id(spec.params, seed=0, parent=parent_of(spec.lineage)),
         **spec.params,
     }

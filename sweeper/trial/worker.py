@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from sweeper.protocol import Decision, Ended, FailureKind, Message, Report, TrialSpec
 from sweeper.system import disk, locks, metrics_file, process, redaction, targets
 from sweeper.system.errors import MetricError
+from sweeper.system.identity import derive
 from sweeper.system.paths import (
     TrialPaths,
     drop_torn_tail,
     remove_stale_temporaries,
     write_text,
 )
-from sweeper.system.seeds import derive
 from sweeper.trial import (
     active_trial,
     causes,

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.protocol import Decision, TrialSpec
-from sweeper.system.lineage import Lineage
+from sweeper.protocol import Decision, Lineage, TrialSpec
 from sweeper.trial import worker
 from tests.exact import running
 from tests.exact.running import History, make_spec

@@ -7,9 +7,9 @@ import pytest
 
 from sweeper.journal import retention
 from sweeper.journal.record import State, Sweep, TrialRecord
+from sweeper.protocol import Lineage
 from sweeper.system import locks
 from sweeper.system.errors import ExperimentError
-from sweeper.system.lineage import Lineage
 from tests.helpers import make_experiment
 
 MB = 10**6

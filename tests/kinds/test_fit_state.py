@@ -10,8 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 from torchmetrics import MeanMetric
 
-from sweeper.protocol import Decision
-from sweeper.system.lineage import Lineage
+from sweeper.protocol import Decision, Lineage
 from sweeper.trial import values
 from sweeper.trial.exact_resume import untracked_state
 from tests.exact import running

@@ -15,11 +15,10 @@ from sweeper.journal.journal import Journal
 from sweeper.journal.record import Sweep
 from sweeper.protocol import Decision, Report
 from sweeper.statistics import leaderboard
-from sweeper.system import lineage
 from sweeper.system.errors import ExperimentError
+from sweeper.system.identity import derive
 from sweeper.system.paths import builtin_conf
-from sweeper.system.seeds import derive
-from tests.helpers import make_experiment, open_journal
+from tests.helpers import make_experiment, open_journal, start_epoch
 
 SEARCHES = sorted(path.stem for path in (builtin_conf() / "search").glob("*.yaml"))
 BEYOND = ("cmaes",)  # searches that know one objective only
@@ -84,7 +83,7 @@ def run(folder: Path, keys: Mapping[str, object], *, is_cut: bool) -> Sweep:
             journal = again
             assert journal.claim("a") is not None
         spec = journal.start("a")
-        epoch = max(saved.get(spec.id, 0), lineage.start(spec.lineage)) + 1
+        epoch = max(saved.get(spec.id, 0), start_epoch(spec.lineage)) + 1
         while epoch <= EPOCHS:
             value = _value(spec.params, spec.seed, epoch)
             values = (value, *[_size(spec.params) for _ in spec.more_metrics])

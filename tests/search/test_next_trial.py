@@ -19,9 +19,8 @@ from sweeper.search import algorithms, policy
 from sweeper.search.history import KEPT_BEST, History
 from sweeper.search.next_trial import Agenda
 from sweeper.search.schedulers import Action, Create, Resume
-from sweeper.system import lineage
 from sweeper.system.paths import SweepPaths
-from tests.helpers import IN_FOLDERS, make_experiment, open_journal
+from tests.helpers import IN_FOLDERS, make_experiment, open_journal, start_epoch
 
 LOST = Failure(kind=FailureKind.LOST, message="gone")
 SPACES: Mapping[str, Mapping[str, object]] = {
@@ -96,7 +95,7 @@ class _Watched:
                 self.journal.fail(slot, LOST)
             else:
                 record = self.journal._queue.trial(slot)
-                done = record.last_epoch or lineage.start(record.lineage)
+                done = record.last_epoch or start_epoch(record.lineage)
                 self.journal.report(
                     slot, Report(epoch=done + 1, values=(value,), busy_seconds=0.0)
                 )

@@ -15,7 +15,7 @@ from sweeper.journal import store
 from sweeper.journal.journal import Journal
 from sweeper.journal.record import Failure, State, Sweep
 from sweeper.plan.plan import _num_trials
-from sweeper.protocol import Decision, FailureKind, Report
+from sweeper.protocol import Decision, FailureKind, Lineage, Report
 from sweeper.reporting import html_report, tables
 from sweeper.reporting.status import events
 from sweeper.reporting.tables import leaderboard_view, to_csv
@@ -23,7 +23,6 @@ from sweeper.search import algorithms
 from sweeper.search.pbt import Population, near
 from sweeper.statistics.leaderboard import rank
 from sweeper.system.errors import ExperimentError
-from sweeper.system.lineage import Lineage
 from tests.helpers import make_experiment, open_journal
 
 RATE = 0.05

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sweeper.system.seeds import derive
+from sweeper.system.identity import derive
 from sweeper.trial.compat import lightning as compat
 from sweeper.trial.compat.torch import end_workers
 from sweeper.trial.libraries import numpy as np
