@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +19,12 @@ LAYERS = [
     "exit_codes",
     "system",
     "protocol",
+    "trial",
     "compat",
     "experiment",
     "journal.record",
     "journal.journal_file",
     "journal.study",
-    "trial",
     "project",
     "statistics",
     "search",
@@ -85,6 +86,11 @@ def _imports(path: Path, *, top_only: bool = False) -> set[str]:
     return names
 
 
+TRIAL_HALF = [
+    name for name in sorted(_modules()) if _is_in(name, ["system", "protocol", "trial"])
+]
+
+
 def test_the_table_of_modules_is_current() -> None:
     assert module_table.table() in PAGE.read_text(), "run: make docs"
 
@@ -102,6 +108,12 @@ def test_torch_and_ray_are_imported_by_the_named_modules_only(module: str) -> No
     roots = {name.split(".")[0] for name in _imports(_modules()[module], top_only=True)}
     assert _is_in(module, IMPORTS_TORCH) or not roots & HEAVY
     assert _is_in(module, IMPORTS_RAY) or "ray" not in roots
+
+
+@pytest.mark.parametrize("module", TRIAL_HALF)
+def test_the_trial_half_imports_the_standard_library_only(module: str) -> None:
+    roots = {name.split(".")[0] for name in _imports(_modules()[module], top_only=True)}
+    assert roots <= {*sys.stdlib_module_names, "sweeper"}
 
 
 def test_no_name_of_a_package_is_replaced_by_its_own_submodule() -> None:

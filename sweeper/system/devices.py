@@ -1,43 +1,49 @@
-"""What the driver of this machine's NVIDIA cards says, without a CUDA context.
+"""Memory and use of this machine's NVIDIA cards, read without a CUDA context.
 
-Without a card or a driver it knows nothing.
+Nothing is known without a card, its driver, or the package pynvml.
 """
 
+import contextlib
 import functools
-
-import pynvml
+from typing import Any
 
 
 @functools.cache
-def _is_there() -> bool:
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return False
-    return True
+def _nvml() -> Any:
+    """Return the module `pynvml`, initialised; None without a card or the package."""
+    with contextlib.suppress(ImportError):
+        import pynvml
+
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            return pynvml
+    return None
 
 
 def memory(index: int = 0) -> int:
-    """Bytes of a card, as torch reports them; 0 where there is none."""
-    if not _is_there():
+    """Return the bytes of a card, as torch reports them; 0 if there is none."""
+    nvml = _nvml()
+    if nvml is None:
         return 0
     try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        found = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
-    except pynvml.NVMLError:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        info = nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
+    except nvml.NVMLError:
         return 0
-    return int(found.total) - int(found.reserved)
+    return int(info.total) - int(info.reserved)
 
 
 def utilisation(uuid: str) -> float | None:
-    """Share of the last second that a card computed, 0 to 1; None for not known.
+    """Return the share of the last second that a card computed, 0 to 1.
 
-    All processes of the card count. A part of a card (MIG) does not say.
+    All processes of the card count. It is None if it is unknown, such as for a part of
+    a card (MIG).
     """
-    if not _is_there():
+    nvml = _nvml()
+    if nvml is None:
         return None
     try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
-    except pynvml.NVMLError:
+        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        return float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+    except nvml.NVMLError:
         return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.system import grammar, redaction
 from sweeper.system.errors import ConfigError
 from sweeper.system.paths import TrialPaths, write_text
+from sweeper.trial.compat import hydra as compat
 from sweeper.trial.compose import Composer
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ class Job:
         from hydra.core.utils import run_job
         from hydra.types import HydraContext
 
-        from sweeper.trial.compat.hydra import Callbacks
-
-        callbacks = Callbacks(self.composed)
+        callbacks = compat.callbacks(self.composed)
         about = {"config_name": self.composed.hydra.job.config_name}
         callbacks.on_run_start(config=self.composed, **about)
         ended = run_job(

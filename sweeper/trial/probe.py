@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NoReturn
 
-from hydra.core.config_store import ConfigStore
-
 from sweeper.protocol import Connection, Imported, ProtocolError
 from sweeper.system import orphans
 from sweeper.trial import endings, forked, importing
@@ -121,7 +119,7 @@ def _be_probe(
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     forked.enable_stacks()
-    before, configs = set(sys.modules), _names(ConfigStore.instance().repo)
+    before, configs = set(sys.modules), _registered()
     error: BaseException | None = None
     try:
         with importing.tried(target), importing.as_script(target, project):
@@ -131,11 +129,18 @@ def _be_probe(
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    has_configs = _names(ConfigStore.instance().repo) != configs
+    has_configs = _registered() != configs
     result = _result(target, project, before, error, output)
     connection.tell(replace(result, has_configs=has_configs))
     atexit._run_exitfuncs()  # they remove temporary folders
     os._exit(0)
+
+
+def _registered() -> set[str]:
+    """Return the names of the configs that were registered in this process."""
+    from hydra.core.config_store import ConfigStore
+
+    return _names(ConfigStore.instance().repo)
 
 
 def _names(configs: Mapping[str, object]) -> set[str]:

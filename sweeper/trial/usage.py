@@ -6,8 +6,6 @@ It measures this process and the first card that it sees.
 import resource
 import time
 
-import torch
-
 from sweeper.system import devices
 
 
@@ -27,6 +25,8 @@ class Meter:
         Args:
             step: the trainer's global step, None without one.
         """
+        import torch
+
         if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return {}
         usage = {"peak_bytes": float(torch.cuda.max_memory_allocated())}
@@ -49,6 +49,8 @@ class Meter:
 
 def peak_memory_mib() -> float:
     """Return the peak memory of the GPU's allocator, without a GPU of the process."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

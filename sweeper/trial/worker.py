@@ -8,11 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import SupportsFloat
-
-import numpy as np
-import torch
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, SupportsFloat
 
 from sweeper.protocol import Decision, Ended, FailureKind, Message, Report, TrialSpec
 from sweeper.system import disk, locks, metrics_file, process, redaction, targets
@@ -38,6 +34,9 @@ from sweeper.trial import (
 from sweeper.trial.active_trial import ActiveTrial
 from sweeper.trial.compose import to_resolved
 from sweeper.trial.exact_resume import Paused
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +203,8 @@ def _others(trial: ActiveTrial, epoch: int) -> Mapping[str, float]:
 
 def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
     """Bring this process into the state that every attempt of the trial starts in."""
+    import torch
+
     for folder in (paths.checkpoints, *paths.fits, paths.artifacts):
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder)
@@ -227,6 +228,9 @@ def prepare(spec: TrialSpec, paths: TrialPaths) -> None:
 
 def _seed(seed: int) -> None:
     """Seed the global random number generators."""
+    import numpy as np
+    import torch
+
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -276,8 +280,10 @@ def _describe(trial: ActiveTrial, config: Mapping[str, object]) -> None:
         trial.run.describe(wandb_run.description(trial.spec, config))
 
 
-def save_config(config: DictConfig, paths: TrialPaths) -> dict[str, object]:
+def save_config(config: "DictConfig", paths: TrialPaths) -> dict[str, object]:
     """Write the composed config, interpolations resolved, secrets hidden; return it."""
+    from omegaconf import OmegaConf
+
     hidden = dict.fromkeys(redaction.secrets(os.environ), redaction.HIDDEN)
     resolved = redaction.redacted(to_resolved(config), hidden)
     assert isinstance(resolved, dict)  # noqa: S101  # of a DictConfig

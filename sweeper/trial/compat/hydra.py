@@ -1,9 +1,18 @@
-"""Private interfaces of Hydra.
+"""Private interfaces of Hydra."""
 
-`Callbacks` calls the callbacks of a config (`hydra.callbacks`). The public
-`hydra.core.utils.run_job` looks for one that only Hydra's own main creates.
-"""
+from typing import TYPE_CHECKING
 
-from hydra._internal.callbacks import Callbacks
+if TYPE_CHECKING:
+    from hydra._internal.callbacks import Callbacks
+    from omegaconf import DictConfig
 
-__all__ = ["Callbacks"]
+
+def callbacks(config: "DictConfig") -> "Callbacks":
+    """Return the callbacks of a config (`hydra.callbacks`), as `run_job` calls them.
+
+    The public `hydra.core.utils.run_job` looks for an object that only Hydra's own main
+    creates.
+    """
+    from hydra._internal.callbacks import Callbacks
+
+    return Callbacks(config)

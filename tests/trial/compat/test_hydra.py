@@ -5,7 +5,7 @@ from typing import ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.trial.compat.hydra import Callbacks
+from sweeper.trial.compat import hydra as compat
 
 
 class Recorder(Callback):
@@ -26,7 +26,7 @@ def test_the_callbacks_of_a_config_are_called() -> None:
     node = {"_target_": f"{__name__}.Recorder"}
     config = OmegaConf.create({"lr": 1, "hydra": {"callbacks": {"recorder": node}}})
     Recorder.calls.clear()
-    callbacks = Callbacks(config)
+    callbacks = compat.callbacks(config)
     callbacks.on_run_start(config=config, config_name="main")
     callbacks.on_run_end(config=config, config_name="main", job_return=None)
     assert Recorder.calls == ["start 1", "end 1"]
