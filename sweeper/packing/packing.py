@@ -1,4 +1,4 @@
-"""How much of a GPU a trial gets, and which of a cluster's cards has room for it.
+"""Shares of GPUs: their size, their place on a cluster, and what follows from OOM.
 
 It works on numbers only: bytes that others predicted or measured, cards that others
 counted.
@@ -52,7 +52,7 @@ CARDS: Mapping[str, Card] = {
 
 
 def find_card(text: str) -> Card | None:
-    """The card that "T4" names, or "RTX4090:23.6" with its GiB; None for "".
+    """Return the card of a name such as "T4" or "RTX4090:23.6" (GiB); None for "".
 
     A size serves for cards that are not in the table and for parts of one (MIG).
 
@@ -92,7 +92,7 @@ def slots(
     context_bytes: int = CONTEXT_BYTES,
     max_per_gpu: int = MAX_SLOTS,
 ) -> int:
-    """How many equal trials one card holds.
+    """Return the number of equal trials that one card holds.
 
     Args:
         peak_bytes: allocator peak of a training step, without the CUDA context.
@@ -131,7 +131,7 @@ def fits(peak_bytes: int, device_bytes: int) -> bool:
 
 
 def spread(trials: int, *, cards: float) -> int:
-    """The most trials a card that it takes to run all of a sweep's at once.
+    """Return the trials a card with which all of a sweep run at once.
 
     To pack more closely would leave cards idle; `MAX_SLOTS` where nobody knows.
 
@@ -142,7 +142,7 @@ def spread(trials: int, *, cards: float) -> int:
 
 
 def share(count: int) -> float:
-    """The share of one card of each of `count` trials.
+    """Return the share of one card of each of `count` trials.
 
     1/n lets equal trials fill a card, and lets Ray reuse a worker, whose cache is
     keyed by the exact request. Ray keeps four digits of it; they are rounded down, or
@@ -155,7 +155,7 @@ def share(count: int) -> float:
 
 
 def per_card(gpus: float) -> int:
-    """How many trials of that share one card holds: 1 for a whole one and more.
+    """Return the trials of a share that one card holds: 1 for a whole one or more.
 
     Per card, not per cluster: 0.15 on 8 cards is 48 trials, not 53 (ray#5902).
 
@@ -168,7 +168,7 @@ def per_card(gpus: float) -> int:
 def memory_fraction(
     gpus: float, *, device_bytes: int = 0, context_bytes: int = CONTEXT_BYTES
 ) -> float:
-    """What of a card's memory torch's allocator may take for a share of it.
+    """Return the part of a card's memory that torch's allocator may take for a share.
 
     The contexts of the others lie outside of every allocator, so each gives its own
     up; 1.0, no limit, for whole cards.
@@ -205,7 +205,7 @@ def loader_workers(asked: int, *, cores: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What one machine of a cluster has in all.
+    """One machine of a cluster.
 
     Attributes:
         accelerator: type of its cards, "" for none or an unknown one.
@@ -220,7 +220,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a demand lies: a node, and the cards that it takes from."""
+    """The place of a demand: a node, and the cards that it takes from."""
 
     node: int
     cards: tuple[int, ...] = ()
@@ -228,7 +228,7 @@ class Place:
 
 @dataclass(slots=True)
 class Room:
-    """What of a cluster is free, card by card.
+    """The free part of a cluster, card by card.
 
     Args:
         nodes: the machines.
@@ -243,7 +243,7 @@ class Room:
         self._cards = [[1.0] * node.gpus for node in self.nodes]
 
     def find(self, demand: Demand) -> Place | None:
-        """The fullest place that still has room, as Ray takes it; None for none."""
+        """Return the fullest place that has room, as Ray takes it; None without one."""
         best: tuple[float, Place] | None = None
         for index, node in enumerate(self.nodes):
             is_other = demand.accelerator not in ("", node.accelerator)
@@ -273,7 +273,7 @@ class Room:
             self._cards[place.node][card] += sign * part
 
     def load(self) -> list[float]:
-        """What is taken of each card, node by node."""
+        """Return the part of each card that is taken, node by node."""
         return [1.0 - free for cards in self._cards for free in cards]
 
 
@@ -293,7 +293,7 @@ def _cards(free: Sequence[float], gpus: float) -> tuple[tuple[int, ...], float] 
 
 
 def capacity(demand: Demand, nodes: Iterable[Node]) -> int:
-    """How many trials of one demand a cluster holds at once, card by card."""
+    """Return the trials of one demand that a cluster holds at once, card by card."""
     room = Room(list(nodes))
     count = 0
     while (place := room.find(demand)) is not None:

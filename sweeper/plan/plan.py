@@ -1,4 +1,4 @@
-"""What a run will do, checked before anything starts."""
+"""The plan of a run, checked before anything starts."""
 
 import contextlib
 import os
@@ -322,7 +322,7 @@ def headline(plan: Plan) -> str:
 
 
 def summary(plan: Plan) -> dict[str, object]:
-    """What will run, as plain data."""
+    """Return the run of a plan as plain data."""
     return {
         "name": plan.experiment.name,
         "folder": str(plan.folder),
