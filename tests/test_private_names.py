@@ -11,8 +11,13 @@ def test_no_private_name_is_added_and_each_has_its_library() -> None:
     assert sum(map(len, used.values())) <= LIMIT, "python -m tests.private_names"
 
 
-def test_a_trials_private_names_are_in_compat_only() -> None:
+def test_private_names_of_libraries_are_in_compat_only() -> None:
     used = private_names.by_library()
-    users = {m for names in used.values() for module in names.values() for m in module}
-    trial = {m for m in users if m.startswith("callbacks.")}
-    assert trial <= {"callbacks.compat.lightning", "callbacks.compat.torch"}
+    users = {
+        module
+        for library, names in used.items()
+        if library != "stdlib"
+        for modules in names.values()
+        for module in modules
+    }
+    assert {module.rpartition("compat.")[1] for module in users} == {"compat."}

@@ -13,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import TypeAdapter
 
+from sweeper.compat import optuna as compat
 from sweeper.experiment.definition import Objective
 from sweeper.journal import journal_file
 from sweeper.journal.journal_file import JournalFile
@@ -179,7 +180,7 @@ class TrialStore:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._storage = study._storage
-        backend = getattr(study._storage, "_backend", None)
+        backend = compat.backend(study)
         self._file = backend if isinstance(backend, JournalFile) else None
         self._rows: list[FrozenTrial] = []
         self._records: list[TrialRecord] = []
@@ -196,7 +197,9 @@ class TrialStore:
         Raises:
             JournalError: the study was written by another version of sweeper.
         """
-        rows = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
+        rows = self._storage.get_all_trials(
+            compat.study_id(self._study), deepcopy=False
+        )
         ours = (row for row in rows if "id" in row.user_attrs)
         newest = {row.user_attrs["id"]: row for row in ours}
         if newest and self.attribute("format") != FORMAT:
@@ -261,7 +264,7 @@ class TrialStore:
 
     def attribute(self, key: str, default: Any = None) -> Any:  # JSON
         """Return an attribute of the whole sweep."""
-        attributes = self._storage.get_study_user_attrs(self._study._study_id)
+        attributes = self._storage.get_study_user_attrs(compat.study_id(self._study))
         return attributes.get(key, default)
 
     @property
@@ -279,7 +282,7 @@ class TrialStore:
     def set_attribute(self, key: str, value: object) -> None:
         """Write an attribute of the whole sweep."""
         if self.attribute(key) != value:
-            self._storage.set_study_user_attr(self._study._study_id, key, value)
+            self._storage.set_study_user_attr(compat.study_id(self._study), key, value)
 
     def hide(self, ids: Collection[str]) -> None:
         """Hide these trials, and no others, from views and from decisions."""
@@ -311,7 +314,7 @@ class TrialStore:
             system_attrs=dict(record.notes),
             intermediate_values=dict(record.values),
         )
-        row_id = self._storage.create_new_trial(self._study._study_id, row)
+        row_id = self._storage.create_new_trial(compat.study_id(self._study), row)
         return self._set(record.id, self._storage.get_trial(row_id))
 
     def _distributions(
@@ -328,7 +331,7 @@ class TrialStore:
         Optuna keeps one value an epoch; the other objectives are attributes.
         """
         index = self._indices[record.id]
-        before, row_id = self._records[index], self._rows[index]._trial_id
+        before, row_id = self._records[index], compat.trial_id(self._rows[index])
         storage, file = self._storage, self._file
         held = nullcontext(list[bytes]()) if file is None else file.held()
         with held as lines:

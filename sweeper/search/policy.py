@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
+from sweeper.compat import optuna as compat
 from sweeper.experiment.definition import Experiment, Retry
 from sweeper.experiment.parameter import SPACE
 from sweeper.experiment.space import Space
@@ -156,7 +157,7 @@ def _define(trial: Trial, space: Space) -> Params:
     for parameter in space.dimensions:
         if parameter.is_in(params):
             name = parameter.study_name
-            params[parameter.name] = trial._suggest(name, parameter.distribution)
+            params[parameter.name] = compat.suggest(trial, name, parameter.distribution)
     params.pop(SPACE, None)
     return space.canonical(params)
 
@@ -171,7 +172,7 @@ def _advance(study: Study, sampler: BaseSampler, *, num_points: int) -> None:
         first = next(iter(study.get_trials(deepcopy=False)), None)
         distributions = dict(first.distributions) if first is not None else {}
         for _ in range(num_points - 1):
-            sampler._find_sample_id(study, distributions)
+            compat.skip_point(sampler, study, distributions)
 
 
 def retry(failures: Sequence[Failure], allowed: Retry) -> bool:

@@ -215,12 +215,18 @@ def digest(causes: Sequence[Cause]) -> str:
 def printed(error: BaseException) -> str:
     """Return the traceback of an exception, from the project's code on."""
     below = error.__traceback__
-    while below is not None and _is_of_process(below.tb_frame.f_code.co_filename):
+    while below is not None and _calls_target(below.tb_frame.f_code.co_filename):
         below = below.tb_next
     if below is not None:
         error = error.with_traceback(below)
     return printable("".join(traceback.format_exception(error)))
 
 
-def _is_of_process(file: str) -> bool:
-    return PACKAGE / "processes" in Path(file).parents
+def _calls_target(file: str) -> bool:
+    """Return whether a file's functions stand between a trial's process and its target.
+
+    Hydra's `run_job` is among them.
+    """
+    return PACKAGE / "trial" in Path(file).parents or file.endswith(
+        "hydra/core/utils.py"
+    )

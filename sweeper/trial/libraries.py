@@ -20,9 +20,7 @@ else:
             self._name = name
 
         def __getattr__(self, attribute: str) -> object:
-            value = getattr(importlib.import_module(self._name), attribute)
-            setattr(self, attribute, value)
-            return value
+            return getattr(importlib.import_module(self._name), attribute)
 
     numpy = _Library("numpy")
     torch = _Library("torch")

@@ -24,6 +24,7 @@ from sweeper.system import orphans
 from sweeper.system.targets import put_on_path
 from sweeper.trial import active_trial, importing, job, one_batch, step_memory
 from sweeper.trial.active_trial import ActiveTrial
+from sweeper.trial.compat import lightning as compat_lightning
 from sweeper.trial.compat import torch as compat
 from sweeper.trial.step_memory import Step, StepSetup
 
@@ -172,7 +173,7 @@ def _intercept(watch: _Watch, *, is_fake: bool) -> None:
         raise Reached
 
     for trainer_class in one_batch.use_cpu(change):
-        trainer_class._run_stage = stop
+        compat_lightning.replace_stage(trainer_class, stop)
 
 
 def _trace_step(trainer: Any, precision: str, *, is_fake: bool) -> TraceResult:

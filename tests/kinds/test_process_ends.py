@@ -142,7 +142,7 @@ def test_a_trial_whose_work_is_done_is_complete(ended: Ended, how: str) -> None:
     assert trial.state is State.COMPLETE, (trial.failures, log)
     assert trial.starts == 1
     own_words, _, _stacks = log.partition("(most recent call first)")
-    assert "sweeper/processes" not in own_words
+    assert "sweeper/trial" not in own_words
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_what_the_code_raised_is_one_error_with_its_place(
     assert [failure.kind for failure in trial.failures] == [FailureKind.ERROR]
     assert trial.starts == 1
     assert ERRORS[how] in trial.failures[0].message
-    assert "sweeper/processes" not in log
+    assert "sweeper/trial" not in log
 
 
 @pytest.mark.slow
@@ -165,4 +165,4 @@ def test_death_by_a_signal_is_lost_and_tried_again(ended: Ended, how: str) -> No
     assert trial.state is State.FAILED
     assert [failure.kind for failure in trial.failures] == [FailureKind.LOST] * 2
     assert LOST[how] in trial.failures[0].message
-    assert "Traceback" not in log or "sweeper/processes" not in log
+    assert "Traceback" not in log or "sweeper/trial" not in log

@@ -208,3 +208,8 @@ def make_lr_search(callback_module: str, saved: Mapping[str, Any]) -> Any:
 def starts_processes(strategy: Any) -> bool:
     """Return whether a strategy trains in processes that it starts itself."""
     return type(strategy.launcher).__name__ == "_MultiProcessingLauncher"
+
+
+def replace_stage(trainer_class: Any, run: Callable[[Any], None]) -> None:
+    """Call `run` in place of the loop of every fit of a class of Trainers."""
+    trainer_class._run_stage = run
