@@ -11,7 +11,7 @@ import pytest
 LEAVING = """
 import atexit, concurrent.futures, gc, gzip, os, sys, tempfile, threading, time
 gc.collect(); gc.freeze()
-from sweeper.host import process
+from sweeper.system import process
 {body}
 process.leave(3)
 """

@@ -235,7 +235,7 @@ def test_no_text_advises_to_install_a_package_of_our_name() -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from sweeper.cards import booking
+from sweeper.packing import booking
 from sweeper.experiment import loading
 with booking.book(loading.load(Path(sys.argv[1])), count=2):
     print("booked", flush=True)
