@@ -1,1 +1,1 @@
-"""The experiment file and its search space."""
+"""Experiment file and search space."""

@@ -1,4 +1,4 @@
-"""Conditions on the parameters of a point: `where` and `when`, read without eval."""
+"""Conditions on the parameters of a point (`where`, `when`), evaluated without eval."""
 
 import ast
 import itertools
@@ -12,7 +12,7 @@ from sweeper.protocol import Params
 from sweeper.system.errors import ConfigError, nearest
 
 MAX_LENGTH = 2_000
-UNKNOWN = object()  # the value of a parameter that the point does not have
+UNKNOWN = object()  # the value of a parameter that is missing from the point
 ALLOWED = (
     "only comparisons, and, or, not, in, + - * / // %, constants and names of "
     "parameters are"
@@ -46,11 +46,11 @@ _NODES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A condition that `parse` has checked.
+    """A checked condition, as `parse` returns it.
 
     Attributes:
-        tree: its expression, with the parameters' names as points have them.
-        names: the parameters that it reads.
+        tree: the expression, with the names of parameters as in points.
+        names: the parameters that the expression reads.
         label: the key that holds the text.
     """
 
@@ -62,14 +62,14 @@ class Condition:
     def holds(self, params: Params, *, unknown: bool = True) -> bool:
         """Return whether a point satisfies the condition.
 
-        A comparison with a parameter that the point does not have is neither true nor
-        false (Kleene's logic, as in SQL).
+        A comparison with a parameter that is missing from the point is neither true
+        nor false (Kleene's logic, as in SQL).
 
         Args:
-            unknown: the answer if the whole condition is neither.
+            unknown: result if the whole condition is neither true nor false.
 
         Raises:
-            ConfigError: it compares or divides values that do not allow it.
+            ConfigError: the condition compares or divides values of unsuitable types.
         """
         try:
             value = _value(self.tree, params)
@@ -93,12 +93,12 @@ def parse(
 
     Args:
         text: a Python expression.
-        parameters: names as the text has them -> names as points have them.
-        words: names that need no quotes to be a text: values of parameters.
+        parameters: names in the text -> names in points.
+        words: values of parameters that may be written without quotes.
         label: the key that holds the text.
 
     Raises:
-        ConfigError: it is not an expression, not allowed, or has an unknown name.
+        ConfigError: the text is not an allowed expression, or has an unknown name.
 
     >>> where = parse("not (model == 'big' and data.batch > 64)",
     ...               {"model": "model", "data.batch": "data.batch"})
@@ -122,7 +122,7 @@ def parse(
 
 
 class _Resolver(ast.NodeTransformer):
-    """Refuses what is not allowed, and makes each dotted name a plain one."""
+    """Rejection of forbidden nodes, and conversion of dotted names to plain ones."""
 
     def __init__(
         self, parameters: Mapping[str, str], words: Collection[str], label: str
@@ -153,7 +153,7 @@ class _Resolver(ast.NodeTransformer):
 
 
 def _name(node: ast.expr) -> str:
-    """Return the dotted name that a node spells, "" without one."""
+    """Return the dotted name that a node spells; "" if it is not a name."""
     match node:
         case ast.Name(id=name):
             return name
@@ -189,7 +189,7 @@ def _value(node: ast.AST, params: Params) -> object:
 
 
 def _applied(op: ast.AST, *values: Any) -> object:
-    """Return the value of an operator; unknown if a value is."""
+    """Apply an operator; return UNKNOWN if an operand is UNKNOWN."""
     if any(value is UNKNOWN for value in values):
         return UNKNOWN
     if type(op) in _OPERATORS:
@@ -201,7 +201,7 @@ def _applied(op: ast.AST, *values: Any) -> object:
 
 
 def _first(values: Iterable[object], *, decisive: bool) -> object:
-    """Return the value of `and` or `or`: the first `decisive` value decides."""
+    """Return the result of `and` or `or`: the first `decisive` value decides."""
     is_known = True
     for value in values:
         if value is UNKNOWN:

@@ -1,7 +1,6 @@
-"""The experiment file as a value: its sections, and the types of their values.
+"""Sections of the experiment file and the types of their values.
 
-Groups, points and targets are checked by the modules that know them, which raise
-through `Experiment.error`.
+Other modules check groups, points and targets, and raise with `Experiment.error`.
 """
 
 import math
@@ -28,14 +27,14 @@ from sweeper.system.redaction import is_secret
 from sweeper.system.targets import is_program
 
 COMMAND_LINE = -1  # the "line" of a value that the command line sets
-# Overrides of Hydra's own sweeper begin so.
+# Prefixes of overrides for Hydra's own sweeper.
 HYDRA_SWEEPER = ("hydra/sweeper", "hydra/launcher", "hydra.sweeper", "hydra.launcher")
 HYDRA_ADVICE = (
     "write its params under search_space:, n_trials under budget: {trials: ...} and "
     "direction under objective:"
 )
 
-# As wandb.Settings refuses them, at the first trial.
+# Limits of wandb.Settings, which checks them only at the first trial.
 WANDB_PROJECT = 128  # characters
 WANDB_REFUSED = "/\\#?%:"
 WANDB_TAG = 64  # characters
@@ -133,7 +132,7 @@ def _none(value: object) -> object:
 
 
 def _words(env: object) -> object:
-    """Return `env` with integers as text; of 1.0 or true the text is not clear."""
+    """Return `env` with integers as text; 1.0 and true have more than one spelling."""
     if not isinstance(env, Mapping):
         return env
     return {key: str(v) if type(v) is int else v for key, v in env.items()}
@@ -195,7 +194,7 @@ Duration: TypeAlias = Annotated[
 
 
 class Frozen(BaseModel):
-    """A section of the file: no unknown key, no other type, no change afterwards."""
+    """A frozen section of the file, without unknown keys or conversion of types."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, strict=True
@@ -210,7 +209,7 @@ class Objective(Frozen):
     validation_size: int = Field(default=0, ge=0, examples=[372])
 
     def loss(self, value: float) -> float:
-        """Return the value as one of which less is better."""
+        """Return the value, negated for mode max, so that smaller is better."""
         return -value if self.mode == "max" else value
 
     def __str__(self) -> str:
@@ -218,7 +217,7 @@ class Objective(Frozen):
 
 
 def _listed(value: object) -> object:
-    """Return one objective as a list of one."""
+    """Return a single objective as a tuple of one."""
     if isinstance(value, Mapping):
         return (value,)
     if not isinstance(value, tuple):
@@ -240,22 +239,22 @@ Objectives: TypeAlias = Annotated[
 
 
 class Confirm(Frozen):
-    """Finalists: the best `top` suggestions, again with `seeds` fresh seeds each."""
+    """Finalists: the best `top` suggestions run again, each on `seeds` fresh seeds."""
 
     top: int = Field(default=0, ge=0, examples=[3])
     seeds: int = Field(default=5, ge=2, le=1000, examples=[5])
 
     @property
     def trials(self) -> int:
-        """Number of trials that it adds to a sweep."""
+        """Number of trials that the finalists add to a sweep."""
         return self.top * self.seeds
 
 
 class Budget(Frozen):
-    """Limits of a sweep, absolute over all of its starts; None is unlimited.
+    """Limits of a sweep, summed over all of its starts; None is unlimited.
 
-    `target`: an objective that is good enough. `patience`: number of trials in a row
-    that end without a new best one.
+    `target`: value of the objective that ends the sweep. `patience`: number of
+    consecutive trials without a new best value that ends it.
     """
 
     trials: int | None = Field(default=None, ge=1, examples=[40])
@@ -276,13 +275,13 @@ class Resources(Frozen):
 
 
 class Oom(Frozen):
-    """Permissions for a trial that runs out of a whole card's memory."""
+    """Permissions for a trial that does not fit in the memory of a whole card."""
 
     shrink_batch: bool = False
 
 
 class Estimate(Frozen):
-    """Numbers that `plan` cannot know before a trial has run; None if not given.
+    """Inputs of `plan` that are unknown before a trial has run; None if not given.
 
     `examples`: size of the training split. `step_seconds`: seconds per training step
     when a trial has a card to itself.
@@ -294,14 +293,14 @@ class Estimate(Frozen):
 
 
 class CheckpointTimes(Frozen):
-    """Times of saves within an epoch; a trial always saves between two epochs."""
+    """Times of saves within an epoch; a trial also saves between epochs."""
 
     every_steps: int | None = Field(default=None, ge=1, examples=[500])
     every_minutes: float | None = Field(default=None, gt=0, examples=[10])
 
 
 class Retention(Frozen):
-    """Retention of checkpoints; `all` keeps those of every trial."""
+    """Retention of checkpoints; `all` keeps the checkpoints of every trial."""
 
     keep_best: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         default="all", examples=[3, "all"]
@@ -346,7 +345,7 @@ def _check_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
 class WandbSettings(Frozen):
     """Settings of the W&B runs of a sweep; with `mode: none` there are no runs.
 
-    `project` and `entity`: "" takes those of the project's own logger.
+    `project` and `entity`: with "" the values of the project's own logger are used.
     """
 
     mode: Literal["auto", "online", "offline", "none"] = "auto"
@@ -363,8 +362,8 @@ class WandbSettings(Frozen):
 class Experiment(Frozen):
     """An experiment file; only `search_space` and `objective` are always required.
 
-    `target`: may be left out with sweeper's own configs only. `seeds`: a plan takes the
-    seed of the composed config if the file has none.
+    `target` is optional only with sweeper's own configs. If the file has no `seeds`, a
+    plan takes the seed of the composed config.
     """
 
     name: Name = Field(examples=["lr_sweep"])
@@ -422,23 +421,23 @@ class Experiment(Frozen):
     chdir: bool = False
     project: Path = Field(strict=False, examples=[".."])
 
-    # Where it was read from; not a part of the file.
+    # Origin of the values; not keys of the file.
     path: Path = Field(exclude=True)
     lines: Annotated[Mapping[Location, int], SkipValidation] = Field(exclude=True)
 
     @property
     def spaces(self) -> tuple[Mapping[str, object], ...]:
-        """The spaces of the file, mostly one."""
+        """The search spaces of the file, usually one."""
         spaces = self.search_space
         return spaces if isinstance(spaces, tuple) else (spaces,)
 
     @property
     def objective(self) -> Objective:
-        """The first objective: it chooses a trial's best epoch."""
+        """The first objective, which chooses the best epoch of a trial."""
         return self.objectives[0]
 
     def error(self, location: Location, message: str) -> ExperimentError:
-        """Return an error at the line of `location`, or of its nearest known parent."""
+        """Return an error at a location of this file, as `error_at` does."""
         return error_at(self.path, self.lines, location, message)
 
 
@@ -454,7 +453,7 @@ def error_at(
 
 
 def identity(experiment: Experiment) -> Mapping[str, object]:
-    """Return the settings on which the comparison of two trials depends."""
+    """Return the settings that must be equal for two trials to be comparable."""
     return {
         "target": experiment.target,
         "config": os.path.normpath(experiment.config),
@@ -465,7 +464,7 @@ def identity(experiment: Experiment) -> Mapping[str, object]:
 
 
 def epochs(experiment: Experiment) -> dict[str, int]:
-    """Return the number of epochs by the key of the override that sets it."""
+    """Return the numbers of epochs that overrides set, by their keys."""
     words = (override.lstrip("+").partition("=") for override in experiment.overrides)
     return {
         key: int(value)
@@ -475,9 +474,9 @@ def epochs(experiment: Experiment) -> dict[str, int]:
 
 
 def changes(old: Experiment, new: Experiment) -> tuple[str, ...]:
-    """Return one line for each difference of the two identities.
+    """Return one line for each difference between the two identities.
 
-    More epochs are not a difference: complete trials train on.
+    A larger number of epochs is not a difference: complete trials continue training.
     """
     before, after = identity(old), identity(new)
     lines = [
@@ -512,7 +511,7 @@ def schema() -> dict[str, Any]:  # JSON
         made["properties"].pop(key, None)
     made["properties"]["project"] = {"type": "string", "examples": [".."]}
     values = made["properties"]["seeds"]
-    del values["default"]  # it is the seed of the config, if there is one
+    del values["default"]  # the seed of the config, if it has one
     confirm = made["properties"].pop("confirm")
     both = {"values": {"anyOf": values["anyOf"]}, "confirm": confirm}
     values["anyOf"] = [
@@ -526,11 +525,11 @@ def schema() -> dict[str, Any]:  # JSON
 
 
 def cost(price: Mapping[str, float], card_seconds: Mapping[str, float]) -> float:
-    """Return the cost of seconds of cards, NaN if one of them has no price.
+    """Return the cost of GPU time, NaN if a card has no price.
 
     Args:
-        price: for an hour of a card, by type.
-        card_seconds: by type, "" for an unknown type.
+        price: price of one hour by card type.
+        card_seconds: seconds by card type, "" for an unknown type.
 
     >>> cost({"T4": 0.35}, {"T4": 7200.0}), cost({"T4": 0.35}, {"A100": 3600.0})
     (0.7, nan)
@@ -542,7 +541,7 @@ def cost(price: Mapping[str, float], card_seconds: Mapping[str, float]) -> float
 
 
 def unpriced(price: Mapping[str, float], cards: Collection[str]) -> str:
-    """Return the advice for cards without a price; "" if each has one.
+    """Return a message about cards without a price; "" if each has one.
 
     >>> unpriced({"T4": 0.35}, ["T4", "A100"])
     "price: no price for card 'A100'; its cost is unknown; add it: `price: {A100: ...}`"

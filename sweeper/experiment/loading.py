@@ -1,4 +1,4 @@
-"""An experiment file read with the assignments of the command line, and written."""
+"""Reading of an experiment file with command-line assignments, and writing."""
 
 import math
 import os
@@ -20,9 +20,9 @@ from sweeper.system.errors import ExperimentError, nearest
 from sweeper.system.paths import project_root
 
 COMMAND = Path("command line")
-SHOWN = 60  # characters of a wrong value
+SHOWN = 60  # characters of a wrong value in a message
 
-# Keys of a file for Hydra's own sweeper.
+# Keys that show that a file is for Hydra's own sweeper.
 HYDRA_KEYS = ("hydra", "defaults", "optimized_metric")
 _HYDRA_MODES = {"maximize": "max", "minimize": "min"}
 _SAMPLERS = {"RandomSampler": "random", "CmaEsSampler": "cmaes", "GridSampler": "grid"}
@@ -31,9 +31,9 @@ _STORAGE = (
     "key, and copy the sweep to a database with "
     "`sweeper export --format optuna --output URL`"
 )
-# Mappings whose keys are dotted themselves: search_space.model.learning_rate.
+# Mappings whose keys contain dots: search_space.model.learning_rate.
 _FREE = {"search_space", "variants", "baseline", "env"}
-# Keys of text, which needs no quotes within the shell's quotes.
+# Keys with text values, which need no YAML quotes on the command line.
 _TEXT = {
     *("name", "notes", "target", "config", "where", "project"),
     *("objective.metric", "resources.accelerator", "wandb.project", "wandb.entity"),
@@ -45,11 +45,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Args:
         path: the experiment file.
-        overrides: `key=value` each, as on the command line. A key of the experiment
+        overrides: assignments `key=value` of the command line. A key of the experiment
             file changes the experiment; any other is a Hydra override of all trials.
 
     Raises:
-        ExperimentError: with the line of the first problem; its message lists all.
+        ExperimentError: at the line of the first problem; the message lists all.
     """
     document = yaml_lines.read(path)
     if not isinstance(document.data, dict):
@@ -98,7 +98,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def _split_seeds(data: dict[str, object], lines: dict[Location, int]) -> None:
-    """Replace `seeds: {values: ..., confirm: ...}` by the two keys."""
+    """Replace `seeds: {values: ..., confirm: ...}` by `seeds` and `confirm`."""
     section = data.get("seeds")
     names = {"values": "seeds", "confirm": "confirm"}
     if not isinstance(section, dict) or not section.keys() <= names.keys():
@@ -110,7 +110,7 @@ def _split_seeds(data: dict[str, object], lines: dict[Location, int]) -> None:
 
 
 def _frozen(value: object) -> object:
-    """Return a value with tuples for its lists."""
+    """Convert the lists in a value to tuples."""
     if isinstance(value, dict):
         return {key: _frozen(item) for key, item in value.items()}
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
@@ -119,9 +119,9 @@ def _frozen(value: object) -> object:
 def _all(
     path: Path, lines: Mapping[Location, int], problems: Mapping[Location, str]
 ) -> ExperimentError:
-    """Return one error with every problem, by line.
+    """Return one error that lists every problem, sorted by line.
 
-    A key that is missing comes last: it may be one that is misspelt.
+    Missing keys come last, since an unknown key may be their misspelling.
     """
     errors = [error_at(path, lines, loc, message) for loc, message in problems.items()]
     errors.sort(key=lambda e: (e.line or math.inf, ": missing; " in e.message))
@@ -133,7 +133,7 @@ def _all(
 def dump(experiment: Experiment) -> str:
     """Return YAML text that `load` reads back as an equal experiment.
 
-    A project that is not the one around the file is written relative to that one.
+    The project is written only if it is not the root around the file, relative to it.
     """
     data = experiment.model_dump(by_alias=True)
     if len(experiment.objectives) == 1:
@@ -152,9 +152,7 @@ def dump(experiment: Experiment) -> str:
 def _assign_all(
     words: Sequence[str], data: dict[str, object], lines: dict[Location, int]
 ) -> None:
-    """Set the assignments `key=value` in a file's data; the last one wins.
-
-    A key of the experiment file is set there; any other is an override for Hydra.
+    """Apply the assignments `key=value` to a file's data; the last one wins.
 
     Raises:
         ExperimentError: a word is not an assignment.
@@ -169,7 +167,7 @@ def _assign_all(
             _assign(word, location, _value(word, key, text), data, lines)
         elif equals or word.startswith("~"):
             overrides = data.setdefault("overrides", [])
-            if isinstance(overrides, list):  # else the file itself is wrong
+            if isinstance(overrides, list):  # else validation refuses the file
                 lines[("overrides", len(overrides))] = COMMAND_LINE
                 overrides.append(word)
         else:
@@ -217,15 +215,15 @@ def _value(word: str, key: str, text: str) -> object:
         raise _refused(f"{word!r}: the value is not valid YAML: {reason}") from error
 
 
-# ---- what pydantic refuses
+# ---- pydantic's errors
 
 
 def _problems(
     error: ValidationError, lines: Mapping[Location, int]
 ) -> dict[Location, str]:
-    """Return pydantic's messages by location, each with the value and an example."""
+    """Return messages by location, each with the wrong value and an example."""
     messages: dict[Location, str] = {}
-    rules: dict[Location, dict[str, None]] = {}  # of a union: one for each type
+    rules: dict[Location, dict[str, None]] = {}  # several for a union of types
     for detail in error.errors(include_url=False):
         location = _longest_prefix(detail["loc"], lines)
         if detail["type"] == "missing":
@@ -249,7 +247,7 @@ def _problems(
 
 
 def _longest_prefix(location: Location, lines: Mapping[Location, int]) -> Location:
-    """Return the longest part of a location that the file has.
+    """Return the longest prefix of a location that is in the file.
 
     pydantic adds the names of a union's types, and the index 0 for a single value
     where a list is allowed.
@@ -264,7 +262,7 @@ def _longest_prefix(location: Location, lines: Mapping[Location, int]) -> Locati
 
 
 def _shown(value: object) -> str:
-    """Return a value as YAML has it, cut if it is long."""
+    """Return a value roughly as YAML writes it, truncated to `SHOWN` characters."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     text = repr(list(value) if isinstance(value, tuple) else value)
@@ -272,13 +270,13 @@ def _shown(value: object) -> str:
 
 
 def keys(model: type[BaseModel] | None) -> list[str]:
-    """Return the names of the fields that a file may have."""
+    """Return the keys of a section of the file; [] for None."""
     fields = model.model_fields if model else {}
     return [f.alias or name for name, f in fields.items() if not f.exclude]
 
 
 def _described(location: Location) -> tuple[type[BaseModel] | None, str]:
-    """Return the model that holds a location's last key, and an example of it."""
+    """Return the model that contains a location's last key, and an example value."""
     model: type[BaseModel] | None = Experiment
     holder, example = model, ""
     for key in location:
@@ -303,7 +301,7 @@ def _model_of(annotation: object) -> type[BaseModel] | None:
 
 
 def translated(data: Mapping[str, object]) -> str:
-    """Return the lines of an experiment file that replace a pasted `hparams_search`.
+    """Translate a config of Hydra's own sweeper (`hparams_search`) to our keys.
 
     >>> print(translated({"hydra": {"sweeper": {"params": {"lr": "choice(1, 2)"}}}}))
     search_space:

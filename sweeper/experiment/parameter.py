@@ -1,4 +1,4 @@
-"""The parameters of a search space: their values, and the overrides of each value."""
+"""Parameters of a search space, their values and the overrides of each value."""
 
 import math
 import random
@@ -39,21 +39,21 @@ _ZIP = re.compile(r"\s*zip\((.*)\)\s*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A choice that sets one key, or several keys at once.
+    """A parameter that sets one key, or several keys at once.
 
-    Variants and zips set several: each of their choices has a recipe. A parameter
-    with a condition is a part of some points only.
+    Each choice of a variant or a zip sets several keys: its recipe. Only the points
+    that satisfy its condition have a conditional parameter.
 
     Attributes:
-        name: the config key or group that it sets; `variant`, or the name of a zip.
-        is_group: whether its values are options of a config group.
-        texts: each choice with its text in Hydra's grammar; empty for an interval.
-        recipes: the overrides of each choice of a variant or a zip; else empty.
-        when: the condition on a point to have it, None if each point has it.
-        space: index of its space in a list of spaces, None if all have it.
-        study_name: its name in the studies of samplers. Parameters with equal values
-            in several spaces share one, so that samplers learn of them together.
-        location: of its values in the file.
+        name: config key or group, `variant`, or the name of a zip.
+        is_group: whether the values are options of a config group.
+        texts: text in Hydra's grammar by choice; empty for an interval.
+        recipes: overrides by choice of a variant or a zip; else empty.
+        when: the condition on the points that have it; None if all points have it.
+        space: index of its space in a list of spaces; None if all spaces have it.
+        study_name: name in samplers' studies. Parameters with equal values in several
+            spaces share it, so that a sampler learns from all of these spaces.
+        location: location of the values in the file.
     """
 
     name: str
@@ -67,10 +67,10 @@ class Parameter:
     location: Location = field(default=("search_space",), compare=False)
 
     def is_in(self, point: Params) -> bool:
-        """Return whether a point of the values so far has it; it must be certain.
+        """Return whether a partial point certainly has this parameter.
 
         Raises:
-            ConfigError: its condition compares or divides values that do not allow it.
+            ConfigError: its condition compares or divides values of unsuitable types.
         """
         if self.space is not None and point.get(SPACE) != self.space:
             return False
@@ -78,31 +78,31 @@ class Parameter:
 
     @property
     def signature(self) -> tuple[object, ...]:
-        """A tuple that is equal for parameters of one name and the same values.
+        """A tuple that is equal for parameters with equal names and values.
 
-        Optuna's distributions do not compare integers beyond the floats.
+        Optuna's distributions do not compare integers that a float cannot represent.
         """
         values = self.texts.values() or [repr(self.distribution)]
         return (self.name, *values, *self.recipes.values())
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The config keys that it sets, and its own name."""
+        """Its name and the config keys that it sets."""
         recipe = next(iter(self.recipes.values()), ())
         return (self.name, *(word.partition("=")[0] for word in recipe))
 
     @property
     def shapes_config(self) -> bool:
-        """Whether a choice may change which keys the config has."""
+        """Whether a choice may add keys to the config or remove them."""
         return self.is_group or bool(self.recipes)
 
     @property
     def choices(self) -> tuple[Value, ...]:
-        """Its values in the file's order; () for an interval."""
+        """Its values in the order of the file; () for an interval."""
         return tuple(self.texts)
 
     def canonical(self, value: object) -> Value:
-        """Return the one spelling of a value: 1.0 and 1 are one point.
+        """Return the canonical form of a value: 1.0 and 1 are the same value.
 
         Raises:
             ConfigError: the parameter does not have this value.
@@ -127,7 +127,7 @@ class Parameter:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The ends of an interval."""
+        """Lower and upper end of an interval."""
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)  # noqa: S101
         return self.distribution.low, self.distribution.high
 
@@ -145,16 +145,17 @@ class Parameter:
         return self.choices[0] if self.texts else self.bounds[0]
 
     def override(self, value: Value) -> str:
-        """Return the override that sets a value, even one that the file has lost."""
+        """Return the override for a value, even if it is no longer in the file."""
         text = self.texts.get(value)
         return f"{self.name}={grammar.to_text(value) if text is None else text}"
 
 
 def from_values(name: str, values: Sequence[object], *, is_group: bool) -> Parameter:
-    """Return the parameter of some values; Hydra's text stands for lists and dicts.
+    """Return the parameter with these values; lists and dicts become Hydra's text.
 
     Raises:
-        ConfigError: no value, too many, two equal ones, or not an option of a group.
+        ConfigError: there are no values or too many, two are equal, or one is not the
+            name of an option of a group.
     """
     if not 0 < len(values) <= MAX_CHOICES:
         raise ConfigError(
@@ -183,7 +184,7 @@ def from_values(name: str, values: Sequence[object], *, is_group: bool) -> Param
 
 
 def from_recipes(name: str, recipes: Mapping[str, tuple[str, ...]]) -> Parameter:
-    """Return the parameter whose choices set several keys each."""
+    """Return a parameter whose choices each set several keys."""
     choices: dict[Value, tuple[str, ...]] = dict(recipes.items())
     return Parameter(
         name=name,
@@ -196,16 +197,16 @@ def from_recipes(name: str, recipes: Mapping[str, tuple[str, ...]]) -> Parameter
 def expand(
     key: str, text: str, *, options: Sequence[str], seed: int
 ) -> tuple[object, ...] | BaseDistribution:
-    """Return the values that a text of the sweep grammar stands for.
+    """Return the values that a text in Hydra's sweep grammar describes.
 
     Args:
         key: config key or group that is swept.
         text: the right side of `key=` on Hydra's command line.
-        options: of the config group, for glob; empty for a key.
-        seed: of the order after `shuffle`.
+        options: options of the config group, for glob; empty for a key.
+        seed: seed for the order after `shuffle`.
 
     Raises:
-        ConfigError: it is not of the grammar, or has no value.
+        ConfigError: the text is not valid, or matches no value.
 
     >>> expand("x", "range(1, 4)", options=(), seed=0)
     (1, 2, 3)
@@ -235,7 +236,7 @@ def expand(
 
 
 def _range(sweep: RangeSweep) -> list[object]:
-    """Return exact values: 0.1 + 0.2 is 0.3, while Hydra adds binary fractions."""
+    """Return decimal values: 0.1 + 0.2 is 0.3, unlike in Hydra's binary arithmetic."""
     bounds = (sweep.start, sweep.stop, sweep.step)
     if any(isinstance(bound, bool) for bound in bounds):
         raise ConfigError("range() goes from number to number, not true or false")
@@ -274,12 +275,12 @@ def _interval(sweep: IntervalSweep) -> BaseDistribution:
 def read_parameters(
     experiment: Experiment, groups: Mapping[str, Sequence[str]]
 ) -> tuple[Parameter, ...]:
-    """Return the parameters of all spaces in the file's order, the variants last.
+    """Return the parameters of all spaces in the order of the file, variants last.
 
-    A list of spaces is a choice of one, on which the parameters of each depend.
+    For several spaces the first parameter is the choice of a space.
 
     Raises:
-        ExperimentError: at the line of the first thing that is not a parameter.
+        ExperimentError: a part of the space is not a parameter, with its line.
     """
     variants = _variants(experiment)
     is_list = isinstance(experiment.search_space, tuple)
@@ -369,7 +370,7 @@ def _zip(
 ) -> Parameter:
     """Return the parameter of `zip(a=choice(1, 2), b=choice(x, y))`.
 
-    The form is the one that Hydra plans for its own grammar.
+    Hydra plans the same syntax for its own grammar.
     """
     if not name.isidentifier():
         raise ConfigError(
@@ -400,7 +401,7 @@ def _zip(
 
 
 def _split(text: str) -> list[str]:
-    """Split a text at the commas that are in no bracket and no quote."""
+    """Split a text at the commas outside brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for character in text:
         if quote:
@@ -440,10 +441,10 @@ def _variants(experiment: Experiment) -> list[Parameter]:
 
 
 def condition(text: str, parameters: Sequence[Parameter], *, label: str) -> Condition:
-    """Return the condition of a text on points of some parameters.
+    """Return the condition on `parameters` that a text describes.
 
     Raises:
-        ConfigError: it is not a condition, or names an unknown parameter.
+        ConfigError: the text is not a condition, or names an unknown parameter.
     """
     names = {parameter.name.lstrip("+"): parameter.name for parameter in parameters}
     words = {c for p in parameters for c in p.texts if isinstance(c, str)}
@@ -468,10 +469,11 @@ def _check_names(
 
 
 def check_key(key: str) -> None:
-    """Refuse a key that cannot be swept.
+    """Check that a key can be swept.
 
     Raises:
-        ConfigError: it is not a key, Hydra's own, a deletion, or the seed.
+        ConfigError: the key is not valid, a setting of Hydra itself, a deletion, or
+            the seed.
     """
     if key.lstrip("+") == "seed":
         raise ConfigError("each trial's seed is set from seeds; write seeds: [42, 43]")
@@ -488,7 +490,7 @@ def check_override(experiment: Experiment, text: str, location: Location) -> str
     """Return the key of an override that sets one value.
 
     Raises:
-        ExperimentError: it is not such an override.
+        ExperimentError: the text is not an override, or must not be set here.
     """
     try:
         override = grammar.parse_override(text)
@@ -509,10 +511,10 @@ def check_override(experiment: Experiment, text: str, location: Location) -> str
 
 
 def check_overrides(experiment: Experiment, swept: Collection[str]) -> None:
-    """Refuse an override of all trials that the search space would undo.
+    """Check that the search space replaces no override of all trials.
 
     Raises:
-        ExperimentError: it sets a key of `swept`, or is not an override.
+        ExperimentError: an override sets a key of `swept`, or is not valid.
     """
     for index, text in enumerate(experiment.overrides):
         location: Location = ("overrides", index)

@@ -29,7 +29,7 @@ Choose: TypeAlias = Callable[[Parameter], Sequence[Value]]
 
 
 class PointError(ConfigError):
-    """A point that is not in the space, with the parameter that is wrong, if one is."""
+    """Error for a point outside the space; `name` is the wrong parameter or ""."""
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
@@ -38,17 +38,17 @@ class PointError(ConfigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Every point that a sweep may try.
+    """The points that a sweep may try.
 
     Attributes:
-        dimensions: the parameters of all spaces in the file's order. A condition reads
-            only earlier ones; in a list of spaces the first is the choice of a space,
-            which is not a part of a point.
-        where: the condition on points, None if there is none.
-        baseline: the point to compare with, None if the file has none.
-        enqueued: points of the file to run before any that a search suggests.
-        size: number of points; None if an interval makes them uncountable, or if
-            there are too many to count those that satisfy `where`.
+        dimensions: the parameters of all spaces in the order of the file. A condition
+            reads only earlier ones. For a list of spaces the first dimension chooses
+            the space; it is not part of a point.
+        where: the condition on points, if any.
+        baseline: the point to compare with, if any.
+        enqueued: points of the file that run before those of the search.
+        size: number of points; None if a parameter is an interval, or if there are
+            too many points to count those that satisfy `where`.
     """
 
     experiment: Experiment
@@ -65,7 +65,7 @@ class Space:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter of every space, equal ones once."""
+        """Every parameter of every space, without duplicates."""
         unique: dict[tuple[object, ...], Parameter] = {}
         for parameter in itertools.chain(*self.spaces):
             when = parameter.when.text if parameter.when else ""
@@ -74,7 +74,7 @@ class Space:
 
     @property
     def spaces(self) -> tuple[tuple[Parameter, ...], ...]:
-        """The parameters of each space of the file, mostly of one."""
+        """The parameters of each space of the file."""
         visible = [p for p in self.dimensions if p.name != SPACE]
         return tuple(
             tuple(p for p in visible if p.space in (None, index))
@@ -83,7 +83,7 @@ class Space:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The distributions of the samplers' studies, by their names there."""
+        """Distributions by the names of the parameters in samplers' studies."""
         return {p.study_name: p.distribution for p in self.dimensions}
 
     def distributions_of(self, params: Params) -> dict[str, BaseDistribution]:
@@ -92,13 +92,13 @@ class Space:
         return {p.name: p.distribution for p in parameters if p.name in params}
 
     def parameters_of(self, params: Params) -> tuple[Parameter, ...]:
-        """Return the parameters of the first space that has a point."""
+        """Return the parameters of the first space that contains the point."""
         return self.spaces[self._space_of(params)]
 
     def in_study(
         self, params: Params
     ) -> tuple[dict[str, Value], dict[str, BaseDistribution]]:
-        """Return a point of this space as the studies of samplers have it."""
+        """Return a point and its distributions by their names in samplers' studies."""
         index = self._space_of(params)
         chosen = {**params, SPACE: index}
         parameters = [p for p in self.dimensions if p.space in (None, index)]
@@ -112,24 +112,24 @@ class Space:
 
     @property
     def listed_points(self) -> tuple[Params, ...]:
-        """The points that the file spells out: the baseline first."""
+        """The baseline and the enqueued points of the file, in this order."""
         first = () if self.baseline is None else (self.baseline,)
         return (*first, *self.enqueued)
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every point that `where` allows; the last parameter changes fastest.
+        """Yield every point that satisfies `where`; the last parameter changes fastest.
 
         Raises:
-            ExperimentError: as `check_grid`, or as `walk`.
+            ExperimentError: see `check_grid` and `walk`.
         """
         self.check_grid()
         yield from filter(self.allows, self.walk(lambda parameter: parameter.choices))
 
     def check_grid(self) -> None:
-        """Refuse to enumerate an interval or too many points.
+        """Check that the points can be enumerated.
 
         Raises:
-            ExperimentError: at the line of the interval or of the space.
+            ExperimentError: a parameter is an interval, or there are too many points.
         """
         for parameter in self.parameters:
             if not parameter.texts:
@@ -157,12 +157,12 @@ class Space:
         return counted if counted <= MAX_POINTS else None
 
     def walk(self, choose: Choose) -> Iterator[dict[str, Value]]:
-        """Yield every point of the values that `choose` names, whatever `where` says.
+        """Yield every point of the values that `choose` returns, without using `where`.
 
-        The last parameter changes fastest; equal points of two spaces come once.
+        The last parameter changes fastest. Equal points of two spaces are yielded once.
 
         Raises:
-            ExperimentError: a condition cannot compare or divide its values.
+            ExperimentError: a condition compares or divides values of unsuitable types.
         """
         points: Iterator[dict[str, Value]] = iter([{}])
         for parameter in self.dimensions:
@@ -184,7 +184,7 @@ class Space:
         """Return whether a point satisfies `where`.
 
         Raises:
-            ExperimentError: `where` compares or divides values that do not allow it.
+            ExperimentError: `where` compares or divides values of unsuitable types.
         """
         try:
             return self.where is None or self.where.holds(params)
@@ -194,21 +194,21 @@ class Space:
     def canonical(
         self, params: Mapping[str, object], *, is_filled: bool = False
     ) -> dict[str, Value]:
-        """Return the one spelling of a point: equal points become equal dicts.
+        """Return the canonical form of a point, so that equal points are equal dicts.
 
         Args:
-            is_filled: whether a parameter of one value may be left out.
+            is_filled: whether to add missing parameters that have a single value.
 
         Raises:
             PointError: a value is not in the space, or a parameter is missing, unknown
-                or not a part of this point.
+                or not part of this point.
         """
         return self._located(params, is_filled=is_filled)[1]
 
     def _located(
         self, params: Mapping[str, object], *, is_filled: bool = False
     ) -> tuple[int, dict[str, Value]]:
-        """Return the first space that has a point, and the point."""
+        """Return the first space that contains the point, and the canonical point."""
         errors = []
         for index, parameters in enumerate(self.spaces):
             try:
@@ -223,9 +223,9 @@ class Space:
         raise PointError(f"{dict(params)} is in no space of the list: {reasons}")
 
     def overrides(self, params: Params) -> tuple[str, ...]:
-        """Return Hydra's overrides of a point; those of zips, then its variant, last.
+        """Return the Hydra overrides of a point; those of zips and variants come last.
 
-        The point may be of an older file, or a part of one.
+        The point may be incomplete, or from an older version of the file.
         """
         try:
             chosen: Sequence[Parameter] = self.parameters_of(params)
@@ -239,7 +239,7 @@ class Space:
                 recipes += parameter.recipes.get(value, ())
             elif parameter is not None:
                 words.append(parameter.override(value))
-            elif name != VARIANT:  # or it is of before the variants left the file
+            elif name != VARIANT:  # else the file had variants before and has none now
                 words.append(f"{name}={grammar.to_text(value)}")
         return (*words, *recipes)
 
@@ -300,7 +300,7 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
         groups: config groups of the project with their options.
 
     Raises:
-        ExperimentError: at the line of the first thing that is wrong.
+        ExperimentError: a part of the space is wrong, with its line.
     """
     space = Space(experiment=experiment, dimensions=read_parameters(experiment, groups))
     swept = [p for p in space.parameters if p.name != VARIANT]
@@ -326,7 +326,7 @@ def parse(experiment: Experiment, groups: Mapping[str, Sequence[str]]) -> Space:
 
 
 def _point(space: Space, location: Location, params: Mapping[str, object]) -> Params:
-    """Return a point that the file spells out; one of one value may be left out."""
+    """Return a point of the file; parameters with a single value may be missing."""
     experiment = space.experiment
     try:
         point = space.canonical(params, is_filled=True)
@@ -340,7 +340,7 @@ def _point(space: Space, location: Location, params: Mapping[str, object]) -> Pa
 
 
 def _size(space: Space) -> int | None:
-    """Count the points, and try each condition on at least one of them."""
+    """Count the points, and evaluate the conditions on at least one of them."""
     experiment = space.experiment
     is_finite = all(parameter.texts for parameter in space.dimensions)
     total = space.total() if is_finite else None

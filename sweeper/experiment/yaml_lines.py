@@ -1,6 +1,6 @@
-"""YAML text as plain values, with the line of each of them.
+"""YAML text as plain values with their line numbers.
 
-Scalars are read as Hydra reads its configs (1e-3 is a number, 2024-01-01 is text).
+Scalars have the types that Hydra gives them (1e-3 is a number, 2024-01-01 is text).
 Duplicate keys, tags and keys that are not text are refused.
 """
 
@@ -23,13 +23,13 @@ MAX_DEPTH = 32
 _TAG = "tag:yaml.org,2002:"
 _NAMES = {"bool": "boolean", "int": "integer", "float": "number", "null": "null"}
 _ALLOWED = {_TAG + name for name in (*_NAMES, "str", "seq", "map")}
-# YAML 1.2's floats: PyYAML's own rule wants a point and a signed exponent.
+# Floats of YAML 1.2. PyYAML's own rule requires a point and a signed exponent.
 _FLOAT = re.compile(
     r"[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$"
     r"|[-+]?\d[\d_]*[eE][-+]?\d+$"
     r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
 )
-# PyYAML's integers without base 60: 16:9 is text.
+# PyYAML's integers, except those in base 60: 16:9 is text.
 _INT = re.compile(r"[-+]?(0b[01_]+|0[0-7_]*|[1-9][\d_]*|0x[\da-fA-F_]+)$")
 _RESOLVERS = {
     start: [rule for rule in rules if rule[0] in (f"{_TAG}bool", f"{_TAG}null")]
@@ -56,8 +56,8 @@ class Document:
 
     Attributes:
         data: dicts, lists and scalars; None for an empty text.
-        lines: 1-based line of every value; a value of a mapping has its key's line.
-            The root has none.
+        lines: 1-based line of every value except the root. A value of a mapping has
+            the line of its key.
     """
 
     data: object
@@ -65,7 +65,7 @@ class Document:
 
 
 def to_yaml(data: Mapping[str, object]) -> str:
-    """Return YAML text that `parse` reads back equal; tuples become lists."""
+    """Return YAML text that `parse` reads back as equal values; tuples become lists."""
     text: str = yaml.dump(
         dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=88
     )
@@ -93,7 +93,7 @@ def parse(text: str, path: Path) -> Document:
     """Return the values of a YAML text; `path` is named in errors.
 
     Raises:
-        ExperimentError: at the line of the first thing that is refused.
+        ExperimentError: the text is not valid, with the line of the first error.
     """
     try:
         loader = _Loader(text)
@@ -118,7 +118,7 @@ def _syntax_error(
     text = text.rstrip()
     mark = error.problem_mark or error.context_mark
     if mark and error.context_mark and mark.index >= len(text):
-        mark = error.context_mark  # of the bracket or quote that is never closed
+        mark = error.context_mark  # the bracket or quote that is never closed
     problem = " ".join(filter(None, (error.context, error.problem)))
     message = f"not valid YAML: {problem}"
     if mark and mark.index < len(text):
@@ -129,7 +129,7 @@ def _syntax_error(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """A walk over the nodes of a document that notes the line of each."""
+    """A walk over the nodes of a document that records the line of each."""
 
     path: Path
     loader: _Loader
