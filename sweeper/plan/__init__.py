@@ -1,1 +1,1 @@
-"""A sweep before it runs: checks, estimates and the preview of `sweeper plan`."""
+"""Checks, estimates and the preview of a sweep before it runs."""

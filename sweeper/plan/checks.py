@@ -17,9 +17,9 @@ from sweeper.system import wandb
 from sweeper.system.text import GIB
 
 PACKAGES = ("torch", "lightning", "hydra-core", "ray", "optuna", "wandb")
-LOW_DISK_BYTES = 5 * 10**9  # less fills up within a few checkpoints
-LOW_SHM_BYTES = 64 * 2**20  # the default of containers, too little for loaders
-SHM = Path("/dev/shm")  # noqa: S108  # looked at, never written to
+LOW_DISK_BYTES = 5 * 10**9  # a few checkpoints fill less than this
+LOW_SHM_BYTES = 64 * 2**20  # the default of containers is too little for loaders
+SHM = Path("/dev/shm")  # noqa: S108  # read only
 COUNT = "import torch; print(torch.cuda.device_count())"
 
 
@@ -28,9 +28,9 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        advice: what to do if it is not fine.
-        is_certain: whether the trials of a sweep would surely fail for it.
-        traceback: of an error in the project, "" if there is none.
+        advice: the user's next step if `is_fine` is False.
+        is_certain: whether the trials of a sweep would certainly fail.
+        traceback: the traceback of an error in the project, "" if there is none.
     """
 
     topic: str
@@ -49,7 +49,7 @@ def examine(sweeps: Path) -> Iterator[Finding]:
     """Yield the findings of this machine, the quick ones first.
 
     Args:
-        sweeps: folder of all sweeps, which need not exist.
+        sweeps: the folder of all sweeps; it need not exist.
     """
     yield Finding(topic="python", text=platform.python_version())
     yield from versions()
@@ -75,7 +75,7 @@ def versions() -> Iterator[Finding]:
 
 
 def disk(folder: Path) -> Finding:
-    """Check the space for checkpoints, and that files can be made in a folder."""
+    """Check that a folder has space for checkpoints and can be written to."""
     folder = disks.made(folder).absolute()
     free = shutil.disk_usage(folder).free
     advice = "each trial keeps checkpoints: free some space, or choose --sweeps DIR"
@@ -90,7 +90,7 @@ def disk(folder: Path) -> Finding:
 
 
 def shared_memory(folder: Path) -> Finding:
-    """Check the room for the batches of loader workers; Linux only."""
+    """Check the size of the shared memory that loader workers need (Linux only)."""
     if not folder.exists():
         return Finding(topic="shared memory", text="not of this system")
     total = shutil.disk_usage(folder).total
@@ -103,7 +103,7 @@ def shared_memory(folder: Path) -> Finding:
 
 
 def login(setting: str = "auto") -> Finding:
-    """Check that W&B runs go where the experiment wants them.
+    """Check that W&B runs can be logged in the wanted mode.
 
     Args:
         setting: `wandb.mode` of the experiment.
@@ -124,7 +124,7 @@ def login(setting: str = "auto") -> Finding:
 
 
 def gpus() -> Iterator[Finding]:
-    """Yield the cards that NVML sees, and check that torch sees as many."""
+    """Yield the cards that NVML sees, and check that torch sees cards too."""
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
@@ -137,7 +137,7 @@ def gpus() -> Iterator[Finding]:
         name = pynvml.nvmlDeviceGetName(device)
         text = f"{name}, {memory.used / GIB:.1f} of {memory.total / GIB:.1f} GiB used"
         yield Finding(topic=f"gpu {index}", text=text)
-    # In a process of its own: this one never imports torch.
+    # In another process, so that this one does not import torch.
     asked = subprocess.run(
         [sys.executable, "-c", COUNT], capture_output=True, text=True, check=False
     )

@@ -1,6 +1,6 @@
-"""The settings of a start that follow from the machines: demands, shares, slots.
+"""Settings of a start that depend on the machines: demands, shares and slots.
 
-`plan` takes them for the machines that it is told of, `run` for those of its cluster.
+`plan` computes them for the machines that the user names, `run` for its cluster.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ def default_demand(experiment: Experiment, machines: Sequence[Node]) -> Demand:
     """Return the demand of a trial of unknown memory; `auto` becomes a number.
 
     Args:
-        machines: of the cluster, those that are alive.
+        machines: the living nodes of the cluster.
     """
     wanted = experiment.resources
     gpus = wanted.gpus
@@ -39,7 +39,7 @@ def default_demand(experiment: Experiment, machines: Sequence[Node]) -> Demand:
 
 
 def check(experiment: Experiment, machines: Sequence[Node]) -> Demand:
-    """Return the demand of a trial of unknown memory, which some machine holds.
+    """Return the default demand; check that at least one machine can hold it.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.
@@ -60,7 +60,7 @@ def check(experiment: Experiment, machines: Sequence[Node]) -> Demand:
 
 
 def with_cards(machines: Sequence[Node], accelerator: str) -> list[Node]:
-    """Return the machines that have cards of a type; of any type for ""."""
+    """Return the machines that have cards of a type; "" stands for any type."""
     return [n for n in machines if n.gpus and accelerator in ("", n.accelerator)]
 
 
@@ -72,11 +72,11 @@ def make_context(
     wandb_mode: str = "none",
     version: str = "",
 ) -> RunContext:
-    """Return all that the trials of a start on these machines have in common.
+    """Return the settings that all trials of a start on these machines share.
 
     Args:
-        predict: returns peak bytes by memory key; called if shares depend on them.
-        version: of the project's code.
+        predict: returns peak bytes by memory key; called only if shares depend on them.
+        version: the version of the project's code.
     """
     demand = default_demand(plan.experiment, machines)
     usable = with_cards(machines, demand.accelerator) if demand.gpus else []
@@ -114,10 +114,10 @@ def settle(
     wandb_mode: str,
     say: Callable[[str], None],
 ) -> RunContext:
-    """Check a start on the machines of a cluster and predict its trials' memory.
+    """Return `make_context` for a cluster, once a trial fits and memory is predicted.
 
     Args:
-        say: told before memory is predicted, which takes seconds for each key.
+        say: shows a message before memory is predicted, which takes seconds per key.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.
@@ -138,7 +138,7 @@ def settle(
 
 
 def describe(demand: Demand) -> str:
-    """Return a demand in words."""
+    """Return a demand as text for a message."""
     parts = [f"{demand.cpus:g} CPU"]
     if demand.gpus:
         parts.append(f"{demand.gpus:g} GPU {demand.accelerator}".strip())

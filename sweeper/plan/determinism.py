@@ -1,6 +1,6 @@
-"""The comparison of two runs of a trial, and of one that was killed and resumed.
+"""A check that a trial is reproducible, also after a kill and a resume.
 
-Short trials run in processes of their own; the sweep is not changed.
+Short trials run in separate processes; the sweep is not changed.
 `python -m sweeper.plan.determinism A B` compares the weights of two checkpoints,
 so that the process of the command need not import torch.
 """
@@ -25,9 +25,9 @@ from sweeper.system import locks, metrics_file
 from sweeper.system.errors import SweeperError
 from sweeper.system.paths import TrialPaths
 
-EPOCHS = 2  # a kill cuts the second
-MAX_BATCHES = 4  # of each loader in an epoch
-SHOWN = 3  # names of what differs
+EPOCHS = 2  # the kill is in the second
+MAX_BATCHES = 4  # per loader and epoch
+SHOWN = 3  # names of differing values in a message
 TOPIC = "determinism"
 CLEAN_ADVICE = (
     "something draws from a generator that nobody seeds, such as one made by "
@@ -44,10 +44,10 @@ def examine(plan: Plan, address: Path) -> Iterator[Finding]:
     """Run the first point of a plan three times, once with a SIGKILL in epoch 2.
 
     Args:
-        address: of a zygote of the plan's target.
+        address: socket of a zygote of the plan's target.
 
     Raises:
-        SweeperError: the trial does not run, or measures nothing.
+        SweeperError: the trial does not run, or logs no metrics.
     """
     params = representatives(plan.space)[0]
     with tempfile.TemporaryDirectory(prefix="sweeper-twins-") as folder:
@@ -79,7 +79,7 @@ def examine(plan: Plan, address: Path) -> Iterator[Finding]:
 
 
 def _run(spec: TrialSpec, address: Path, *, is_killed: bool = False) -> None:
-    """End a trial in its last epoch, or kill its process there."""
+    """Run a trial until its last epoch, then stop it or kill its process."""
     paths = TrialPaths(Path(spec.folder))
 
     def decide(report: Report) -> Decision:
@@ -99,7 +99,7 @@ def _run(spec: TrialSpec, address: Path, *, is_killed: bool = False) -> None:
 
 
 def _differences(one: TrialSpec, two: TrialSpec) -> tuple[list[str], int]:
-    """Return the names of all that is not bit-equal, and how much was compared."""
+    """Return the names of values that are not bit-equal, and the number compared."""
     first, second = (TrialPaths(Path(spec.folder)) for spec in (one, two))
     numbers, others = _numbers(first), _numbers(second)
     different = [
@@ -132,7 +132,7 @@ def _is_same(one: float | None, other: float | None) -> bool:
 
 
 def _named(names: list[str]) -> str:
-    """Return the first few names, and how many more there are.
+    """Return the first few names and the number of the others.
 
     >>> _named(["a", "b", "c", "d", "e"])
     'a; b; c and 2 more'

@@ -1,6 +1,6 @@
-"""The cards, hours, money and disk that a sweep will take, from the figures of a step.
+"""Forecast of the cards, hours, money and disk space that a sweep will take.
 
-Numbers in, numbers out; where a number is assumed, its source says so.
+It is computed from the figures of one training step. Pure functions.
 """
 
 import heapq
@@ -15,9 +15,9 @@ from sweeper.packing.memory import Prediction
 from sweeper.packing.packing import Card, Node, Place, Room
 from sweeper.system.text import MIB
 
-UTILISATION = 0.25  # of a card's peak arithmetic; convolutions in half precision
-BUSY = 0.5  # of a card's time that one trial alone keeps it busy
-STEPS = 100  # of an epoch, if neither the trial nor the user says it
+UTILISATION = 0.25  # of a card's peak FLOP/s; convolutions in half precision
+BUSY = 0.5  # share of the time that one trial alone keeps a card busy
+STEPS = 100  # per epoch, if neither the trial nor the user gives a number
 EPOCHS = 10
 CHECKPOINTS = 3  # last, previous and best
 FILE_BYTES = MIB  # logs, metrics and pictures of a trial
@@ -25,14 +25,14 @@ FILE_BYTES = MIB  # logs, metrics and pictures of a trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """Estimates of the user; 0 for what is not given.
+    """Estimates by the user; 0 means not given.
 
     Attributes:
-        step_seconds: of one training step of a trial alone on a card.
-        examples: of the training split.
-        epochs: of a whole trial.
-        batch_size: of a trial whose memory key has none.
-        busy: share of a card's time that one trial alone keeps it busy.
+        step_seconds: seconds of one training step of a trial alone on a card.
+        examples: size of the training split.
+        epochs: epochs of a whole trial.
+        batch_size: batch size of a trial whose memory key has none.
+        busy: share of the time that one trial alone keeps a card busy, 0 to 1.
     """
 
     step_seconds: float = 0.0
@@ -48,8 +48,8 @@ class Line:
 
     Attributes:
         per_card: trials that share a card; 0 on CPUs, -1 if a trial fits no card.
-        seconds: of one whole trial, beside its neighbours.
-        source: of the time of a step.
+        seconds: seconds of one whole trial that shares its card with others.
+        source: source of the step time: "measured", "given", "from FLOPs" or "unknown".
         alone: seconds of an epoch of a trial alone on a card.
     """
 
@@ -66,16 +66,18 @@ class Line:
 
     @property
     def gpu_hours(self) -> float:
-        """Hours of cards that all trials of the line take, by their shares."""
+        """Card hours of all trials of the line, weighted by their shares."""
         return self.trials * self.seconds * self.demand.gpus / 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The forecast of a whole sweep whose trials all run to their end.
+    """The forecast of a sweep in which no trial stops early.
 
-    `cost` is NaN if it is not known, and `disk_bytes` is None if the size of a
-    checkpoint is not.
+    Attributes:
+        bound_seconds: lower bound of the wall time.
+        cost: NaN if it is unknown.
+        disk_bytes: None if the size of a checkpoint is unknown.
     """
 
     lines: tuple[Line, ...]
@@ -98,17 +100,17 @@ def forecast(
     price: float = 0.0,
     scale: float = 1.0,
 ) -> Forecast:
-    """Return what the trials of these keys take on these machines.
+    """Return the forecast of the trials of these keys on these machines.
 
     Args:
         keys: the memory key of each trial.
-        demand: returns that of a key's trials.
-        predictions: by key; a key without one has a whole card.
+        demand: returns the demand of a key's trials.
+        predictions: predictions by key; a key without one gets a whole card.
         measured: seconds of an epoch of a trial alone on a card, by key, from trials
             that have run.
         card: type of the cards, None for CPUs.
-        price: of a card for an hour, NaN if it is not known.
-        scale: how many trials each of `keys` stands for.
+        price: price of a card per hour, NaN if it is unknown.
+        scale: number of trials that each of `keys` represents.
     """
     counts = Counter(keys)
     lines = tuple(
@@ -182,7 +184,7 @@ def _line(
 def _step_seconds(
     prediction: Prediction, card: Card | None, given: Given
 ) -> tuple[float, str]:
-    """Return seconds of a step of a trial alone on a card, and their source."""
+    """Return the seconds of a step of a trial alone on a card, and their source."""
     if given.step_seconds:
         return given.step_seconds, "given"
     half, single = card.teraflops if card else (0.0, 0.0)
@@ -198,16 +200,16 @@ def _trial_bytes(prediction: Prediction) -> float:
     return CHECKPOINTS * prediction.state_bytes + FILE_BYTES
 
 
-# ---- wall time: trials as demands with their seconds
+# ---- wall time; a trial is its demand and its seconds
 
 
 def makespan(trials: Sequence[tuple[Demand, float]], nodes: Sequence[Node]) -> float:
     """Return the seconds until all trials have ended.
 
-    Each starts as soon as a card has room for it: large shares first, which need whole
-    cards; then long trials. Longest first takes at most 4/3 of the shortest time on
-    equal machines (Graham, SIAM J. Appl. Math. 17, 1969). Trials that no node can hold
-    are left out.
+    Each trial starts as soon as a card has room for it, the largest shares first,
+    among equal shares the longest trials. On equal machines, longest first takes at
+    most 4/3 of the shortest time (Graham, SIAM J. Appl. Math. 17, 1969). Trials that
+    no node can hold are left out.
     """
     room, empty = Room(nodes), Room(nodes)
     running: list[tuple[float, int, Demand, Place]] = []
@@ -226,9 +228,9 @@ def makespan(trials: Sequence[tuple[Demand, float]], nodes: Sequence[Node]) -> f
 
 
 def lower_bound(trials: Sequence[tuple[Demand, float]], nodes: Sequence[Node]) -> float:
-    """Return seconds that no schedule beats: all work on all cards, the longest trial.
+    """Return a lower bound of the wall time of any schedule, in seconds.
 
-    Without cards, it is all work on all cores.
+    It is the largest of the work per card, the work per core and the longest trial.
     """
     cards = sum(node.gpus for node in nodes)
     cores = sum(node.cpus for node in nodes)

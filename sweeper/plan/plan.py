@@ -1,4 +1,4 @@
-"""The plan of a run, checked before anything starts."""
+"""The plan of a run: a checked experiment and the facts that follow from its config."""
 
 import contextlib
 import os
@@ -44,12 +44,12 @@ class Plan:
 
     Attributes:
         folder: the sweep's folder.
-        seed_key: config key that takes the trial's seed, "" where it has none.
-        num_trials: trials of the whole sweep, None where the budget does not say.
-        batch: where the config has its batch size.
-        epochs: for how many epochs the config trains, 0 if it does not say.
+        seed_key: config key that takes the trial's seed, "" if there is none.
+        num_trials: trials of the whole sweep, None if the number is unbounded.
+        batch: config keys of the batch size and of gradient accumulation.
+        epochs: epochs that the config trains for, 0 if they are unknown.
         workers: loader workers that the config asks for, by key.
-        outgrown: ids of complete trials whose config has more epochs by now.
+        outgrown: ids of complete trials whose config has more epochs now.
     """
 
     experiment: Experiment
@@ -69,17 +69,17 @@ def make_plan(
     """Read and check an experiment file.
 
     Args:
-        has_sweep: whether it is for the sweep in its folder, which may refuse it.
+        has_sweep: whether to check the experiment against the sweep in its folder.
 
     Raises:
-        SweeperError: the first thing that would not run, with its place.
+        SweeperError: at the place of the first error.
     """
     loaded = loading.load(file, overrides)
-    os.environ.update(loaded.env)  # of this process and all that it starts
+    os.environ.update(loaded.env)  # for this process and its children
     composer = _composer(loaded)
     parsed = _space(loaded, composer)
     points.check(composer, loaded, parsed)
-    first = points.representatives(parsed)[0]  # there may be no group without it
+    first = points.representatives(parsed)[0]  # a group may exist only with its choices
     words = [*loaded.overrides, *parsed.overrides(first)]
     plain = composer.plain(words)
     if "seeds" not in loaded.model_fields_set:
@@ -108,7 +108,7 @@ def make_plan(
 
 
 def _composer(loaded: Experiment) -> Composer:
-    """The composer of the project's configs, once its target is known to exist."""
+    """Return the composer of the project's configs; check that its target exists."""
     config = loaded.project / loaded.config
     if "target" not in loaded.model_fields_set and not is_packaged(config):
         raise loaded.error(
@@ -135,10 +135,10 @@ def _composer(loaded: Experiment) -> Composer:
 
 
 def _space(loaded: Experiment, composer: Composer) -> Space:
-    """The space of the file; a wrong key of it is blamed before what refers to it.
+    """Return the search space; report a wrong key in it before errors that follow.
 
-    A baseline, a known point or a condition has the right name where the space has a
-    wrong one; without them the space alone shows which of the two is wrong.
+    If the space has a wrong key, a baseline, known point or condition with the right
+    one fails first. The space is then checked without them, to find the wrong key.
     """
     try:
         return space.parse(loaded, composer.groups())
@@ -152,7 +152,7 @@ def _space(loaded: Experiment, composer: Composer) -> Space:
 
 
 def _check_sweep(loaded: Experiment, parsed: Space, paths: SweepPaths) -> None:
-    """Refuse what the driver and the journal would refuse once Ray is there."""
+    """Raise the errors that the driver and the journal would raise later."""
     recovery.is_replaced(loaded, paths)
     warm_start.check(loaded, parsed, paths)
 
@@ -183,7 +183,7 @@ def _batch_keys(config: Mapping[str, object]) -> BatchKeys:
 
 
 def _epochs(config: Mapping[str, object], swept: Iterable[Parameter]) -> int:
-    """Return for how many epochs a config trains, the longest of swept numbers.
+    """Return the epochs that a config trains for, the largest number if it is swept.
 
     >>> _epochs({"warmup": {"epochs": 1}, "trainer": {"max_epochs": 3}}, ())
     3
@@ -203,7 +203,7 @@ def _epochs(config: Mapping[str, object], swept: Iterable[Parameter]) -> int:
 
 
 def _integers(config: Mapping[str, object]) -> list[tuple[str, int]]:
-    """Return every whole number of a config with its dotted key."""
+    """Return every integer of a config with its dotted key."""
     return [(key, value) for key, value in leaves(config) if type(value) is int]
 
 
@@ -231,18 +231,17 @@ def _num_trials(loaded: Experiment, parsed: Space, scheduler: Scheduler) -> int 
     return total if limit is None else min(limit, total)
 
 
-# ---- epochs that trials trained for, and would train for now
+# ---- epochs of finished trials compared with the config's epochs now
 
 
 def compare_epochs(plan: Plan) -> Plan:
-    """Return the plan with the complete trials whose config has more epochs by now.
+    """Return the plan with the complete trials whose config has more epochs now.
 
-    An override in the experiment file sets the epochs; a config file of the project
-    may set them, too, and may have been edited since.
+    The epochs may change in the experiment file's overrides or in a config file.
 
     Raises:
         ExperimentChangedError: the config has fewer epochs than trials have trained
-            for: new trials would be ranked beside longer ones.
+            for, so new trials would be ranked beside longer ones.
     """
     paths, loaded = SweepPaths(plan.folder), plan.experiment
     if not any(paths.folder.glob("trials/*/config.yaml")):
@@ -254,7 +253,7 @@ def compare_epochs(plan: Plan) -> Plan:
         key
         for trial in started
         for key, count in trained[trial.id].items()
-        # Another one may be of a part of the training, such as `warmup.epochs`.
+        # Another key may count a part of the training, such as `warmup.epochs`.
         if key.rpartition(".")[2] == EPOCHS[0] or count == trial.last_epoch
     }
     points_now = [trial.params for trial in started]
@@ -281,7 +280,7 @@ def _epochs_of(config: Mapping[str, object]) -> dict[str, int]:
     for key, value in leaves(config):
         if key.rpartition(".")[2] in EPOCHS:
             if isinstance(value, str):
-                # It may be a value that only the trial's process can resolve.
+                # Some values can be resolved only in the trial's process.
                 with contextlib.suppress(OmegaConfBaseException):
                     value = OmegaConf.select(OmegaConf.create(dict(config)), key)
             if type(value) is int:
@@ -290,9 +289,9 @@ def _epochs_of(config: Mapping[str, object]) -> dict[str, int]:
 
 
 def _trained(paths: TrialPaths) -> dict[str, int]:
-    """Return the numbers of epochs of the config that a trial was started with last.
+    """Return the numbers of epochs in the config of a trial's last start, by key.
 
-    It looks at lines, since a parser of YAML takes seconds for some hundred trials.
+    It reads lines, since a YAML parser takes seconds for some hundred trials.
     """
     counts: dict[str, int] = {}
     parents: list[str] = []
@@ -307,7 +306,7 @@ def _trained(paths: TrialPaths) -> dict[str, int]:
 
 
 def headline(plan: Plan) -> str:
-    """The first lines of `run`: what will run, how many, where."""
+    """Return the first lines of `run`: the trials, their settings and the folder."""
     loaded = plan.experiment
     swept = ", ".join(dict.fromkeys(p.name for p in plan.space.parameters))
     started = any(SweepPaths(plan.folder).trials.glob("*/metrics.jsonl"))
@@ -322,7 +321,7 @@ def headline(plan: Plan) -> str:
 
 
 def summary(plan: Plan) -> dict[str, object]:
-    """Return the run of a plan as plain data."""
+    """Return the main figures of a plan as plain data."""
     return {
         "name": plan.experiment.name,
         "folder": str(plan.folder),

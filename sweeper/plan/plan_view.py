@@ -1,4 +1,4 @@
-"""A plan as tables for a terminal, and as plain data for programs."""
+"""The preview of a plan as tables for a terminal, and as plain data for JSON."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def _head(preview: Preview) -> Text:
 
 
 def _space_lines(space: Space) -> Iterator[str]:
-    """Yield each parameter with its values, below the number of its space in a list."""
+    """Yield a line for each parameter; several spaces get a numbered heading each."""
     for number, parameters in enumerate(space.spaces, start=1):
         if len(space.spaces) > 1:
             yield f"space {number}:"
@@ -109,7 +109,7 @@ def _totals(preview: Preview) -> list[str]:
 
 
 def _notes(preview: Preview) -> list[str]:
-    """Return a note for each thing that was assumed or could not be found out."""
+    """Return a note for each assumption and each unknown figure."""
     lines = preview.forecast.lines
     said = preview.plan.experiment.estimate
     notes = []

@@ -1,7 +1,7 @@
 """The preflight of a sweep: checks of the machine, and one batch of each choice.
 
-Every choice of groups is composed, the target imported, one batch trained and one
-validated on the CPU, and the objective searched for among the logged metrics.
+The target is imported. Every choice of groups is composed, trained for one batch and
+validated for one batch on the CPU. It must log the objective.
 """
 
 import json
@@ -37,14 +37,14 @@ from sweeper.system import code_version
 from sweeper.system.identity import canonical
 from sweeper.system.paths import SweepPaths, TrialPaths, write_text
 
-TRIALS_A_CHOICE = 4  # up to so many, its first trial is the check
-CPUS_A_BATCH = 4  # each has loader workers of its own
+TRIALS_A_CHOICE = 4  # up to this number the first trial is the check
+CPUS_A_BATCH = 4  # each batch has its own loader workers
 IMPORT = "import of the target"
 BATCH_SECONDS = 180.0
-TOTAL_SECONDS = 300.0  # that all batches before a sweep may take
+TOTAL_SECONDS = 300.0  # limit for all batches before a sweep
 DEMAND = Demand(cpus=1.0)
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
-# Words of a project that demands a GPU, on a machine without one.
+# Words in the error of a project that needs a GPU, on a machine without one.
 _NEEDS_GPU = re.compile(r"cuda|\bgpus?\b|nccl|accelerator|nvidia", re.IGNORECASE)
 
 
@@ -52,7 +52,7 @@ def preflight(plan: Plan, address: Path) -> Iterator[Finding]:
     """Yield every finding, cheap checks first.
 
     Args:
-        address: of a zygote of the plan's target.
+        address: socket of a zygote of the plan's target.
     """
     yield from _machine(plan)
     for _, finding in _batches(plan, representatives(plan.space), address):
@@ -62,8 +62,8 @@ def preflight(plan: Plan, address: Path) -> Iterator[Finding]:
 def before_run(plan: Plan, imported: Imported, address: Path) -> list[Finding]:
     """Return the findings before the first trial of a sweep.
 
-    A choice that was fine is not tried again, until the project's code or what is
-    fixed in the experiment changes.
+    A choice that has passed is tried again only after a change of the project's code
+    or of the experiment's fixed settings.
     """
     findings = []
     if imported.error:
@@ -96,10 +96,10 @@ def before_run(plan: Plan, imported: Imported, address: Path) -> list[Finding]:
 def admit(
     plan: Plan, findings: Sequence[Finding], *, say: Callable[[str], None]
 ) -> None:
-    """Say what is not fine, and stop a sweep whose trials would fail.
+    """Show the findings that are not fine, and refuse a sweep whose trials would fail.
 
     Raises:
-        SweeperError: an error that is certain; the tracebacks are in `preflight.txt`.
+        SweeperError: a finding is certain; the tracebacks are in `preflight.txt`.
     """
     certain = []
     for finding in findings:
@@ -115,7 +115,7 @@ def admit(
 
 
 def _refusal(certain: Sequence[Finding], path: Path) -> str:
-    """Return the message; one error alone keeps its words, which may name a line."""
+    """Return the message; a single error is quoted, since it may name a line."""
     if certain[0].topic == IMPORT:
         text = certain[0].text
         return f"{text}\n  no trial was started; output of the import: {path}"
@@ -137,7 +137,7 @@ def _machine(plan: Plan) -> list[Finding]:
 
 
 def choices(plan: Plan) -> list[Params]:
-    """Return a point for each choice of groups that is tried before a run."""
+    """Return a point for each choice of groups that is to be tried before a run."""
     wanted = plan.experiment.preflight
     if wanted is False:
         return []
@@ -147,7 +147,7 @@ def choices(plan: Plan) -> list[Params]:
 
 
 def choice_key(plan: Plan, params: Params) -> str:
-    """Return a name of a tried choice that holds over starts."""
+    """Return the name of a choice, equal in every start."""
     return canonical([_choice(plan, params), sorted(params)])
 
 
@@ -206,7 +206,7 @@ def _try(plan: Plan, params: Params, folder: Path, address: Path) -> Finding:
         if is_reported
         else f"ran, but reported no {metrics!r}: it must be logged each epoch"
     )
-    # A batch on the CPU that takes too long or too much memory says nothing.
+    # On the CPU, a timeout or lack of memory does not show that trials would fail.
     is_error = ended.kind == FailureKind.ERROR and not needs_gpu(ended.message)
     error = TrialPaths(Path(spec.folder)).error
     return Finding(
@@ -234,7 +234,7 @@ def _stamp(plan: Plan) -> str:
 
 
 def _read(path: Path, stamp: str) -> list[str]:
-    """Return the choices that were fine before, with the same code and settings."""
+    """Return the choices that passed earlier with the same code and settings."""
     if not path.exists():
         return []
     data = json.loads(path.read_text(encoding="utf-8"))
@@ -242,7 +242,7 @@ def _read(path: Path, stamp: str) -> list[str]:
     return fine
 
 
-# ---- a single trial outside of any sweep, in a process forked from a zygote
+# ---- a single trial outside a sweep, in a process forked from a zygote
 
 
 def run_single(
@@ -255,13 +255,13 @@ def run_single(
     """Run a trial to its end.
 
     Args:
-        spec: of a trial in a folder of its own.
-        address: of a zygote, which may still be importing.
-        decide: answers each report.
-        env: of its process.
+        spec: the spec of a trial in a temporary folder.
+        address: socket of a zygote, which may still be importing.
+        decide: returns the decision on each report.
+        env: extra environment variables of the trial's process.
 
     Raises:
-        SweeperError: there is no zygote.
+        SweeperError: the zygote does not answer.
     """
     zygote = zygote_client.await_start(address)
     ended = slot.run_alone(spec, zygote, decide=decide, env=env)

@@ -1,6 +1,6 @@
 """The preview of a sweep before it runs: points, duplicates, memory, hours and cost.
 
-It starts no trial and writes one file, the cache of predictions.
+No trial is started. The only file written is the cache of memory predictions.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ from sweeper.search.history import History
 from sweeper.system.identity import derive
 from sweeper.system.paths import SweepPaths
 
-MAX_DRAWS = 20  # of a point that satisfies `where`
-MAX_ASKED = 1000  # points drawn as `run` draws them, 3 ms each
+MAX_DRAWS = 20  # attempts to draw a point that satisfies `where`
+MAX_ASKED = 1000  # points drawn as `run` draws them, which takes 3 ms each
 RANDOM = policy.Search(config={"_target_": "optuna.samplers.RandomSampler"})
-MAX_DRAWN = 10_000  # points; those of a longer search stand for all of them
+MAX_DRAWN = 10_000  # points; a longer search is represented by this sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
-    """The machines that a plan is made for; 0 and "" for what is not given.
+    """The machines that a plan is made for; 0 and "" mean not given.
 
     Attributes:
-        cards: how many GPUs.
-        card: their type and size as `packing.find_card` reads it, else the
+        cards: number of GPUs.
+        card: their type and size as `packing.find_card` reads it; "" for the
             experiment's accelerator.
-        cpus_per_card: cores of the host for each of them.
+        cpus_per_card: cores of the host per card.
     """
 
     cards: int = 0
@@ -61,11 +61,10 @@ class Preview:
     """The content of `sweeper plan`.
 
     Attributes:
-        points: a point for each trial; of a search that draws, points like its own, at
-            most `MAX_DRAWN`.
-        is_exact: whether those are the very points.
-        duplicates: points whose config another one has, too.
-        busy: share of a card's time that one trial alone keeps it busy.
+        points: a point for each trial; at most `MAX_DRAWN` unless the search is grid.
+        is_exact: whether `run` will try exactly these points.
+        duplicates: points whose config equals that of an earlier one.
+        busy: share of the time that one trial alone keeps a card busy.
     """
 
     plan: Plan
@@ -79,21 +78,21 @@ class Preview:
 
     @property
     def num_trials(self) -> int:
-        """How many trials the points stand for."""
+        """The number of trials that the points represent."""
         return self.plan.num_trials or len(self.points)
 
 
 def preview(
     plan: Plan, *, machines: Machines, given: Given, has_memory: bool
 ) -> Preview:
-    """Look at a checked experiment.
+    """Return the preview of a checked experiment.
 
     Args:
-        given: what the command line says, before the file's `estimate`.
-        has_memory: whether to predict memory, some seconds for each key.
+        given: estimates of the command line; they override the file's `estimate`.
+        has_memory: whether to predict memory, which takes some seconds per key.
 
     Raises:
-        DemandError: the card's type is not known.
+        DemandError: the card's type is unknown.
     """
     plan, card = _planned(plan, machines)
     experiment = plan.experiment
@@ -166,9 +165,9 @@ def _planned(plan: Plan, machines: Machines) -> tuple[Plan, Card | None]:
 
 
 def sample(plan: Plan) -> tuple[list[Params], bool]:
-    """A point for each trial of the sweep, and whether they are the very points.
+    """Return a point for each trial, and whether `run` will try exactly these points.
 
-    Of a search that draws there are at most `MAX_DRAWN`.
+    There are at most `MAX_DRAWN`, unless the search is grid.
     """
     space, seeds = plan.space, len(plan.experiment.seeds)
     total = plan.num_trials or 0
@@ -180,7 +179,7 @@ def sample(plan: Plan) -> tuple[list[Params], bool]:
     if is_small or (space.size is not None and total <= MAX_ASKED * seeds):
         distinct, is_exact = _distinct(plan, -(-total // seeds))
         repeated = [point for point in distinct for _ in range(seeds)]
-        # The trials of a confirmation and of later generations have known points.
+        # Trials of a confirmation and of later generations repeat earlier points.
         points = list(itertools.islice(itertools.cycle(repeated), total))
         return points, is_exact and total <= len(repeated)
     random = np.random.default_rng(derive(plan.experiment.seeds[0], "plan"))
@@ -191,9 +190,10 @@ def sample(plan: Plan) -> tuple[list[Params], bool]:
 
 
 def _distinct(plan: Plan, count: int) -> tuple[list[Params], bool]:
-    """Points of a finite space, none twice, and whether `run` draws the very same.
+    """Return distinct points of a finite space, and whether `run` draws the same ones.
 
-    Random search draws without regard to results: `run` asks with the same seeds.
+    It does for a search that ignores results, such as random search, since the seeds
+    are the same.
     """
     experiment, space = plan.experiment, plan.space
     size = space.size or 0
@@ -239,9 +239,9 @@ def _value(parameter: Parameter, random: np.random.Generator) -> Value:
 
 
 def count_duplicates(plan: Plan, points: Sequence[Params]) -> int:
-    """Points whose composed config is that of an earlier point.
+    """Return the number of points whose composed config equals that of an earlier one.
 
-    Two variants, or two options of a group, may say the same.
+    Two variants, or two options of a group, may set the same values.
     """
     experiment = plan.experiment
     unique = list({tuple(point.items()): point for point in points}.values())
@@ -263,13 +263,13 @@ def _earlier_trials(plan: Plan) -> tuple[TrialRecord, ...]:
 def _epoch_seconds(
     plan: Plan, trials: Iterable[TrialRecord], *, busy: float
 ) -> dict[str, float]:
-    """Return seconds of an epoch by memory key, as if each trial had had a whole card.
+    """Return the seconds of an epoch alone on a card, by memory key.
 
-    Validation and start-up are included.
+    They include validation and start-up. The time of a trial that shared its card is
+    divided by the number of trials on it times `busy`, if that is above 1.
 
     Args:
-        busy: share of a card's time that one trial alone keeps it busy; a trial that
-            had neighbours was slower by as much as they were busy.
+        busy: share of the time that one trial alone keeps a card busy.
     """
     seconds: dict[str, list[float]] = defaultdict(list)
     for trial in trials:
