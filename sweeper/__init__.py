@@ -25,7 +25,7 @@ __all__ = [
     "trial_dir",
 ]
 
-# A name is imported at its first use, so that `sweeper --help` imports none.
+# Names are imported at their first use, so that `sweeper --help` imports none.
 _HOMES = {
     "Decision": "protocol",
     "Experiment": "experiment.definition",

@@ -1,4 +1,4 @@
-"""The command line: its parser, and the exit codes of errors.
+"""Command line: the parser, and the exit codes of errors.
 
 Each command is a module of `commands`.
 """
@@ -37,7 +37,7 @@ def build_parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser; `function` of a parsed namespace runs the command.
 
     Args:
-        names: commands that it knows, whose modules are imported; () for all.
+        names: commands to import and add to the parser; () for all.
     """
     parser = argparse.ArgumentParser(
         prog="sweeper",
@@ -69,8 +69,8 @@ def build_parser(names: Sequence[str] = ()) -> argparse.ArgumentParser:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Parse the words of a command line; options may come between overrides.
 
-    argparse expects all overrides in one run. Its `parse_intermixed_args` lifts that,
-    but not for a parser with subcommands, so the command's own parser is called.
+    `parse_args` expects all overrides next to each other. `parse_intermixed_args` does
+    not, but refuses a parser with subcommands, so the command's parser is called.
     """
     is_one = words[:1] != ["completion"] and words[:1] and words[0] in command_names()
     parser = build_parser(words[:1] if is_one else ())
@@ -85,7 +85,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _project_file(args: argparse.Namespace) -> Path | None:
-    """Return a file of the command's project; None if no argument names one."""
+    """Return a file in the project from the arguments; None if there is none."""
     values = (getattr(args, name, None) for name in ("file", "determinism", "config"))
     return next((Path(v) for v in values if isinstance(v, str | Path)), None)
 
@@ -93,7 +93,7 @@ def _project_file(args: argparse.Namespace) -> Path | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    A `SweeperError` prints one message on standard error. A traceback means a bug in
+    A `SweeperError` prints one message on standard error. A traceback is a bug of
     sweeper.
     """
     args = parse(sys.argv[1:] if arguments is None else arguments)
@@ -115,14 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _leave("interrupted", exit_codes.INTERRUPTED)
     except BrokenPipeError:
-        # the reader, such as `head`, has closed the pipe
+        # The reader of the pipe, such as `head`, has ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FINISHED
     return code or exit_codes.FINISHED
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    """Exit at once: threads of a stopped cluster may still wait for an answer."""
+    """Exit at once, since threads of a stopped cluster may still be waiting."""
     print(message, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

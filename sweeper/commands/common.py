@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and lookup of sweeps and trials by name."""
+"""Shared arguments of commands, and lookup of sweeps and trials by name."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ def add_json(parser: "argparse._ActionsContainer") -> None:
 
 
 def console() -> Console:
-    """Return a console that leaves the text of users as it is."""
+    """Return a console that does not interpret the text of users as markup."""
     return Console(highlight=False)
 
 
@@ -42,7 +42,7 @@ def print_json(data: object) -> None:
 
 
 def exit_code(checks: Iterable[bool]) -> int:
-    """Return 0 if all checks are fine, else 2; run all of them."""
+    """Run all checks; return 0 if all pass, else 2."""
     return 0 if all(list(checks)) else SweeperError.exit_code
 
 
@@ -60,7 +60,7 @@ def find_folder(args: argparse.Namespace, name: str) -> Path:
 
 
 def find_reference(args: argparse.Namespace, text: str) -> tuple[Sweep, TrialRecord]:
-    """Return the sweep and trial that SWEEP/TRIAL names; SWEEP means its best trial."""
+    """Return the sweep and trial of SWEEP/TRIAL; SWEEP alone means its best trial."""
     folder, name = args.sweeps / text, BEST
     if not (folder / "experiment.yaml").exists():
         parent, _, name = text.rpartition("/")
@@ -75,7 +75,7 @@ def find_trial(sweep: Sweep, name: str) -> TrialRecord:
     The name `best` means the best trial.
 
     Raises:
-        SweepNotFoundError: no trial of that name, or several.
+        SweepNotFoundError: no trial has that name, or several have it.
     """
     if name == BEST:
         return _find_best(sweep)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def first_experiment(project: Path, scan: Scan) -> str:
-    """Return the text of the file, with comments on further keys and metrics."""
+    """Return the file's text, with further keys and metrics as comments."""
     short = [f"{scan.epochs}={scan.short_epochs}"] if scan.epochs else []
     missing = ", ".join(key for key, value in scan.keys.items() if value == "???")
     space = [f"  {key}: {values}" for key, values in scan.space().items()]

@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace, zygote: Prewarm) -> int:
     if args.json:
         status.write_json_line("plan", **planning.summary(plan))
     zygote.prepare(plan.experiment)
-    # Ray and Tune, before anything is shown that would stand still meanwhile.
+    # Import Ray and Tune first, so that the live table does not freeze meanwhile.
     from sweeper.driver import driver, summary
     from sweeper.driver.cluster import ClusterOptions
 

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Show the sweep; with `--watch` a live table on a terminal, lines in a pipe."""
+    """Show the sweep; with `--watch` a live table, or lines if output is a pipe."""
     sweep = common.find(args)
     console = common.console()
     if args.watch:

@@ -9,7 +9,7 @@ arguments = common.add_name
 
 
 def run(args: argparse.Namespace) -> None:
-    """Request a stop from the driver; do not wait for it."""
+    """Request a stop from the driver, without waiting for it."""
     sweep = common.find(args)
     if not sweep.is_running:
         print(f"{sweep.experiment.name} is not running")

@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fragments(sweep: Sweep) -> Iterator[tuple[str, Fragment]]:
-    """Yield all fragments: the trials' by number, then those of the sweep's run.
+    """Yield the fragments of the trials by number, then those of the sweep's run.
 
-    `wandb sync` joins fragments of one id in the order of their start.
+    `wandb sync` joins fragments with the same id in the order in which they started.
     """
     folders = [(trial.id, sweep.paths.trial(trial.id).folder) for trial in sweep.trials]
     for name, folder in (*folders, (sweep.experiment.name, sweep.folder)):
@@ -59,7 +59,7 @@ def _fragments(sweep: Sweep) -> Iterator[tuple[str, Fragment]]:
 
 
 def _why_not(fragment: Fragment) -> str:
-    """Return the reason not to upload a fragment; "" if it is to be uploaded."""
+    """Return the reason to skip a fragment; "" to upload it."""
     if fragment.file.with_suffix(".wandb.synced").exists():
         return ": uploaded before"
     if not fragment.file.parent.name.startswith("offline-"):

@@ -1,1 +1,1 @@
-"""A sweep as people read it: tables, live display, Markdown, data frames, HTML."""
+"""Views of a sweep: tables, live display, Markdown, data frames, HTML."""

@@ -1,7 +1,7 @@
-"""Charts of a report as figures of plotly.js; pure.
+"""Charts of a report as figures of plotly.js.
 
-Each trace has a key `rows`: the leaderboard's row that it shows, or one for each of its
-points. The page's script filters by it and writes the texts of the points.
+Each trace has a key `rows`: the index of its row of the leaderboard, or a list with one
+index per point. The page's script uses it to filter, and to add the texts of points.
 """
 
 import math
@@ -18,15 +18,15 @@ from sweeper.statistics.insight import importance, is_logarithmic
 from sweeper.statistics.leaderboard import Row, labels, varied
 from sweeper.system.text import plain, short, value_cell
 
-MAX_POINTS = 60  # of one learning curve; a sweep of many trials stays under 5 MB
-MAX_PARAMS = 12  # in one chart; those that explain the most
-MAX_CROSSED = 4  # parameters of which each pair has a surface
-MAX_SURFACE = 60  # suggestions of a surface, the best ones
+MAX_POINTS = 60  # per learning curve; the report of a large sweep stays under 5 MB
+MAX_PARAMS = 12  # most important parameters in one chart
+MAX_CROSSED = 4  # most important parameters with a surface for each pair
+MAX_SURFACE = 60  # best suggestions in a surface
 COLOURS = (
     *("#0b62c4", "#d9822b", "#2f9e5b", "#b8407f"),
     *("#7a5cd6", "#009aa6", "#c23b3b", "#8a7a1f"),
 )
-GREY = "#8a94a0"  # like the others visible on white and on black
+GREY = "#8a94a0"  # all colours are visible on white and on black
 STOPS = {0.0: (232, 89, 12), 0.4: (122, 92, 214), 1.0: (138, 148, 160)}
 SCALE = [[at, f"rgb{rgb}".replace(" ", "")] for at, rgb in STOPS.items()]
 STATES = {
@@ -37,14 +37,14 @@ STATES = {
     "interrupted": GREY,
 }
 HOVER = "%{text}<extra></extra>"
-KEYS = ("base", "x", "y", "rows")  # of a bar of the timeline
+KEYS = ("base", "x", "y", "rows")  # lists of a trace of the timeline
 
-Figure = dict[str, Any]  # as plotly.js reads it
-Values = Mapping[int, float] | Mapping[int, str]  # of one parameter by row
+Figure = dict[str, Any]  # a figure of plotly.js
+Values = Mapping[int, float] | Mapping[int, str]  # row -> value of a parameter
 
 
 def figures(sweep: Sweep, rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
-    """Return the figures of each chart by their names; a single one is named ""."""
+    """Return chart -> name -> figure; a chart's only figure has the name ""."""
     ranked = [row for row in rows if row.rank]
     objectives = sweep.experiment.objectives
     metrics = [_html(objective.metric) for objective in objectives]
@@ -78,7 +78,7 @@ def figures(sweep: Sweep, rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
 
 
 def texts(sweep: Sweep, rows: Sequence[Row]) -> list[str]:
-    """Return the text of the points of each row, as HTML."""
+    """Return the text of each row's points, as HTML."""
     metrics = [objective.metric for objective in sweep.experiment.objectives]
     lines = []
     for row in rows:
@@ -91,12 +91,12 @@ def texts(sweep: Sweep, rows: Sequence[Row]) -> list[str]:
 
 
 def cost_seconds(row: Row) -> float:
-    """Return the seconds in trial processes, over all seeds and attempts."""
+    """Return the seconds in trial processes, summed over all seeds and attempts."""
     return sum(trial.busy_seconds for trial in row.trials)
 
 
 def thinned(points: Mapping[int, float]) -> dict[int, float]:
-    """Return at most `MAX_POINTS` finite points, evenly, with the first and the last.
+    """Return at most `MAX_POINTS` evenly spaced finite points, ends included.
 
     >>> len(thinned({epoch: 0.5 for epoch in range(1000)})) <= MAX_POINTS
     True
@@ -113,7 +113,7 @@ def _html(text: object) -> str:
 
 
 def _parameters(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Values]:
-    """Return the parameters of several values by their labels, as HTML."""
+    """Return label -> values of the most important varied parameters, as HTML."""
     params: dict[str, Values] = {}
     names = varied(sweep)
     short_names = dict(zip(names, labels(names), strict=True))
@@ -161,7 +161,7 @@ def _points(
     rows: Sequence[int],
     marker: Mapping[str, object],
 ) -> dict[str, object]:
-    """Return a trace of points, one for each of the rows."""
+    """Return a trace with one point per row."""
     trace = {"type": "scatter", "mode": "markers", "hovertemplate": HOVER}
     return {**trace, "x": xs, "y": ys, "rows": rows, "marker": marker}
 
@@ -171,7 +171,7 @@ def _front(
     losses: Sequence[Sequence[float]],
     names: Sequence[str],
 ) -> dict[str, Figure]:
-    """Return the points by their first two values, the Pareto front in colour."""
+    """Plot the points by their first two values, with a coloured Pareto front."""
     finite = [i for i, point in enumerate(points) if all(map(math.isfinite, point))]
     if not finite:
         return {}
@@ -219,14 +219,14 @@ def _curves(rows: Sequence[Row], metric: str) -> dict[str, Figure]:
         "yaxis": {"title": {"text": metric}},
         "legend": {"traceorder": "reversed"},
     }
-    # the best ones are drawn last, above all others
+    # The best rows are drawn last, above all others.
     return {"": {"data": traces[::-1], "layout": layout}} if traces else {}
 
 
 def _parallel(
     rows: Sequence[Row], metrics: Sequence[str], params: Mapping[str, Values]
 ) -> dict[str, Figure]:
-    """Return a line for each row over an axis for each result and parameter."""
+    """Plot each row as a line over one axis per result and parameter."""
     means = {
         metric: _numbers({i: row.means[k] for i, row in enumerate(rows)})
         for k, metric in enumerate(metrics)
@@ -272,7 +272,7 @@ def _parallel(
 
 
 def _scaled(values: Values) -> tuple[dict[int, float], dict[str, float]]:
-    """Return heights from 0 to 1 by row, and those of the texts beside an axis."""
+    """Return heights from 0 to 1 by row, and the heights of the axis labels."""
     numbers = _numbers(values)
     if not numbers:
         categories = _categories(values)
@@ -295,7 +295,7 @@ def _slices(
     look = {"size": 8, "opacity": 0.8, "colorscale": SCALE}
     slices = {}
     for label, values in params.items():
-        shown = sorted(values, reverse=True)  # the best ones above all others
+        shown = sorted(values, reverse=True)  # the best are drawn last
         marker = {**look, "color": shown, "cmin": 0, "cmax": len(rows)}
         xs, ys = [values[i] for i in shown], [rows[i].mean for i in shown]
         points = _points(xs, ys, shown, marker)
@@ -307,7 +307,7 @@ def _slices(
 def _contours(
     rows: Sequence[Row], metric: str, params: Mapping[str, Values], *, is_max: bool
 ) -> dict[str, Figure]:
-    """Return a surface of the metric over each pair of parameters."""
+    """Plot a surface of the metric over each pair of parameters."""
     contours = {}
     for first, second in combinations(list(params)[:MAX_CROSSED], 2):
         x, y = params[first], params[second]
@@ -339,7 +339,7 @@ def _contours(
 
 
 def _timeline(rows: Sequence[Row]) -> dict[str, Figure]:
-    """Return a bar for each attempt of each trial, by the slot that ran it."""
+    """Plot a bar for each attempt of each trial, in the line of its slot."""
     attempts = [
         (i, trial, attempt)
         for i, row in enumerate(rows)

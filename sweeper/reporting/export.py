@@ -1,6 +1,6 @@
-"""Data frames, research logs, TensorBoard files and model folders from a sweep.
+"""Data frames, research logs, TensorBoard files and model folders of a sweep.
 
-pandas and tensorboardX are imported late: most commands do without them.
+pandas and tensorboardX are imported late, since most commands do not need them.
 """
 
 import math
@@ -31,7 +31,7 @@ from sweeper.system.text import duration, markdown_cell, value_cell
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_REPEATED = 5  # suggestions of a research log whose commands are written out
+MAX_REPEATED = 5  # suggestions of a research log with their commands
 CARD = "README.md"  # the model card of an exported trial
 
 
@@ -39,9 +39,9 @@ CARD = "README.md"  # the model card of an exported trial
 
 
 def leaderboard(sweep: Sweep) -> "pd.DataFrame":
-    """Return one line a suggestion, best first; parameters under their full names.
+    """Return one line per suggestion, best first; parameters have their full names.
 
-    A parameter with the name of another column is `param.NAME`. A suggestion without a
+    A parameter named like another column becomes `param.NAME`. A suggestion without a
     value has rank 0.
     """
     import pandas as pd
@@ -56,7 +56,7 @@ def leaderboard(sweep: Sweep) -> "pd.DataFrame":
 
 
 def trials(sweep: Sweep) -> "pd.DataFrame":
-    """Return one line a trial, by number; parameters as in `leaderboard`."""
+    """Return one line per trial, by number; parameters as in `leaderboard`."""
     import pandas as pd
 
     names, others = varied(sweep), _others(sweep)
@@ -79,7 +79,7 @@ def trials(sweep: Sweep) -> "pd.DataFrame":
 
 
 def curves(sweep: Sweep) -> "pd.DataFrame":
-    """Return one line an epoch of a trial: id, epoch, value, other objectives."""
+    """Return one line per trial and epoch: id, epoch, value, other objectives."""
     import pandas as pd
 
     others = _others(sweep)
@@ -106,7 +106,7 @@ def _others(sweep: Sweep) -> list[str]:
 
 
 def storable(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the table for a format with one type a column: mixed ones as text."""
+    """Convert columns of mixed types to text, for formats with one type per column."""
     out = frame.reset_index(drop=frame.index.name is None)
     for name in out.columns:
         types = {type(v) for v in out[name] if v is not None and v == v}
@@ -119,7 +119,7 @@ def storable(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def section(sweep: Sweep) -> str:
-    """Return a sweep as Markdown: notes, table, findings, artefacts, how to repeat."""
+    """Return a sweep as Markdown: notes, table, findings, artefacts, commands."""
     rows = rank(sweep)
     repeated = [row for row in rows if row.rank][:MAX_REPEATED]
     parts = [tables.to_markdown(sweep, rows).rstrip()]
@@ -185,7 +185,7 @@ def _artefacts(sweep: Sweep, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def copy(sweep: Sweep, trial: TrialRecord, target: Path) -> tuple[str, ...]:
-    """Copy config, spec, checkpoint and ONNX, and write a model card; return the names.
+    """Copy config, spec, checkpoint and ONNX, write a model card, and return the names.
 
     Raises:
         SweepNotFoundError: the trial has no checkpoint.
@@ -211,7 +211,7 @@ def copy(sweep: Sweep, trial: TrialRecord, target: Path) -> tuple[str, ...]:
 def _card(
     sweep: Sweep, trial: TrialRecord, checkpoint: BestCheckpoint, names: Sequence[str]
 ) -> str:
-    """Return the model card: result, parameters, metrics and how to train it again."""
+    """Return the model card: result, parameters, metrics, command to train it again."""
     objective = sweep.experiment.objective
     result = trial_result(trial, objective)
     reached = f"{result[1]:.6g} at epoch {result[0]}" if result else "no value"
@@ -243,8 +243,8 @@ def write_tensorboard(sweep: Sweep, folder: Path) -> int:
     """Write the event files of every trial that has a value; return their number.
 
     Args:
-        folder: gets a subfolder named by the trial's id for each of them; one that
-            exists is replaced.
+        folder: parent of one subfolder per trial, named by its id. An existing
+            subfolder is replaced.
     """
     from tensorboardX import SummaryWriter
     from tensorboardX.summary import hparams
@@ -266,7 +266,7 @@ def write_tensorboard(sweep: Sweep, folder: Path) -> int:
                 name: value if isinstance(value, int | float | str) else str(value)
                 for name, value in {"seed": trial.seed, **trial.params}.items()
             }
-            # `add_hparams` would open a second file, of the same name in one second.
+            # `add_hparams` opens a second file, with the same name within a second.
             best = f"best/{objective.metric}"
             for summary in hparams(params, {best: result[1]}):
                 writer.file_writer.add_summary(summary)

@@ -1,7 +1,7 @@
-"""One HTML file that shows a whole sweep, without a network and without a server.
+"""HTML report of a sweep: a single file that needs no network and no server.
 
-Its security policy admits two scripts by their hashes and no address at all, so that
-nothing which a user wrote could run or load anything, even if it were not escaped.
+Its security policy allows two scripts by their hashes and no address, so text of users
+cannot run or load anything, even if it were not escaped.
 """
 
 import base64
@@ -43,7 +43,7 @@ from sweeper.statistics.leaderboard import (
 from sweeper.system.paths import write_text
 from sweeper.system.text import duration, plain, short, value_cell
 
-NUM_PICTURED = 3  # trials whose pictures are shown
+NUM_PICTURED = 3  # trials with pictures in the report
 NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 
 
@@ -103,12 +103,12 @@ def _asset(name: str) -> str:
 
 
 def _compressed(source: str) -> str:
-    """Return gzip in base64, which the page's script unpacks: 2 MB for plotly.js."""
+    """Return gzip in base64, which the page's script unpacks; plotly.js takes 2 MB."""
     return base64.b64encode(gzip.compress(source.encode(), 6, mtime=0)).decode()
 
 
 def _script_hash(source: str) -> str:
-    """Return the name of a script in a security policy."""
+    """Return the hash of a script for a security policy."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
@@ -172,7 +172,7 @@ def _epochs(row: Row) -> int:
 
 
 def _base_trial(rows: Sequence[Row]) -> TrialRecord | None:
-    """Return the trial that others are compared with: the baseline's, else the best."""
+    """Return the trial for comparisons: the baseline's, else the best."""
     ordered = sorted(rows, key=lambda row: not row.is_baseline)
     return ordered[0].trials[0] if ordered else None
 
@@ -215,7 +215,7 @@ def _lines(trial: TrialRecord) -> Iterator[str]:
 
 
 def failures(sweep: Sweep) -> list[Mapping[str, object]]:
-    """Return failed attempts, grouped by what was raised where, most frequent first.
+    """Return failed attempts, grouped by error and place, most frequent first.
 
     Failures that differ only in numbers and addresses are in one group.
     """

@@ -1,6 +1,6 @@
-"""The state of a sweep: progress, events, a live display, and plain data for programs.
+"""State of a sweep: progress, events, a live display, and plain data for programs.
 
-Everything that a user wrote is printed as text, never as markup.
+Text of users is never interpreted as markup.
 """
 
 import json
@@ -33,7 +33,7 @@ from sweeper.reporting.tables import (
 from sweeper.statistics.leaderboard import best, trial_results
 from sweeper.system.text import duration, plain, short
 
-MAX_ROWS = 12  # of the leaderboard while it is live
+MAX_ROWS = 12  # rows of the live leaderboard
 REFRESH_PER_SECOND = 4
 STYLES: Mapping[State, str] = {
     State.WAITING: "dim",
@@ -45,7 +45,7 @@ STYLES: Mapping[State, str] = {
 
 
 def settled(sweep: Sweep) -> Sweep:
-    """Return the sweep with its running trials waiting, if no driver runs it."""
+    """Return the sweep; without a driver its running trials become waiting."""
     if sweep.is_running:
         return sweep
     trials = (
@@ -75,9 +75,9 @@ class Progress:
     Attributes:
         done: trials that have ended.
         total: trials of the whole sweep, 0 if unknown.
-        eta_seconds: until the last trial ends, None if unknown.
-        gpu_hours: share of a GPU times hours, over all trials.
-        cost: of these hours at the file's prices; NaN where a card has no price.
+        eta_seconds: seconds until the last trial ends, None if unknown.
+        gpu_hours: share of a GPU times hours, summed over all trials.
+        cost: cost of these hours at the file's prices; NaN if a card has no price.
     """
 
     done: int
@@ -90,11 +90,11 @@ class Progress:
 def progress(sweep: Sweep, *, total: int = 0) -> Progress:
     """Return the progress of the sweep.
 
-    The rest is taken to last as long a trial as the median of those that have ended,
-    on as many slots as run now.
+    The estimate uses the median duration of ended trials and the current number of
+    running trials.
 
     Args:
-        total: trials of the whole sweep; 0 to take the budget's.
+        total: trials of the whole sweep; 0 to use the budget's limit.
     """
     total = total or sweep.experiment.budget.trials or 0
     ended = [t for t in sweep.trials if t.state.is_final]
@@ -123,7 +123,7 @@ def used(sweep: Sweep, now: Progress) -> list[str]:
         ("cost", now.cost, budget.cost),
     ):
         of = f" of {limit:.4g}" if limit else ""
-        if math.isnan(amount):  # shown only if the file asks for it
+        if math.isnan(amount):  # shown only if the file limits it
             parts += [f"unknown{of} {name}"] if sweep.experiment.price or limit else []
         else:
             parts += [f"{amount:.3g}{of} {name}"] if amount or limit else []
@@ -131,9 +131,9 @@ def used(sweep: Sweep, now: Progress) -> list[str]:
 
 
 def last_epoch(sweep: Sweep) -> int:
-    """Return the epoch that a trial ends with; 0 if unknown.
+    """Return the number of epochs of a trial; 0 if unknown.
 
-    That of the longest complete trial, else what the overrides of all trials say.
+    It comes from the longest complete trial, else from the overrides of all trials.
     """
     complete = [t for t in sweep.trials if t.state is State.COMPLETE]
     seen = max((e for t in complete for e in t.values), default=0)
@@ -142,7 +142,7 @@ def last_epoch(sweep: Sweep) -> int:
 
 
 def share(trial: TrialRecord, *, of: int) -> float:
-    """Return the reported share of a trial's epochs; 0 if their number is unknown."""
+    """Return the reported share of a trial's epochs; 0 if the number is unknown."""
     return min(1.0, max(trial.values, default=0) / of) if of else 0.0
 
 
@@ -151,13 +151,13 @@ def share(trial: TrialRecord, *, of: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened to a trial.
+    """A change of a trial.
 
     Attributes:
         kind: "start", "epoch", "failure" or the trial's new state.
-        trial: its id.
-        text: what happened, for people.
-        data: the same as JSON values, for programs.
+        trial: id of the trial.
+        text: description for people.
+        data: JSON values for programs.
     """
 
     kind: str
@@ -170,10 +170,10 @@ class Event:
 
 
 def events(before: Sweep | None, after: Sweep) -> tuple[Event, ...]:
-    """Return what happened between two snapshots, in order of trials.
+    """Return the events between two snapshots, in the order of the trials.
 
     Args:
-        before: the earlier snapshot; None: nothing is news.
+        before: the earlier snapshot; with None there are no events.
     """
     if before is None:
         return ()
@@ -227,7 +227,7 @@ def _of_trial(
 def status_view(
     sweep: Sweep, *, max_rows: int | None = None, total: int = 0
 ) -> RenderableType:
-    """Return counts, the best so far, budget, running trials and leaderboard.
+    """Return counts, best value, budget, running trials and leaderboard.
 
     Args:
         total: trials of the whole sweep, 0 if unknown.
@@ -274,7 +274,7 @@ def _progress_parts(sweep: Sweep, total: int) -> Iterator[str]:
 def _running_table(
     sweep: Sweep, trials: Sequence[TrialRecord], *, is_wide: bool
 ) -> Table:
-    """Trials with their last report; on a narrow terminal without their points."""
+    """Return running trials with their last reports; without points if narrow."""
     heads = ["running", "epoch", sweep.experiment.objective.metric]
     last = last_epoch(sweep)
     lines = []
@@ -287,7 +287,7 @@ def _running_table(
 
 
 def _bar(share: float, width: int) -> str:
-    """Return a bar of ASCII, which every terminal shows.
+    """Return a progress bar in ASCII.
 
     >>> _bar(0.5, 4)
     '[##--]'
@@ -297,7 +297,7 @@ def _bar(share: float, width: int) -> str:
 
 
 class Display:
-    """A place where a driver shows events and the state of the sweep: here none."""
+    """Output of a driver for events and the sweep's state; this one shows nothing."""
 
     def event(self, line: Event | str) -> None:
         """Show one event, or a notice."""
@@ -308,7 +308,7 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class Lines(Display):
-    """One plain line an event, however long: for pipes and logs."""
+    """Output of one unwrapped line per event, for pipes and logs."""
 
     console: Console
 
@@ -317,7 +317,7 @@ class Lines(Display):
 
 
 class JsonLines(Display):
-    """One JSON object a line on standard output, for programs."""
+    """Output of one JSON object per line, for programs."""
 
     def event(self, line: Event | str) -> None:
         if isinstance(line, Event):
@@ -327,13 +327,13 @@ class JsonLines(Display):
 
 
 def write_json_line(event: str, **data: object) -> None:
-    """Write one event as JSON, at once."""
+    """Write one event as a JSON line, and flush."""
     sys.stdout.write(json.dumps({"event": event, **data}, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 class Screen(Display):
-    """A table that redraws itself in place, below the events.
+    """A live table below the events.
 
     Args:
         total: trials of the whole sweep, 0 if unknown.
@@ -348,7 +348,7 @@ class Screen(Display):
         self._live.console.print(Text(plain(line), style="dim"))
 
     def update(self, sweep: Sweep) -> None:
-        """Redraw, if anything changed."""
+        """Redraw the table if anything has changed."""
         if self._shown is None or self._shown.trials != sweep.trials:
             height = self._live.console.height
             rows = max(3, min(MAX_ROWS, (height - 6) // 3))
@@ -360,7 +360,7 @@ class Screen(Display):
 def display(
     console: Console, *, quiet: bool, is_json: bool = False, total: int = 0
 ) -> Iterator[Display]:
-    """Yield a live table on a terminal, else lines; nothing if `quiet`."""
+    """Yield a live table on a terminal, else lines; no output if `quiet`."""
     if is_json:
         yield JsonLines()
     elif quiet:
@@ -420,7 +420,7 @@ def _trial_json(sweep: Sweep, trial: TrialRecord) -> dict[str, object]:
 
 
 def _result(sweep: Sweep, trial: TrialRecord) -> tuple[dict[str, object], int | None]:
-    """Return the first value, several objectives by their names, and the epoch."""
+    """Return the value, with several objectives all values by name, and the epoch."""
     objectives = sweep.experiment.objectives
     result = trial_results(trial, objectives)
     if result is None:
@@ -433,7 +433,7 @@ def _result(sweep: Sweep, trial: TrialRecord) -> tuple[dict[str, object], int | 
 
 
 def best_summary(sweep: Sweep) -> dict[str, object]:
-    """Return id, value and epoch of the best trial; None before the first value."""
+    """Return id, value and epoch of the best trial; None if no trial has a value."""
     trial = best(sweep)
     if trial is None:
         return {"best": None}
@@ -458,5 +458,5 @@ def best_json(sweep: Sweep, trial: TrialRecord) -> dict[str, object]:
 
 
 def _number(value: float) -> float | None:
-    """Return the value, None for NaN and infinity, which JSON lacks."""
+    """Return the value; None for NaN and infinity, which JSON cannot represent."""
     return value if math.isfinite(value) else None

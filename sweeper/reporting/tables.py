@@ -1,7 +1,6 @@
-"""The leaderboard as a table: for a terminal of any width, Markdown and files.
+"""Tables of the leaderboard for terminals of any width, Markdown and files.
 
-Each column is defined once. Everything that a user wrote is printed as text, never as
-markup.
+Text of users is never interpreted as markup.
 """
 
 import csv
@@ -25,7 +24,7 @@ from sweeper.system.errors import SweeperError
 from sweeper.system.text import markdown_cell, plain, short, value_cell
 
 MAX_RANKED = 30  # suggestions of a ranking on a terminal
-UNBOUNDED = 100_000  # columns, to measure the width that a table would like to have
+UNBOUNDED = 100_000  # columns of a terminal, to measure the full width of a table
 
 
 # ---- cells
@@ -43,10 +42,10 @@ def score_text(score: Score) -> str:
 
 
 def tie_text(row: Row) -> str:
-    """Return how a row compares with the best one: "best", "tied", "worse" or "?".
+    """Return the comparison with the best row: "best", "tied", "worse" or "?".
 
-    "tied" means that the difference may be chance, "?" that too few seeds ran to tell.
-    With several objectives: "front" or "dominated"; without a value "".
+    "tied" means that the difference may be chance, "?" that there are too few seeds.
+    With several objectives it is "front" or "dominated"; without a value "".
     """
     if row.rank == 0:
         return ""
@@ -71,7 +70,7 @@ def delta_text(row: Row) -> str:
 
 
 def state_text(states: Mapping[State, int]) -> str:
-    """Return counts by state, in the states' order: "2 complete, 1 failed"."""
+    """Return counts by state, such as "2 complete, 1 failed"."""
     return ", ".join(f"{states[s]} {s}" for s in State if states.get(s))
 
 
@@ -87,7 +86,7 @@ def point_text(params: Params) -> str:
 
 
 def _param(row: Row, *, name: str, is_exact: bool = False) -> str:
-    """Return a parameter, "" if the row lacks it; `is_exact`: with all its digits."""
+    """Return a parameter's value, with all digits if `is_exact`; "" if missing."""
     value = row.params.get(name, "")
     return repr(value) if is_exact and isinstance(value, float) else value_cell(value)
 
@@ -97,7 +96,7 @@ def _param(row: Row, *, name: str, is_exact: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column for people: its head, the text of a row, the number to sort by."""
+    """A column: its head, and functions for the text and the sort key of a row."""
 
     head: str
     text: Callable[[Row], str]
@@ -117,7 +116,7 @@ PARENT = Column("parent", lambda row: row.parent or "-")
 def param_columns(
     sweep: Sweep, *, others: Iterable[Column], is_exact: bool = False
 ) -> list[Column]:
-    """Return a column for each parameter; `is_exact`: full names and all digits."""
+    """Return a column per parameter; with full names and all digits if `is_exact`."""
     names = varied(sweep)
     heads = columns(
         names if is_exact else labels(names), others=[column.head for column in others]
@@ -139,7 +138,7 @@ def param_columns(
 
 
 def result_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
-    """Return a column for each objective, for the comparison and for the delta."""
+    """Return columns for the objectives, the comparison and the delta."""
     shown = [
         Column(
             objective.metric,
@@ -148,7 +147,7 @@ def result_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
         )
         for i, objective in enumerate(sweep.experiment.objectives)
     ]
-    # only if the test can say anything
+    # only if at least one row could be tested
     if any(row.front or not math.isnan(row.p) for row in rows[1:]):
         head = "Pareto" if len(shown) > 1 else "tie"
         shown.append(Column(head, lambda row: tie_text(row) or "-"))
@@ -161,7 +160,7 @@ def result_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
 
 
 def rich_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> Table:
-    """Return a table for a terminal; long cells are folded."""
+    """Return a table for a terminal; long cells are wrapped."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for head in heads:
         table.add_column(Text(plain(head)), overflow="fold")
@@ -172,7 +171,7 @@ def rich_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """The first of some tables, widest first, that has room; else the last."""
+    """The widest of several tables that fits the terminal, else the last one."""
 
     tables: Sequence[Table]
 
@@ -189,7 +188,7 @@ class Fitting:
 
 
 def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> RenderableType:
-    """Return the leaderboard, best first, with its verdict and notes."""
+    """Return the leaderboard for a terminal, with its verdict and notes."""
     rows = rank(sweep)
     shown = rows[:max_rows]
     results = result_columns(sweep, rows)
@@ -217,12 +216,12 @@ def leaderboard_view(sweep: Sweep, *, max_rows: int | None = None) -> Renderable
 
 
 def hidden_rows(count: int) -> list[Text]:
-    """Return the line that counts the rows which a table leaves out."""
+    """Return a line with the number of rows that the table leaves out."""
     return [Text(f"... {count} more", style="dim")] if count > 0 else []
 
 
 def remarks(sweep: Sweep) -> list[str]:
-    """Return notes on where the values of the leaderboard come from."""
+    """Return notes on the origin of the leaderboard's values."""
     lines = []
     codes = Counter(t.attempts[-1].code for t in sweep.trials if t.attempts)
     if len(codes) > 1:
@@ -242,7 +241,7 @@ def remarks(sweep: Sweep) -> list[str]:
 
 
 def markdown_table(heads: Sequence[str], lines: Iterable[Iterable[str]]) -> str:
-    """Return a table in Markdown; whatever a user wrote stays text."""
+    """Return a table in Markdown, with markup in its texts escaped."""
     shown = ["| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines]
     head = "| " + " | ".join(map(markdown_cell, heads)) + " |"
     return "\n".join([head, "|" + "---|" * len(heads), *shown])
@@ -298,7 +297,7 @@ FILE_COLUMNS: Mapping[str, Callable[[Row], object]] = {
 def to_values(
     sweep: Sweep, rows: Sequence[Row]
 ) -> tuple[list[str], list[list[object]]]:
-    """Return names and values of the leaderboard's columns; None for a missing value.
+    """Return columns and values of the leaderboard; None for a missing value.
 
     The rank comes first, then the parameters, then the results.
     """
@@ -321,7 +320,7 @@ def _finite(value: object) -> object:
 
 
 def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """Return the leaderboard as CSV with all digits; an empty cell has no value."""
+    """Return the leaderboard as CSV with all digits; missing values are empty."""
     names = varied(sweep)
     header, lines = to_values(sweep, rows)
     out = io.StringIO()
@@ -339,11 +338,11 @@ def to_csv(sweep: Sweep, rows: Sequence[Row]) -> str:
 def rank_all(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Row]]:
     """Return all suggestions with a value, best first; ties in the sweeps' order.
 
-    They can be compared as far as the data, epochs and seeds of the sweeps are alike,
-    which the reader has to know.
+    The comparison is fair only if data, epochs and seeds of the sweeps are alike. This
+    is not checked.
 
     Raises:
-        SweeperError: two sweeps have different objectives, or several.
+        SweeperError: the objectives of two sweeps differ, or a sweep has several.
     """
     first = sweeps[0].experiment
     if len(first.objectives) > 1:
@@ -367,7 +366,7 @@ def _objective(sweep: Sweep) -> str:
 
 
 def ranking(sweeps: Sequence[Sweep]) -> tuple[list[str], list[list[str]]]:
-    """Return heads and cells of one ranking over several sweeps."""
+    """Return heads and cells of a ranking over several sweeps."""
     heads = ["rank", "sweep", _objective(sweeps[0]), "epoch", "trial", "point"]
     lines = []
     for position, (sweep, row) in enumerate(rank_all(sweeps), start=1):

@@ -1,6 +1,6 @@
-"""Configs, tracebacks, pictures and confusion matrices from the trials' folders.
+"""Configs, tracebacks, pictures and confusion matrices in the trials' folders.
 
-A file that is missing or damaged is left out and never an error.
+Missing and damaged files are left out; they are not errors.
 """
 
 import base64
@@ -17,8 +17,8 @@ from sweeper.system.paths import TrialPaths
 from sweeper.system.text import value_cell
 
 MAX_SIDE = 560  # pixels of a thumbnail
-MAX_PICTURES = 6  # of one trial
-MAX_CLASSES = 120  # of a confusion matrix that is drawn
+MAX_PICTURES = 6  # pictures per trial
+MAX_CLASSES = 120  # classes; a larger confusion matrix is not drawn
 MAX_FILE_BYTES = 20_000_000
 MAX_TRACEBACK = 4000  # characters, from its end
 
@@ -28,11 +28,11 @@ Config = Mapping[str, str]
 
 
 def config(paths: TrialPaths) -> Config:
-    """Return the composed config by dotted keys, without the trial's folder."""
+    """Return the composed config by dotted keys, without the paths of the trial."""
     try:
-        # the safe loader in C: a thousand configs in two seconds
+        # The safe loader in C reads a thousand configs in two seconds.
         text = paths.config.read_text(encoding="utf-8")
-        data = yaml.load(text, Loader=SafeLoader)  # noqa: S506  # it is a safe one
+        data = yaml.load(text, Loader=SafeLoader)  # noqa: S506  # a safe loader
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     flat: dict[str, str] = {}
@@ -51,7 +51,7 @@ def _flatten(prefix: str, node: object, flat: dict[str, str]) -> None:
 
 
 def differences(base: Config, other: Config) -> list[tuple[str, str, str]]:
-    """Return key, value in `base` and value in `other` of each difference, by key.
+    """Return (key, value in `base`, value in `other`) of each difference, by key.
 
     >>> differences({"a": "1", "b": "2"}, {"a": "1", "b": "3"})
     [('b', '2', '3')]
@@ -62,7 +62,7 @@ def differences(base: Config, other: Config) -> list[tuple[str, str, str]]:
 
 
 def traceback_text(paths: TrialPaths) -> str:
-    """Return the end of the last traceback; "" without one."""
+    """Return the end of the last traceback; "" if there is none."""
     try:
         text = paths.error.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -71,7 +71,7 @@ def traceback_text(paths: TrialPaths) -> str:
 
 
 def pictures(paths: TrialPaths) -> list[tuple[str, str]]:
-    """Return name and data URL of a trial's pictures, as thumbnails."""
+    """Return names and data URLs of thumbnails of a trial's pictures."""
     files = sorted(paths.artifacts.glob("*.png"))[:MAX_PICTURES]
     thumbnails = [(path.stem, thumbnail(path)) for path in files]
     return [(name, url) for name, url in thumbnails if url]
@@ -95,9 +95,9 @@ def thumbnail(path: Path) -> str:
 
 
 def confusion(sweep: Sweep, rows: Sequence[Row]) -> dict[str, object] | None:
-    """Return the confusion matrix of the best trial that stored one, by its lines.
+    """Return a confusion matrix from the best three rows; None if there is none.
 
-    A line has a true class and the count of each predicted one, with its share.
+    A line has a true class, and the count and share of each predicted class.
     """
     for trial in (trial for row in rows[:3] for trial in row.trials):
         path = sweep.paths.trial(trial.id).artifacts / "confusion_matrix.json"

@@ -1,6 +1,6 @@
-"""Conclusions from a leaderboard: winner and ties, importance, prospects.
+"""Conclusions from a leaderboard: winner and ties, importance, expected gains.
 
-Optuna is imported late: most views of a sweep do without it.
+Optuna is imported only for importances: most views of a sweep do not need it.
 """
 
 import math
@@ -20,29 +20,30 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 FEWEST_ROWS = 8
-BEST_SHARE = 0.25  # of the rows: the results that count as good
-FEW_VALUES = 5  # numbers of at most so many values count as choices
-LOG_RATIO = 30.0  # positive numbers that span more count as logarithmic
-POWER_Z = 0.8416  # 80 % of trials of the same size find a difference that is real
+BEST_SHARE = 0.25  # share of the rows that count as good
+FEW_VALUES = 5  # a numeric parameter with at most this many values counts as a choice
+LOG_RATIO = 30.0  # positive numbers with a larger ratio count as logarithmic
+POWER_Z = 0.8416  # normal quantile for a power of 80 %
 MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Claims that the rows support.
+    """Statistical conclusion about the best rows.
 
     Attributes:
         winner: the best row, if every other row is worse by the test.
-        num_tied: rows that may be as good as the best one, itself among them.
-        num_rows: rows with a value; finalists only, where there are some.
-        seeds: of each of the tied rows; the fewest.
-        std: of one value over seeds, within rows; NaN for one seed.
-        by_chance: how far the best of `num_rows` equal suggestions is better than
-            their mean; NaN where no noise is known.
-        is_lower_bound: whether `by_chance` holds the noise of examples only.
-        more_seeds: further seeds of each tied row that would separate the best two
-            with 80 % power, if the gap is as shown; 0 where that says nothing.
-        is_population: whether trials start from others, so that no seed is added.
+        num_tied: number of rows that may be as good as the best one, which is counted.
+        num_rows: number of rows with a value; only finalists if there are any.
+        seeds: smallest number of seeds of a tied row.
+        std: standard deviation over seeds within rows; NaN with one seed.
+        by_chance: expected lead of the best of `num_rows` equal suggestions over their
+            mean; NaN if the noise is unknown.
+        is_lower_bound: whether `by_chance` includes only the noise of examples.
+        more_seeds: additional seeds of each tied row that would separate the best two
+            with 80 % power if the true gap is the observed one; 0 if unknown.
+        is_population: whether trials start from other trials, so that seeds cannot be
+            added.
     """
 
     winner: Row | None
@@ -86,8 +87,8 @@ def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
 def _example_error(rows: Sequence[Row], objective: Objective) -> float:
     """Return the standard error of one score from the size of the validation set.
 
-    NaN if the size is not known. Half of the variance is counted: differences between
-    scores of the same examples are less noisy by half or more.
+    NaN if the size is unknown. Only half of the variance is counted, since differences
+    between scores on the same examples have at most about half of it.
     """
     stored = [t.correctness for row in rows for t in row.trials if t.correctness]
     size = len(stored[0].correct) if stored else objective.validation_size
@@ -99,7 +100,7 @@ def _example_error(rows: Sequence[Row], objective: Objective) -> float:
 
 
 def _more_seeds(tied: Sequence[Row], std: float) -> int:
-    """Return the seeds that the best two still need: n >= 2 (t + z)^2 (std / gap)^2."""
+    """Return the missing seeds of the best two: n >= 2 (t + z)^2 (std / gap)^2."""
     if len(tied) < 2 or not std > 0:
         return 0
     gap = abs(tied[0].mean - tied[1].mean)
@@ -113,7 +114,7 @@ def _more_seeds(tied: Sequence[Row], std: float) -> int:
 def verdict_lines(
     rows: Sequence[Row], objectives: Sequence[Objective]
 ) -> tuple[str, ...]:
-    """Return the verdict on ranked rows in words, one statement a line."""
+    """Return the verdict on ranked rows in words, one statement per line."""
     if len(objectives) == 1:
         return _in_words(verdict(rows, objectives[0]))
     num_best = sum(row.front == 1 for row in rows)
@@ -160,14 +161,14 @@ def _in_words(result: Verdict) -> tuple[str, ...]:
 def importance(rows: Sequence[Row], objective: Objective) -> Mapping[str, float]:
     """Return the importance of each parameter for a good result, largest first.
 
-    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) as Optuna has it: how far the
-    values of the best quarter of the rows differ from those of all rows. The
-    importances sum to 1. Rows without a whole trial do not count: one that was stopped
-    early says more about its rung than about its settings. A parameter that some rows
-    lack, or that took one value, is left out.
+    Optuna's PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) compares the values in
+    the best quarter of the rows with those of all rows. The importances sum to 1. Rows
+    without a complete trial are left out: the value of a trial that was stopped early
+    depends more on its rung than on its settings. Parameters that some rows lack, or
+    that have a single value, are left out.
 
     Returns:
-        {} with fewer than eight rows, or without a difference to explain.
+        {} with fewer than eight rows, or if all rows or all parameters are equal.
     """
     ranked = [row for row in rows if row.rank and row.states.get(State.COMPLETE)]
     columns = {
@@ -216,14 +217,14 @@ def _column(
 
 
 def is_logarithmic(numbers: Collection[float]) -> bool:
-    """Return whether the numbers are positive and span so much that they need a log."""
+    """Return whether the numbers are positive and their ratio exceeds `LOG_RATIO`."""
     return 0 < min(numbers) < max(numbers) / LOG_RATIO
 
 
 def chance_of_better(tried: int, more: int) -> float:
-    """Return the chance that the best of `more` random points beats all those tried.
+    """Return the probability that one of `more` random points beats all tried ones.
 
-    Exact for independent draws of one space: each point is as likely to be the best.
+    Exact for independent draws from one space, since each is equally likely to be best.
 
     >>> chance_of_better(20, 5)
     0.2
@@ -232,10 +233,10 @@ def chance_of_better(tried: int, more: int) -> float:
 
 
 def expected_gain(means: Sequence[float], more: int) -> float:
-    """Return by how much `more` random points are expected to improve the best.
+    """Return the expected improvement of the best result by `more` random points.
 
-    From the expected maxima of normal draws with the spread of the results; NaN for
-    fewer than two.
+    Results are taken as normal, with the standard deviation of `means`; NaN for fewer
+    than two.
     """
     if len(means) < 2:
         return math.nan
@@ -246,7 +247,7 @@ def expected_gain(means: Sequence[float], more: int) -> float:
 def importance_lines(
     rows: Sequence[Row], objective: Objective, *, is_random: bool, more: int = 10
 ) -> tuple[str, ...]:
-    """Return importances and prospects in words, one a line."""
+    """Return importances and expected gains in words, one per line."""
     shares = importance(rows, objective)
     text = [f"{name}: {share:.0%}" for name, share in shares.items()]
     if not shares:

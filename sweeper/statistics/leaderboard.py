@@ -1,6 +1,6 @@
-"""Leaderboard of a sweep: trials grouped over seeds, ranked and compared.
+"""Leaderboard of a sweep: suggestions, ranked by their means over seeds and compared.
 
-docs/statistics.md states the statistics. A row is one suggestion over its seeds.
+docs/statistics.md explains the statistics.
 """
 
 import math
@@ -27,9 +27,9 @@ class Score:
     """One objective of a suggestion over its seeds.
 
     Attributes:
-        values: one a seed.
-        size: number of validation examples, 0 if it is not known.
-        correct: (seeds, examples), 1 where an answer was right; None if not known.
+        values: one value per seed.
+        size: number of validation examples, 0 if unknown.
+        correct: (seeds, examples), 1 for a correct prediction; None if unknown.
     """
 
     values: tuple[float, ...]
@@ -38,7 +38,7 @@ class Score:
 
     @cached_property
     def mean(self) -> float:
-        """Mean of the values; NaN without one."""
+        """Mean of the values; NaN if there are none."""
         return statistics.fmean(self.values) if self.values else math.nan
 
     @property
@@ -50,7 +50,7 @@ class Score:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the mean, over seeds and examples.
 
-        NaN with one seed and no number of examples.
+        (NaN, NaN) with one seed if the number of examples is unknown.
         """
         return significance.score_interval(
             self.values, correct=self.correct, size=self.size
@@ -78,21 +78,21 @@ class Row:
 
     Attributes:
         rank: 1 for the best; 0 for a suggestion without a value.
-        trials: one a seed, by number.
-        by_seed: best objective of each trial that counts: one that has a value and did
-            not fail; of a finalist those of its fresh seeds.
-        scores: of every objective, in the file's order; of the epochs that are best by
-            the first one.
-        delta: mean difference to the baseline over shared seeds, else of the means;
-            NaN without a baseline.
-        delta_low: lower end of its 95 % interval; NaN if it has none.
-        delta_high: upper end of it.
-        p: how likely so large a lead of the best row is by chance, corrected for
-            many rows; 1 for the best row, NaN where nothing can be said.
-        is_finalist: whether fresh seeds have confirmed it.
-        best_epoch: epoch of the best value of all seeds, 0 without one.
-        front: with several objectives the non-dominated rank: 1 on the Pareto front;
-            0 with one objective, or without a value.
+        trials: one trial per seed, by number.
+        by_seed: best value of the first objective by seed, without failed trials. A
+            finalist has only its fresh seeds here.
+        scores: scores of all objectives in the order of the file, at each trial's best
+            epoch by the first objective.
+        delta: mean difference to the baseline over shared seeds; difference of the
+            means if no seed is shared; NaN without a baseline.
+        delta_low: lower end of the 95 % interval of `delta`; NaN if unknown.
+        delta_high: upper end of this interval.
+        p: probability of so large a lead of the best row by chance, corrected for the
+            number of rows; 1 for the best row, NaN if it cannot be computed.
+        is_finalist: whether the row has results on fresh seeds.
+        best_epoch: epoch of the best value over all seeds, 0 without a value.
+        front: non-dominated rank with several objectives, 1 for the Pareto front; 0
+            with one objective, or without a value.
     """
 
     rank: int
@@ -131,7 +131,7 @@ class Row:
 
     @property
     def means(self) -> tuple[float, ...]:
-        """Mean of every objective, in the file's order."""
+        """Means of all objectives, in the order of the file."""
         return tuple(score.mean for score in self.scores)
 
     @property
@@ -146,34 +146,35 @@ class Row:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Values that count, in order of the trials."""
+        """Values of `by_seed`, in the order of the trials."""
         return tuple(self.by_seed.values())
 
     @property
     def is_worse(self) -> bool:
-        """Return True if the best row is better by more than chance."""
+        """Whether the best row is better by more than chance."""
         return self.p <= significance.ALPHA
 
     @property
     def is_tied(self) -> bool:
-        """Return True if it may be as good as the best row."""
+        """Whether the row may be as good as the best row."""
         return self.rank > 0 and not self.is_worse
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds that it was or will be run with, in order of the trials."""
+        """Seeds of all trials, finished or not."""
         return tuple(trial.seed for trial in self.trials)
 
     @property
     def states(self) -> Mapping[State, int]:
-        """Number of its trials in each state."""
+        """Number of trials in each state."""
         return Counter(trial.state for trial in self.trials)
 
 
 def trial_result(trial: TrialRecord, objective: Objective) -> tuple[int, float] | None:
-    """Return the epoch and the value that count for a trial; None for a failed one.
+    """Return the best epoch of a trial and its value.
 
-    The reports of a trial that failed are no result of its settings.
+    None for a failed trial, since its reports are not a result of its settings, and
+    without a finite value.
     """
     best = trial.best(objective)
     is_result = trial.state is not State.FAILED
@@ -183,10 +184,10 @@ def trial_result(trial: TrialRecord, objective: Objective) -> tuple[int, float] 
 def trial_results(
     trial: TrialRecord, objectives: Sequence[Objective]
 ) -> tuple[int, tuple[float, ...]] | None:
-    """Return the epoch and the values that count for a trial, of every objective.
+    """Return the best epoch of a trial and the values of all objectives there.
 
-    They are of one epoch, the best one by the first objective: that of the checkpoint
-    which is kept. Best values of different epochs would belong to no one model.
+    The first objective chooses the epoch, which is also the epoch of the best
+    checkpoint. Best values of different epochs would belong to different models.
     """
     first = trial_result(trial, objectives[0])
     if first is None:
@@ -198,9 +199,9 @@ def trial_results(
 def correctness(
     trials: Sequence[TrialRecord], seeds: Sequence[int]
 ) -> tuple[tuple[str, int], Array] | None:
-    """Return (seeds, examples) with 1 for each right answer, and the examples' name.
+    """Return a name of the example set, and (seeds, examples) with 1 if correct.
 
-    None unless every seed has its answers, to the same examples.
+    None unless the correctness of every seed is stored, for the same examples.
     """
     by_seed = {trial.seed: trial for trial in trials}
     stored = [by_seed[seed].correctness for seed in seeds]
@@ -213,7 +214,7 @@ def correctness(
 
 
 def paired_correctness(first: Row, second: Row, seeds: Sequence[int]) -> Array | None:
-    """Return differences of single answers (seeds, examples); None if not all known."""
+    """Return differences of correctness (seeds, examples); None if any is missing."""
     one, two = (correctness(row.trials, seeds) for row in (first, second))
     if one is None or two is None or one[0] != two[0]:
         return None
@@ -221,7 +222,7 @@ def paired_correctness(first: Row, second: Row, seeds: Sequence[int]) -> Array |
 
 
 def delta(row: Row, base: Row | None) -> tuple[float, float, float]:
-    """Return the mean difference to the baseline, and its interval."""
+    """Return the mean difference to the baseline, and the ends of its 95 % interval."""
     if base is None:
         return math.nan, math.nan, math.nan
     seeds = [seed for seed in row.by_seed if seed in base.by_seed]
@@ -234,17 +235,17 @@ def delta(row: Row, base: Row | None) -> tuple[float, float, float]:
 
 
 def rank(sweep: Sweep) -> tuple[Row, ...]:
-    """Return the rows: best mean first, then those without a value, by number.
+    """Return the rows, best mean first; rows without a value come last, by number.
 
-    Once all finalists have their fresh seeds they come before the others. With several
-    objectives the Pareto front comes first, then what it alone dominates, and so on;
-    within a front the less crowded rows, its ends before all.
+    Once all trials on fresh seeds have ended, finalists come before the other rows.
+    With several objectives the Pareto front comes first, then the next fronts. Within
+    a front less crowded rows come first, starting with the ends of the front.
     """
     rows = _in_order(sweep)
     base = next((row for row in rows if row.is_baseline), None)
     valued = [row for row in rows if row.rank]
     p_values = [math.nan] * len(rows)
-    if len(sweep.experiment.objectives) == 1:  # else no test is made
+    if len(sweep.experiment.objectives) == 1:  # several are not tested
         p_values[: len(valued)] = _p_values(valued, sweep.experiment.objective)
     ranked = []
     for row, p in zip(rows, p_values, strict=True):
@@ -254,7 +255,7 @@ def rank(sweep: Sweep) -> tuple[Row, ...]:
 
 
 def _in_order(sweep: Sweep) -> list[Row]:
-    """Return the rows with their ranks and fronts, not compared with each other yet."""
+    """Return the rows with their ranks and fronts, without p-values and deltas."""
     experiment = sweep.experiment
     objectives = experiment.objectives
     fresh = confirm_seeds(experiment.confirm, taken=experiment.seeds)
@@ -268,7 +269,7 @@ def _in_order(sweep: Sweep) -> list[Row]:
         _row(trials, experiment, fresh=fresh, is_confirmed=is_confirmed)
         for trials in groups.values()
     ]
-    # Stable: equal rows stay in order of their numbers, as the trials are.
+    # The sort is stable: equal rows stay in the order of their trials' numbers.
     rows.sort(key=lambda row: (not row.is_finalist, _loss(row, objectives[0])))
     valued = [row for row in rows if not math.isnan(row.mean)]
     fronts = [0] * len(valued)
@@ -291,9 +292,9 @@ def _loss(row: Row, objective: Objective) -> float:
 
 
 def _p_values(rows: Sequence[Row], objective: Objective) -> list[float]:
-    """Return the `p` of each row, the best first.
+    """Return the `p` of each row; `rows` are ranked.
 
-    Finalists are compared on their fresh seeds, the others on those of the first round.
+    Finalists are compared on their fresh seeds, other rows on the seeds of the file.
     """
     if not rows:
         return []
@@ -313,7 +314,7 @@ def _compared(rows: Sequence[Row], objective: Objective) -> tuple[float, ...]:
 
 
 def _first_round(row: Row, objective: Objective) -> Row:
-    """Return a finalist with the values that made it one."""
+    """Return a finalist with its values on the seeds of the file."""
     if not row.is_finalist:
         return row
     values = {
@@ -333,21 +334,21 @@ def front_trials(sweep: Sweep) -> tuple[TrialRecord, ...]:
 
 
 def best_row(sweep: Sweep) -> Row | None:
-    """Return the first row of the leaderboard; None before the first value."""
+    """Return the first row of the leaderboard; None if no trial has a value."""
     return next((row for row in _in_order(sweep) if row.rank == 1), None)
 
 
 def best(sweep: Sweep) -> TrialRecord | None:
-    """Return the best trial of the best suggestion; None before the first value.
+    """Return the best trial of the best suggestion; None if no trial has a value.
 
-    A lucky seed of a worse suggestion is not it.
+    A trial of a worse suggestion may have a better value, by a lucky seed.
     """
     row = best_row(sweep)
     return None if row is None else _best_trial(row, sweep.experiment.objective)
 
 
 def _best_trial(row: Row, objective: Objective) -> TrialRecord:
-    """Return the best trial of a row that has a value, by the first objective."""
+    """Return the best trial of a row by the first objective; the row has a value."""
     target = min(row.values, key=objective.loss)
     return next(
         trial
@@ -364,7 +365,7 @@ def varied(sweep: Sweep) -> tuple[str, ...]:
 def columns(
     names: Sequence[str], *, others: Collection[str], prefix: str = "param"
 ) -> tuple[str, ...]:
-    """Return a column for each parameter that no other column of a table has.
+    """Return a column name for each parameter that differs from all other columns.
 
     >>> columns(["lr", "value"], others=["rank", "value"])
     ('lr', 'param.value')
@@ -380,7 +381,7 @@ def columns(
 
 
 def labels(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the shortest ends of dotted names that still tell them apart.
+    """Return the shortest unique ends of dotted names.
 
     >>> labels(["model.lr", "head.lr", "data.batch_size"])
     ('model.lr', 'head.lr', 'batch_size')
@@ -401,7 +402,7 @@ def _row(
     fresh: Collection[int],
     is_confirmed: bool,
 ) -> Row:
-    """Return one suggestion: a finalist's fresh seeds, else all but the fresh ones."""
+    """Return the row of a suggestion; a finalist counts its fresh seeds only."""
     objective = experiment.objective
     is_finalist = is_confirmed and any(
         t.seed in fresh and trial_result(t, objective) for t in trials
@@ -439,10 +440,10 @@ def _row(
 
 
 def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:
-    """Return True if the file's baseline means this point.
+    """Return whether a point is the baseline of the file.
 
-    The file may leave out a parameter of one value, and write an option of a group
-    as a number; the point has all of them in the spelling of the space.
+    In the file a parameter with a single value may be missing, and an option of a
+    group may be written as a number. The point is canonical.
     """
     return bool(baseline) and all(
         name in params and _is_same(params[name], value)
@@ -452,7 +453,7 @@ def _is_baseline(params: Params, baseline: Mapping[str, object]) -> bool:
 
 def _is_same(value: Value, written: object) -> bool:
     if isinstance(written, list | tuple | dict):
-        from sweeper.system import grammar  # Hydra's: for lists and mappings only
+        from sweeper.system import grammar  # imports Hydra, rarely needed
 
         return value == grammar.to_text(written)
     if type(written) is int and isinstance(value, str):
@@ -461,7 +462,7 @@ def _is_same(value: Value, written: object) -> bool:
 
 
 def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...]:
-    """Return the fresh seeds, the same for each finalist, without those in `taken`."""
+    """Return the fresh seeds of all finalists; none of them is in `taken`."""
     seeds: list[int] = []
     draw = 0
     while confirm.top and len(seeds) < confirm.seeds:
@@ -475,13 +476,13 @@ def confirm_seeds(confirm: Confirm, *, taken: Collection[int]) -> tuple[int, ...
 def finalists(
     records: Sequence[TrialRecord], experiment: Experiment
 ) -> list[TrialRecord]:
-    """Return the first record of each of the best points, the best first.
+    """Return the first record of each of the best points, best first.
 
-    A point counts with the mean of its seeds of the file; one of which a trial failed
-    or was stopped early comes after those that ran whole.
+    Points are ranked by their mean over the seeds of the file. Points with a trial that
+    failed or was stopped early come after all others.
 
     Args:
-        records: of the first round, all of them ended.
+        records: ended trials on the seeds of the file.
     """
     points: dict[str, list[TrialRecord]] = {}
     for record in records:

@@ -1,7 +1,7 @@
-"""Order of points where there is more than one objective.
+"""Order of points with several objectives.
 
-Every function takes points that are to be small in each coordinate. Optuna has the
-first front only (`Study.best_trials`).
+Smaller is better in every coordinate. Optuna offers only the first front
+(`Study.best_trials`).
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ Points = NDArray[np.float64]
 def fronts(points_NM: Points) -> list[int]:
     """Return the non-dominated rank of each point: 1 on the Pareto front.
 
-    A point dominates another if it is no worse in any objective and better in one;
-    equal points share a rank. Efficient non-dominated sorting (Zhang et al. 2015): in
+    A point dominates another if it is better in one objective and not worse in any.
+    Equal points share a rank. Efficient non-dominated sorting (Zhang et al. 2015): in
     lexical order no point is dominated by a later one.
 
     >>> fronts(np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 3.0], [1.0, 3.0]]))
@@ -36,8 +36,8 @@ def fronts(points_NM: Points) -> list[int]:
 def crowding(points_NM: Points) -> list[float]:
     """Return the crowding distance of each point of one front (Deb et al. 2002).
 
-    The sum, over objectives, of the distance between its two neighbours, in units of
-    the front's extent; infinite for the first and the last one.
+    It is the distance between the two neighbours of a point, relative to the extent of
+    the front and summed over objectives; infinite at both ends.
 
     >>> crowding(np.array([[0.0, 4.0], [1.0, 1.0], [4.0, 0.0]]))
     [inf, 2.0, inf]
@@ -55,9 +55,9 @@ def crowding(points_NM: Points) -> list[float]:
 
 
 def order(points: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
-    """Return the index and the front of every point, the best first.
+    """Return the index and the front of every point, best first.
 
-    By front, then the less crowded ones first, then in the given order.
+    Points are sorted by front, then from less to more crowded, then by index.
     """
     if not points:
         return []

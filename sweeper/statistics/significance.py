@@ -1,15 +1,14 @@
 """95 % intervals of scores and differences, and the significance of the best's lead.
 
-docs/statistics.md states both. A score is uncertain for two reasons: another seed
-trains another model, and another validation set asks other questions. Both variances
-are added, as for two crossed random effects (Searle, Casella & McCulloch, Variance
-Components, 1992, chapter 4).
+docs/statistics.md explains both. A score varies with the seed and with the examples of
+the validation set. The two variances are added, as for two crossed random effects
+(Searle, Casella & McCulloch, Variance Components, 1992, chapter 4).
 
-The test: t tests of the gaps, without the effect of a seed on all rows (two-way
-layout), corrected for the pairs of rows that are left (Shaffer, JASA 81, 1986); a
-winner is an intersection-union test (Berger, Technometrics 24, 1982), which is exact
-for a selected best (Gutmann & Maymin, Annals of Statistics 15, 1987). scipy.special is
-imported late: a sweep of one seed does without it.
+The gaps to the best row are tested by t tests, after removing the effect of each seed
+on all rows (two-way layout). The p-values are corrected for the remaining pairs of rows
+(Shaffer, JASA 81, 1986). A winner is found by an intersection-union test (Berger,
+Technometrics 24, 1982), which is exact for a selected best (Gutmann & Maymin, Annals of
+Statistics 15, 1987). scipy.special is imported only when a test needs it.
 """
 
 import math
@@ -27,9 +26,9 @@ Values: TypeAlias = Mapping[int, float]  # by seed
 NORMAL = statistics.NormalDist()
 UNKNOWN = (math.nan, math.nan)
 ALPHA = 0.05
-UNLIKE = 1.2  # times the common variance: a pair counts as noisier than the other rows
-FITS = 30  # of row and seed means in turn, where values are missing
-ROUNDING = 1e-9  # of the largest value: a smaller deviation is no noise
+UNLIKE = 1.2  # times the common variance: the limit above which a pair is noisier
+FITS = 30  # alternating fits of row and seed means if values are missing
+ROUNDING = 1e-9  # relative to the largest value: smaller deviations count as 0
 
 
 def t_975(degrees: float) -> float:
@@ -54,13 +53,13 @@ def expected_max(n: int) -> float:
 
 
 def example_variance(correct_SE: Array) -> float:
-    """Return the variance of the grand mean that comes from the examples.
+    """Return the part of the grand mean's variance that is due to the examples.
 
-    The variance of the examples' means holds a share of the noise of single answers,
-    which the variance of the seeds holds, too; it is subtracted once.
+    The variance of the examples' means includes noise of single predictions. The
+    variance over seeds includes it as well, so it is subtracted here.
 
     Args:
-        correct_SE: S seeds, E examples.
+        correct_SE: (S seeds, E examples).
     """
     n, m = correct_SE.shape
     if m < 2:
@@ -76,9 +75,10 @@ def example_variance(correct_SE: Array) -> float:
 
 
 def _spread(values: Sequence[float], examples: float) -> tuple[float, float]:
-    """Return the variance of a mean, and the half width of its interval in errors.
+    """Return the variance of a mean, and the critical value of t for its interval.
 
-    Degrees of freedom by Satterthwaite; the variance of the examples counts as known.
+    Degrees of freedom follow Satterthwaite; `examples`, the variance that is due to the
+    examples, counts as known exactly.
     """
     n = len(values)
     seeds = float(np.var(values, ddof=1)) / n if n > 1 else 0.0
@@ -91,17 +91,17 @@ def score_interval(
 ) -> tuple[float, float]:
     """Return the interval of a mean score over seeds and validation sets.
 
-    With a number of examples it is Wilson's (1927) with the effective sample size
-    p (1 - p) / variance, so it stays within 0 and 1 and has a width at p = 1; without
-    one it is the t interval over seeds.
+    If the number of examples is known it is Wilson's interval (1927) with the effective
+    sample size p (1 - p) / variance, so it stays within 0 and 1 and has a positive
+    width at p = 1. Otherwise it is the t interval over seeds.
 
     Args:
-        values: one a seed.
-        correct: (seeds, examples), 1 where an answer was right.
-        size: number of validation examples where single answers are not known.
+        values: one value per seed.
+        correct: (seeds, examples), 1 for a correct prediction.
+        size: number of validation examples, used if `correct` is None.
 
     Returns:
-        (NaN, NaN) for one seed and no number of examples.
+        (NaN, NaN) with one seed if the number of examples is unknown.
 
     >>> low, high = score_interval([0.5], size=372)
     >>> round(low, 4), round(high, 4)
@@ -122,7 +122,7 @@ def score_interval(
 
 
 def wilson(share: float, size: float, *, z: float) -> tuple[float, float]:
-    """Return Wilson's score interval of a share (JASA 22, 1927).
+    """Return Wilson's score interval for a proportion (JASA 22, 1927).
 
     >>> low, high = wilson(1.0, 100, z=1.959964)
     >>> round(low, 4), high
@@ -140,11 +140,11 @@ def difference_interval(
     """Return the interval of a mean paired difference.
 
     Args:
-        differences: one a shared seed.
-        correct: (seeds, examples) of differences of single answers: -1, 0 or 1.
+        differences: one difference per shared seed.
+        correct: (seeds, examples), differences of correctness: -1, 0 or 1.
 
     Returns:
-        (NaN, NaN) for one seed whose single answers are not known.
+        (NaN, NaN) for one seed without `correct`.
     """
     if len(differences) < 2 and correct is None:
         return UNKNOWN
@@ -161,13 +161,13 @@ def _t_interval(values: Sequence[float], examples: float) -> tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Variance of one value over seeds, without the effects of seeds on all rows.
+    """Variance over seeds, without the effect of each seed on all rows.
 
     Attributes:
-        common: variance of all rows together; NaN without a second seed.
+        common: pooled variance of all rows; NaN without a second seed.
         degrees: degrees of freedom of `common`.
-        by_row: variance of each row alone.
-        row_degrees: degrees of freedom of each of `by_row`.
+        by_row: variance of each row.
+        row_degrees: degrees of freedom of `by_row`.
     """
 
     common: float
@@ -178,10 +178,10 @@ class Noise:
     def of_gap(self, first: int, second: int, num_seeds: int) -> tuple[float, float]:
         """Return the variance of the gap between two means, and its degrees of freedom.
 
-        A pair that is noisier than the other rows is judged by its own variances
+        For a pair that is noisier than the other rows its own variances are used
         (Games & Howell, J. Educ. Stat. 1, 1976; degrees of freedom by Satterthwaite,
-        Biometrics Bulletin 2, 1946): two rows that are the best and the noisiest would
-        else be separated too easily.
+        Biometrics Bulletin 2, 1946). With the common variance, two rows that are both
+        best and noisiest would be separated too easily.
         """
         pair = [first, second]
         common = 2 * self.common / num_seeds
@@ -193,10 +193,10 @@ class Noise:
 
 
 def noise(rows: Sequence[Values]) -> Noise:
-    """Return the variances that the residuals of rows and seeds give.
+    """Estimate the variances from the residuals of a fit of row and seed means.
 
-    The variance of a row alone is Grubbs' estimate (JASA 43, 1948): residuals hold a
-    share of the noise of all other rows, which is taken off.
+    The variance of each row is Grubbs' estimate (JASA 43, 1948), which subtracts the
+    noise that residuals contain from the other rows.
     """
     seeds = sorted({seed for row in rows for seed in row})
     table_RS = np.array([[row.get(s, math.nan) for s in seeds] for row in rows])
@@ -245,18 +245,18 @@ def p_values(
     *,
     example_variance: Callable[[int, Sequence[int]], float] = lambda row, seeds: 0.0,
 ) -> tuple[float, ...]:
-    """Return for each row how likely so large a lead of row 0 is without a difference.
+    """Return the p-value of the gap between each row and row 0.
 
-    Corrected for the number of rows and for row 0 being chosen by its values.
+    It is corrected for the number of rows and for the selection of row 0 by its values.
 
     Args:
-        losses: values by seed, less is better, the best row first.
-        example_variance: variance from the validation set alone of the difference
-            between row 0 and another one over shared seeds.
+        losses: values by seed, smaller is better, best row first.
+        example_variance: the part of the variance of the gap between row 0 and another
+            row that is due to the examples, over the given seeds.
 
     Returns:
-        1.0 for row 0 and for rows as good as it; NaN where fewer than two seeds are
-        shared or no noise is known.
+        1.0 for row 0 and for rows as good as it; NaN if fewer than two seeds are
+        shared or the noise is unknown.
     """
     if not losses:
         return ()
@@ -277,7 +277,7 @@ def p_values(
         alone[j] = _two_sided(gap / math.sqrt(total), degrees)
     is_complete = len(alone) + 1 == sum(bool(row) for row in losses)
     for j, p in _corrected(alone).items():
-        # "row 0 beats all others" needs no correction: it is false if one part is
+        # "Row 0 beats all others" needs no correction: it is false if one part is.
         result[j] = min(p, max(alone.values())) if is_complete else p
     return tuple(result)
 
@@ -289,7 +289,7 @@ def _two_sided(t: float, degrees: float) -> float:
 
 
 def _corrected(alone: Mapping[int, float]) -> dict[int, float]:
-    """Return step-down p-values: at each step the pairs of the rows that are left."""
+    """Return step-down p-values: each step counts the pairs of the remaining rows."""
     corrected: dict[int, float] = {}
     largest = 0.0
     for step, j in enumerate(sorted(alone, key=alone.__getitem__)):
