@@ -1,1 +1,1 @@
-"""One start of a sweep: the driver, Ray, and the slots that run trials."""
+"""The driver of a sweep, its Ray cluster, and the slots that run trials."""

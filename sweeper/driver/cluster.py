@@ -1,4 +1,4 @@
-"""The Ray cluster of a run: its options, its start and its nodes."""
+"""The Ray cluster of a run: options, start and nodes."""
 
 import functools
 import logging
@@ -27,8 +27,8 @@ from sweeper.system.text import MIB
 
 NAMESPACE = "sweeper"
 ACCELERATOR = "accelerator_type:"
-CARD_MIB = "card_mib"  # resource of a node: memory of a card that no table knows
-OBJECT_STORE_BYTES = 128 * 1024**2  # nothing of ours goes through it
+CARD_MIB = "card_mib"  # resource of a node: memory per card of the type in --card
+OBJECT_STORE_BYTES = 128 * 1024**2  # sweeper stores nothing in it
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -41,7 +41,7 @@ ENVIRONMENT = {
     "RAY_enable_metrics_collection": "0",
     "RAY_worker_niceness": "0",  # 15 by default: trials would starve their journal
 }
-# A machine that stalled or slept lost nothing; `check` sees that a process of Ray died.
+# A machine may stall or sleep without harm; `check` notices dead processes of Ray.
 # By default Ray gives up on a raylet or on its GCS after a minute of silence.
 PATIENCE = {
     "RAY_health_check_failure_threshold": "1000",
@@ -56,11 +56,11 @@ class ClusterOptions:
     """The Ray cluster of a run.
 
     Attributes:
-        address: a running cluster, "auto" for this machine's; "" starts one, unless
-            RAY_ADDRESS is set.
-        cpus: logical cores of the cluster that is started, None for the machine's.
-        gpus: logical devices of it, None for the machine's.
-        card: type of its logical devices, as `packing.find_card` reads it.
+        address: address of a running cluster, "auto" for this machine's; "" starts
+            one, unless RAY_ADDRESS is set.
+        cpus: logical cores of a cluster to start, None for the machine's.
+        gpus: logical GPUs of a cluster to start, None for the machine's.
+        card: type of the logical GPUs, as `packing.find_card` reads it.
     """
 
     address: str = ""
@@ -74,12 +74,12 @@ class ClusterOptions:
         return "" if address == "local" else address
 
     def source(self) -> str:
-        """Return the option or variable that gives the address, for messages."""
+        """Return the option or variable that sets the address, for messages."""
         address = self.resolved()
         return f"--address {address}" if self.address else f"RAY_ADDRESS={address}"
 
     def check(self) -> None:
-        """Check every value as far as that is possible without Ray.
+        """Check every value, without starting Ray.
 
         Raises:
             SweeperError: a value is out of range, or contradicts another one.
@@ -114,7 +114,7 @@ class ClusterOptions:
             _check_answers(address, self.source())
 
     def find_card(self) -> packing.Card | None:
-        """Return the type of the logical devices, None if it is not given.
+        """Return the type of the logical GPUs, None if it is not given.
 
         Raises:
             DemandError: there is no such card.
@@ -127,7 +127,7 @@ class ClusterOptions:
 
 
 def _check_answers(address: str, source: str) -> None:
-    """Check that anything listens at an address; Ray would try for minutes."""
+    """Check that a service listens at an address; Ray would retry for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise AddressError(f"{source}: not an address; {WANTED}")
@@ -141,15 +141,15 @@ def _check_answers(address: str, source: str) -> None:
 
 
 def start(options: ClusterOptions, *, scratch: Path) -> None:
-    """Connect this process to a Ray cluster, starting one where none is named.
+    """Connect this process to a Ray cluster; start one if no address is given.
 
     Args:
-        options: checked.
+        options: options that `check` has accepted.
         scratch: folder for Ray's sockets and logs.
 
     Raises:
-        AddressError: the cluster at the address does not take this process.
-        ClusterLostError: the cluster that was to be started died meanwhile.
+        AddressError: the cluster at the address does not accept this process.
+        ClusterLostError: the new cluster died during its start.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -160,7 +160,7 @@ def start(options: ClusterOptions, *, scratch: Path) -> None:
     if address:
         try:
             connect(address=address)
-        except Exception as error:  # of another version, with a token, or not there
+        except Exception as error:  # another version, a token, or no Ray
             message = f"{options.source()}: {str(error).splitlines()[0]}"
             raise AddressError(message) from error
         return
@@ -184,16 +184,16 @@ def start(options: ClusterOptions, *, scratch: Path) -> None:
                 resources=resources,
                 _temp_dir=str(scratch),
             )
-    except Exception as error:  # Ray has no narrower one for a node that died
+    except Exception as error:  # Ray has no narrower type for a dead node
         raise ClusterLostError(f"Ray did not start: {error}") from error
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM from every process that this thread starts.
+    """Block SIGINT and SIGTERM in every process that this thread starts.
 
-    `timeout` signals the driver's process group, systemd and scancel every process,
-    and the trials can only be paused while Ray lives. We end it with SIGKILL.
+    `timeout` signals the driver's process group; systemd and scancel signal every
+    process. Trials can be paused only while Ray lives. sweeper ends Ray with SIGKILL.
     """
     numbers = {signal.SIGINT, signal.SIGTERM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
@@ -204,12 +204,12 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def check() -> None:
-    """Check that Ray's own processes of this driver live.
+    """Check that the Ray processes that this driver started are alive.
 
-    Without its raylet Ray ends this process after some seconds, with exit code 0.
+    If the raylet dies, Ray ends this process some seconds later with exit code 0.
 
     Raises:
-        ClusterLostError: one has died.
+        ClusterLostError: a process has died.
     """
     dead = compat.dead_processes()
     if dead:
@@ -227,7 +227,7 @@ def own_cards() -> int:
 
 
 def own_card() -> str:
-    """Return the type of the cards of this process's node, "" without cards."""
+    """Return the type of the cards of this process's node, "" if there are none."""
     here = ray.get_runtime_context().get_node_id()
     resources = [node["Resources"] for node in _ray_nodes() if node["NodeID"] == here]
     return _node(resources[0]).accelerator if resources else ""

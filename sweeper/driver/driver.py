@@ -1,6 +1,6 @@
-"""`run`: drive a sweep from the state of its journal to its end.
+"""The driver of `run`: it runs a sweep from the state of its journal to its end.
 
-Signals, clocks and processes meet here; nothing is decided about trials.
+It handles signals, clocks and processes. The journal decides about trials.
 """
 
 import math
@@ -44,14 +44,14 @@ from sweeper.system.errors import (
 from sweeper.system.paths import SweepPaths, remove_stale_temporaries, write_text
 
 LEAVE_SECONDS = 10.0
-# For Ray to stop, which takes about one. The end of a process whose Ray is still
-# stopping makes Ray end it with exit code 1.
+# For Ray to stop, which takes about one second. If this process exits before Ray has
+# stopped, Ray ends it with exit code 1.
 SHUTDOWN_SECONDS = 60.0
 START_SECONDS = 300.0  # for Ray to start; it takes 2 to 7
 CONNECT_SECONDS = 60.0  # for a cluster to answer
-OPEN_SECONDS = 900.0  # for the journal to open, and memory to be predicted before
+OPEN_SECONDS = 900.0  # to predict memory and open the journal
 ANSWER_SECONDS = 300.0  # for the journal to answer
-COUNT_SECONDS = 10.0  # between two counts of the time of running trials
+COUNT_SECONDS = 10.0  # between two updates of the time of running trials
 T = TypeVar("T")
 
 
@@ -63,20 +63,20 @@ def run(
     display: Display,
     may_exit: bool = False,
 ) -> tuple[Sweep, Stop]:
-    """Run every trial that the sweep still owes; write its tables, report and W&B run.
+    """Run the remaining trials of a sweep; write its tables, report and W&B run.
 
     Args:
         prewarm: prepared for the plan's experiment.
         may_exit: whether a second signal may end this process.
 
     Returns:
-        The sweep at its end, and why it ended.
+        The sweep at its end, and the reason of the stop.
 
     Raises:
         LockedError: another driver holds the sweep.
         AddressError: no cluster answers at the given address.
         ExperimentChangedError: the sweep's folder belongs to another experiment.
-        SweeperError: an error that every trial meets.
+        SweeperError: every trial would fail.
     """
     options.check()
     paths = SweepPaths(plan.folder)
@@ -103,13 +103,13 @@ def run(
 
 
 def admit(experiment: Experiment, paths: SweepPaths) -> bool:
-    """Store the experiment beside its sweep, unless the sweep is another one.
+    """Store the experiment in the sweep's folder.
 
     Returns:
-        Whether trials of an earlier start, none of which has a result, were removed.
+        Whether the trials of an earlier start were removed; none of them had a result.
 
     Raises:
-        ExperimentChangedError: a setting has changed that may not change.
+        ExperimentChangedError: a setting has changed that must not change.
     """
     remove_stale_temporaries(paths.folder)
     paths.stop_request.unlink(missing_ok=True)
@@ -156,7 +156,7 @@ class _Driver:
                 journal = self._open_journal()
             except StoppedError:
                 return self._stopped_early(started)
-            # Slots take as long to start as the preflight takes: they wait for it.
+            # Slots start while the preflight still runs, and wait for its end.
             slots = submit(
                 lambda: placement.fit(
                     journal, experiment=self.plan.experiment, address=prewarm.zygote
@@ -171,9 +171,9 @@ class _Driver:
             stop = self._ask(lambda: journal.ask(JournalActor.stopped_by))
             if stop.reason is StopReason.ERROR:
                 raise budget.located(self.plan.experiment, stop.message)
-            # This process still holds the lock, but nothing runs any more.
+            # The lock is still held here, so the sweep would be shown as running.
             sweep = replace(store.load_sweep(self.plan.folder), is_running=False)
-            # While Ray stops, which is mostly waiting.
+            # Written while Ray stops.
             written = submit(lambda: write_leaderboard(sweep))
         finally:
             if started.done():
@@ -185,8 +185,8 @@ class _Driver:
         """Wait until this process is connected to Ray.
 
         Raises:
-            StoppedError: the sweep is to stop.
-            AddressError: what listens at the address does not answer as Ray does.
+            StoppedError: the user stops the sweep.
+            AddressError: the service at the address does not answer as Ray does.
         """
         if self.options.resolved():
             late = AddressError(
@@ -200,7 +200,7 @@ class _Driver:
         self.signals.renew()
 
     def _book_cards(self, stack: ExitStack) -> None:
-        """Book the cards of this machine; warn of sweeps that have booked them, too."""
+        """Book the cards of this machine; warn if another sweep has booked them too."""
         booked = booking.book(self.plan.experiment, count=cluster.own_cards())
         for other in stack.enter_context(booked):
             self.display.event(booking.warning(other))
@@ -209,7 +209,7 @@ class _Driver:
         """Return the sweep's journal.
 
         Raises:
-            StoppedError: the sweep is to stop; no slot was requested.
+            StoppedError: the user stops the sweep; no slot was requested.
         """
         mode = wandb.mode(self.plan.experiment.wandb.mode)
         opened = submit(
@@ -220,7 +220,7 @@ class _Driver:
         return self._wait(opened, "opening the journal", seconds=OPEN_SECONDS)
 
     def _ask(self, call: Callable[[], T]) -> T:
-        """Return the journal's answer; only a second signal ends the wait for it."""
+        """Return the journal's answer; only a second signal interrupts the wait."""
         step = "an answer of the journal"
         return self._wait(
             submit(call), step, seconds=ANSWER_SECONDS, is_stoppable=False
@@ -247,7 +247,7 @@ class _Driver:
         )
 
     def _stopped_early(self, started: "Future[None]") -> tuple[Sweep, Stop]:
-        """Return the sweep as it was, once Ray has started: its start cannot be cut."""
+        """Return the unchanged sweep after Ray's start, which cannot be interrupted."""
         if not wait([started], timeout=LEAVE_SECONDS).done:
             raise KeyboardInterrupt
         stop = Stop(reason=StopReason.INTERRUPTED)
@@ -259,7 +259,7 @@ class _Driver:
         """Let the slots start their trials once the preflight has passed.
 
         Raises:
-            SweeperError: it has not; the slots leave.
+            SweeperError: the preflight failed; the slots exit.
         """
         has_passed = False
         try:

@@ -1,4 +1,4 @@
-"""The journal in a process of its own, on the driver's node, and the calls to it."""
+"""The journal as a Ray actor on the driver's node, and the driver's calls to it."""
 
 import uuid
 from collections.abc import Callable
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class JournalActor(Journal):
-    """The journal in one process of the head node, under its own lock.
+    """The journal in a process on the driver's node, under a lock.
 
     Slots start while the preflight still runs; each reserves a trial and waits for
     `open`.
@@ -47,11 +47,11 @@ class JournalActor(Journal):
         self._may_start: bool | None = None
 
     def open(self, may_start: bool) -> None:
-        """Let the slots start what they reserved, or have them leave."""
+        """Let the slots start the trials that they reserved, or make them exit."""
         self._may_start = may_start
 
     def may_start(self) -> bool | None:
-        """Return whether slots may start trials; None until the preflight is over."""
+        """Return whether slots may start trials; None while the preflight runs."""
         return self._may_start
 
     def start(self, slot: str, card: str = "") -> TrialSpec:
@@ -63,16 +63,16 @@ class JournalActor(Journal):
         return super().fail(slot, failure)
 
     def _check_driver(self) -> None:
-        """Refuse a failure that only follows from the driver's death."""
+        """Raise an error after the driver's death, which makes trials fail."""
         if not locks.is_held(self._paths.lock):
             raise JournalError(f"{self._paths.folder}: the driver is gone")
 
 
 class RemoteJournal:
-    """The journal as the driver calls it.
+    """The driver's handle to the journal.
 
     Attributes:
-        name: of the actor, by which slots find it.
+        name: name of the actor, by which slots find it.
     """
 
     def __init__(self, actor: "ActorHandle[Any]", name: str) -> None:
@@ -96,13 +96,13 @@ class RemoteJournal:
             answer: R = ray.get(call(*args, **kwargs))
         except ray.exceptions.RayActorError as error:
             raise ClusterLostError("the journal's process died") from error
-        except OSError as error:  # Ray raises what the journal's own call raised
+        except OSError as error:  # Ray raises the error of the journal's method
             reason = getattr(error, "cause", error)
             raise JournalError(f"the journal cannot be written: {reason}") from error
         return answer
 
     def tell(self, method: Callable[[JournalActor], None]) -> None:
-        """Call `method` without waiting: the journal may wait for its disk."""
+        """Call `method` without waiting, since the journal may wait for its disk."""
         getattr(self._actor, method.__name__).remote()
 
 
@@ -112,11 +112,11 @@ def open_journal(
     """Open the journal of a sweep, on the driver's node.
 
     Args:
-        say: called with a line before something takes long.
+        say: shows a message before a step that takes long.
 
     Raises:
         ExperimentError: no node of the cluster holds one trial.
-        JournalError: it is damaged, or still written by another process.
+        JournalError: the journal is damaged, or another process still writes it.
     """
     context = settle(plan, nodes(), wandb_mode=wandb_mode, say=say)
     folder, experiment = plan.folder, plan.experiment
@@ -124,7 +124,7 @@ def open_journal(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     actor = ray.remote(num_cpus=0)(JournalActor)
-    # Two sweeps of one name may share a cluster, and a killed driver's actor its name.
+    # Sweeps of one name may share a cluster, and a killed driver's actor may live on.
     name = f"journal/{experiment.name}/{uuid.uuid4().hex}"
     handle: Any = actor.options(name=name, scheduling_strategy=here).remote(
         experiment, plan.space, folder, context

@@ -1,4 +1,4 @@
-"""Sweeps from Python: run one, train one trial, look at the results."""
+"""Functions to run a sweep, train one trial and read the results from Python."""
 
 from dataclasses import dataclass
 from html import escape
@@ -21,12 +21,12 @@ from sweeper.system.text import value_cell
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ROWS = 20  # of the leaderboard below a cell
+MAX_ROWS = 20  # rows of the leaderboard below a notebook cell
 
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A snapshot of a sweep, for people who write Python."""
+    """A snapshot of a sweep, with its results as trials and DataFrames."""
 
     sweep: Sweep
 
@@ -49,7 +49,7 @@ class SweepView:
     def best(self) -> TrialRecord | None:
         """The best trial of the best suggestion; None before the first value.
 
-        With several objectives the best by the first one of the Pareto front.
+        With several objectives, the trial of the front that is best by the first.
         """
         return best(self.sweep)
 
@@ -60,14 +60,14 @@ class SweepView:
 
     @property
     def leaderboard(self) -> "pd.DataFrame":
-        """One line a suggestion, best first, indexed by rank."""
+        """One row per suggestion, best first, indexed by rank."""
         from sweeper.reporting import export
 
         return export.leaderboard(self.sweep)
 
     @property
     def curves(self) -> "pd.DataFrame":
-        """One line an epoch of a trial: id, epoch, value of the objective."""
+        """One row per epoch of a trial: id, epoch, value of the objective."""
         from sweeper.reporting import export
 
         return export.curves(self.sweep)
@@ -98,14 +98,14 @@ class SweepView:
 
 
 def load_sweep(name: str | Path, *, sweeps: str | Path | None = None) -> SweepView:
-    """Load the sweep of that name, or in that folder.
+    """Load a sweep.
 
     Args:
-        name: of the sweep, or its folder.
-        sweeps: folder of all sweeps; None for the one of this project.
+        name: name or folder of the sweep.
+        sweeps: folder of all sweeps; None for this project's folder.
 
     Raises:
-        SweepNotFoundError: no sweep is there.
+        SweepNotFoundError: there is no such sweep.
     """
     folder = Path(name)
     if not (folder / "experiment.yaml").exists():
@@ -125,12 +125,13 @@ def run(
     Args:
         file: the experiment file.
         overrides: `key=value`, as on the command line.
-        sweeps: folder of all sweeps; None for the one of the file's project.
-        address: a running Ray cluster, "auto" for this machine's; "" starts one.
+        sweeps: folder of all sweeps; None for the folder of the file's project.
+        address: address of a running Ray cluster, "auto" for this machine's; ""
+            starts one.
         quiet: print no events.
 
     Raises:
-        SweeperError: the message says what to do.
+        SweeperError: the sweep cannot run; the message says how to fix it.
     """
     from sweeper.driver.prewarm import Prewarm
 
@@ -140,10 +141,12 @@ def run(
         folder = Path(sweeps or default_sweeps(Path(file)))
         plan = planning.make_plan(Path(file), overrides, sweeps=folder)
         prewarm.prepare(plan.experiment)
-        from sweeper.driver import driver  # Ray, while the zygote imports the target
+        from sweeper.driver import (
+            driver,
+        )  # imports Ray while the zygote imports the target
         from sweeper.driver.cluster import ClusterOptions
 
-        # one plain line an event, also in a notebook: a cell keeps its output
+        # One plain line per event, also in a notebook, where a cell keeps its output.
         console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
         options = ClusterOptions(address=address)
         with status.display(

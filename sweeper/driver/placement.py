@@ -1,6 +1,6 @@
 """Placement of slots on the cluster by Ray Tune, which also notices their death.
 
-The journal decides about trials: which one a slot runs, and when it stops.
+The journal decides which trial a slot runs, and when it stops.
 """
 
 import functools
@@ -23,11 +23,11 @@ from sweeper.experiment.definition import Experiment
 from sweeper.journal.record import Demand
 from sweeper.packing.packing import Node, Room
 
-NODES_SECONDS = 5.0  # between looks at which machines there are
+NODES_SECONDS = 5.0  # between updates of the list of nodes
 
 
 class JournalSearch(Searcher):
-    """Asks the journal for the next trial whenever Tune has room for a slot."""
+    """A search algorithm of Tune that claims a trial in the journal for each slot."""
 
     def __init__(self, journal: RemoteJournal, *, prefix: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class JournalSearch(Searcher):
     def suggest(  # type: ignore[override]  # FINISHED is a string, which Tune omits
         self, trial_id: str
     ) -> dict[str, object] | str | None:
-        """Return a slot for Tune's trial, None to wait, FINISHED at the sweep's end."""
+        """Return the config of a slot, None to wait, FINISHED at the sweep's end."""
         name = f"{self._prefix}/{trial_id}"
         wanted = self._journal.ask(JournalActor.offer)
         if wanted is None:
@@ -56,9 +56,9 @@ class JournalSearch(Searcher):
         return {"slot": name, **asdict(demand)}
 
     def _has_room(self, wanted: Demand) -> bool:
-        """Return whether a card is free enough, if Ray has packed them as predicted.
+        """Return whether a node has room for a demand, beside the live slots.
 
-        A slot that waited for room would hold its trial, and a driver that stops
+        A slot without room would keep its trial reserved, and a driver that stops
         would wait for it.
         """
         if time.monotonic() > self._seen_at + NODES_SECONDS:
@@ -81,10 +81,10 @@ class JournalSearch(Searcher):
         self._journal.ask(JournalActor.lost, f"{self._prefix}/{trial_id}")
 
     def save(self, checkpoint_path: str) -> None:
-        """Do nothing: the journal is the state."""
+        """Do nothing, since the journal holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: the journal is the state."""
+        """Do nothing, since the journal holds the state."""
 
 
 def fit(
@@ -93,7 +93,7 @@ def fit(
     experiment: Experiment,
     address: Path,
 ) -> None:
-    """Run slots until the journal has nothing more to run.
+    """Run slots until the journal has no more trials to run.
 
     Args:
         address: socket of the zygote of the driver's node.
@@ -101,7 +101,7 @@ def fit(
     Raises:
         ClusterLostError: the journal's process died.
     """
-    # Tune sends the two functions to the workers, which must not import this module.
+    # Tune sends both functions to workers, which must not import this module.
     run_slot = functools.partial(
         ray_worker.run,
         journal_name=journal.name,
@@ -110,7 +110,7 @@ def fit(
         target=experiment.target,
     )
 
-    def slot(config: dict[str, Any]) -> None:  # Tune shows its name
+    def slot(config: dict[str, Any]) -> None:  # Tune displays the name `slot`
         run_slot(config["slot"], has_card=config["gpus"] > 0)
 
     def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
@@ -143,4 +143,4 @@ def fit(
     finally:
         journal.ask(
             JournalActor.stopped_by
-        )  # Tune hides that a dead journal is what it failed for
+        )  # raises the error of a dead journal, which Tune hides

@@ -1,6 +1,6 @@
-"""The zygote of a driver's node, started before the plan is known.
+"""The zygote of a driver's node, started before the plan is made.
 
-Its imports take longest of all that a run does before its first trial.
+Its imports are the longest step before the first trial.
 """
 
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Prewarm:
     """A zygote that imports torch and Lightning while the plan is made.
 
-    It ends with the block of its `with` statement, or with this process.
+    It ends with the `with` block, or with this process.
 
     Attributes:
         zygote: socket of the zygote of this node.
@@ -34,7 +34,7 @@ class Prewarm:
         """Order the import of the experiment's target."""
         from sweeper.system import wandb
 
-        if experiment.env:  # some are read by libraries as they load
+        if experiment.env:  # libraries may read a variable at their import
             self._stack.close()
             self.zygote = self._stack.enter_context(zygote_client.launched())
         has_runs = wandb.mode(experiment.wandb.mode) != "none"

@@ -1,4 +1,4 @@
-"""The body of a Ray worker: one slot, with the zygote of its node.
+"""The code of a Ray worker: one slot, with the zygote of its node.
 
 It does not import the modules that drive a sweep.
 """
@@ -34,7 +34,7 @@ def run(
     """Run one slot in a Ray worker, once trials may start.
 
     Args:
-        name: of the slot; it has claimed a trial.
+        name: name of the slot, which has claimed a trial.
         address: socket of the zygote of the driver's node.
     """
     journal: Any = ray.get_actor(journal_name, namespace=NAMESPACE)
@@ -53,7 +53,7 @@ def run(
             card=own_card() if has_card else "",
         )
     except ray.exceptions.RayTaskError as error:
-        # A fault of the journal or of its disk, not of the trial.
+        # The journal or its disk failed, not the trial.
         if not isinstance(error.cause, OSError | JournalError):
             raise
         message = f"the journal cannot be written: {error.cause}"
@@ -61,7 +61,7 @@ def run(
 
 
 def _connect(address: str, project: Path, target: str) -> Client:
-    """Connect to the driver's zygote if it is on this node, else to one of our own."""
+    """Connect to the driver's zygote if it is on this node, else to a new zygote."""
     try:
         return Client(address)
     except OSError:
@@ -71,7 +71,7 @@ def _connect(address: str, project: Path, target: str) -> Client:
 
 @functools.cache
 def _own_zygote(project: Path, target: str) -> tuple[str, "subprocess.Popen[bytes]"]:
-    """Launch a zygote of this worker's own; it ends with its input, so with us."""
+    """Launch a zygote; it ends when its input closes, so with this worker."""
     address = Path(tempfile.mkdtemp(prefix="sweeper-")) / "zygote"
     process = zygote_client.launch(address)
     zygote_client.order(address, project=project, target=target).close()

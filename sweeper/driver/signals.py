@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in a driver, and waits that end with them."""
+"""SIGINT and SIGTERM in a driver, and waits that they interrupt."""
 
 import os
 import signal
@@ -14,25 +14,25 @@ from sweeper import exit_codes
 
 POLL_SECONDS = 0.25
 SAME_SECONDS = 0.1  # `timeout` signals its child and then the child's group
-LEAVE_SECONDS = 5.0  # after the second signal, before the process is ended
+LEAVE_SECONDS = 5.0  # from the second signal to the end of the process
 T = TypeVar("T")
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StoppedError(Exception):
-    """A signal or a request to stop ended a wait; nothing had started by then."""
+    """A wait that a signal or a request to stop has ended."""
 
 
 class Signals:
-    """Counts SIGINT and SIGTERM while it is entered.
+    """The count of SIGINT and SIGTERM within a `with` block.
 
-    Python's own handlers run between two steps of the main thread: two signals that
-    arrive during one long call are one to them. A thread reads each signal as the
-    kernel delivers it. At the second one it gives the main thread some seconds to
-    leave, then ends the process, whatever that waits for.
+    Python's handlers run between two steps of the main thread, so they see two signals
+    during one long call as one. A thread therefore reads each signal as the kernel
+    delivers it. After the second one it gives the main thread some seconds to exit,
+    then ends the process.
 
     Args:
-        may_exit: whether it may end this process; a notebook's is not the driver's own.
+        may_exit: whether to end this process; False in a notebook.
         is_asked: returns whether `sweeper stop` has requested the stop.
     """
 
@@ -50,7 +50,7 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         self._is_main = threading.current_thread() is threading.main_thread()
-        if self._is_main:  # elsewhere Python lets nobody handle signals
+        if self._is_main:  # only there Python allows signal handlers
             self._read, self._write = os.pipe()
             os.set_blocking(self._write, False)
             self._fd_before = signal.set_wakeup_fd(self._write)
@@ -59,10 +59,10 @@ class Signals:
         return self
 
     def renew(self) -> "dict[signal.Signals, _Handler]":
-        """Put the handlers in place; return those that were there.
+        """Install the handlers; return the previous ones.
 
-        Ray's start puts one of its own on SIGTERM, which dumps stacks, passes the
-        signal on, and sets an alarm that aborts the process three seconds later.
+        Ray's start installs a handler of SIGTERM that dumps stacks, forwards the
+        signal, and sets an alarm that aborts the process three seconds later.
         """
         if not self._is_main:
             return {}
@@ -76,17 +76,17 @@ class Signals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._fd_before)
-            os.close(self._write)  # which ends the thread
+            os.close(self._write)  # this ends the thread
 
     def _listen(self) -> None:
         while data := os.read(self._read, 1):
             if data[0] in (signal.SIGINT, signal.SIGTERM):
-                signal.alarm(0)  # Ray's, of a SIGTERM that came while it started
+                signal.alarm(0)  # cancel Ray's alarm, set by a SIGTERM during its start
                 self._add(time.monotonic())
         os.close(self._read)
 
     def _add(self, now: float) -> None:
-        """Count a signal, unless it belongs to the one before it."""
+        """Count a signal, unless it is a repetition within `SAME_SECONDS`."""
         is_same = now - self._last < SAME_SECONDS
         self._last = now
         if is_same:
@@ -99,24 +99,24 @@ class Signals:
 
 
 def _leave() -> None:
-    """End the process from a thread; the zygote ends all that it started."""
+    """End the process from a thread; the zygote ends its child processes."""
     os.write(sys.stderr.fileno(), b"interrupted\n")
     os._exit(exit_codes.INTERRUPTED)
 
 
 def submit(call: Callable[[], T], *, is_kept: bool = False) -> "Future[T]":
-    """Call a function in a thread that the end of this process does not wait for.
+    """Call a function in a daemon thread.
 
     Args:
-        is_kept: whether the thread outlives the call. Linux ends Ray's processes with
-            the thread that started them.
+        is_kept: whether the thread outlives the call. Linux ends Ray's processes when
+            the thread that started them ends.
     """
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:  # handed to whoever waits for the result
+        except BaseException as error:  # raised again by `result`
             future.set_exception(error)
         if is_kept:
             threading.Event().wait()
@@ -135,17 +135,18 @@ def await_result(
     is_excused: Callable[[], bool] = lambda: False,
     is_stoppable: bool = True,
 ) -> T:
-    """Return the result of a thread, unless the sweep is stopped meanwhile.
+    """Return the result of a thread, unless the user stops the sweep first.
 
     Args:
         seconds: longest wait.
-        late: error of a longer wait.
-        check: raises an error if the wait has become pointless.
+        late: the error to raise after a longer wait.
+        check: raises an error if waiting has become pointless.
         is_excused: returns whether the limit is suspended, as on a full disk.
         is_stoppable: whether the first signal ends the wait, not only the second.
 
     Raises:
-        StoppedError: the sweep is to stop.
+        StoppedError: the user stops the sweep.
+        KeyboardInterrupt: a second signal arrived.
     """
     deadline = time.monotonic() + seconds
     while not wait([future], timeout=POLL_SECONDS).done:
@@ -158,6 +159,6 @@ def await_result(
             if not is_excused():
                 raise late
             deadline = time.monotonic() + seconds
-    if is_stoppable and signals.is_asked:  # what it waited for may have ended of it
+    if is_stoppable and signals.is_asked:  # the result may be an error due to the stop
         raise StoppedError
     return future.result()

@@ -1,4 +1,4 @@
-"""The last lines and the exit code of `run`."""
+"""The final output and the exit code of `run`."""
 
 import shlex
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def summary(sweep: Sweep, stop: Stop, *, resume: str) -> str:
 
 
 def resume_command(file: Path, overrides: Sequence[str], *, sweeps: Path) -> str:
-    """Return the command that resumes a sweep: the one that started it."""
+    """Return the command that resumes a sweep; it is the one that started it."""
     words = ["python", "-m", "sweeper", "run", str(file), *overrides]
     if sweeps != default_sweeps(file):
         words += ["--sweeps", str(sweeps)]

@@ -1,4 +1,4 @@
-"""`train`: one trial in this process, in a folder fixed by what it trains."""
+"""`train`: one trial in this process, in a folder named by its settings."""
 
 import os
 import secrets
@@ -28,17 +28,17 @@ SWEEP = "train"
 
 @dataclass(slots=True)
 class TerminalChannel:
-    """Takes reports as they come and pauses after the first Ctrl-C."""
+    """The answers to a trial's reports: continue, or pause after the first Ctrl-C."""
 
     is_pausing: bool = False
     is_stopped: bool = False
 
     def ask(self, message: Message) -> Answer:
-        """Answer a report: PAUSE once Ctrl-C was pressed."""
+        """Answer a report: PAUSE after Ctrl-C, else CONTINUE."""
         return Answer(decision=Decision.PAUSE if self.is_pausing else Decision.CONTINUE)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Pause at the next epoch; stop at once at the second signal."""
+        """Pause at the end of the epoch; stop at once at the second signal."""
         if self.is_pausing:
             self.is_stopped = True
             raise KeyboardInterrupt
@@ -60,25 +60,26 @@ def make_spec(
     threads: int | None = None,
     chdir: bool = False,
 ) -> TrialSpec:
-    """Return the spec of a training; the order of overrides does not change its folder.
+    """Return the spec of a training.
 
-    Each project has folders of its own in the same `sweeps`.
+    Its folder depends on the project and the settings, but not on the order of the
+    overrides.
 
     Args:
-        after: overrides of what follows the fit; they do not change which training it
-            is.
-        target: "" for sweeper's own, which only a config of sweeper's own may use.
-        seed: the trial's; None for that of the config, or 42.
-        threads: torch's, of which the result may depend; None for one a core.
+        after: overrides of steps after the fit; the folder does not depend on them.
+        target: "" for sweeper's own target, which needs a config of sweeper's own.
+        seed: seed of the trial; None for the config's seed, or 42 if it has none.
+        threads: number of torch's threads, which may change the result; None for one
+            per core.
         chdir: whether the trial's folder is the working directory.
 
     Raises:
-        SweeperError: there is no such config, or no target for it.
+        SweeperError: the config does not exist, or has no target.
     """
     params = dict(override.partition("=")[::2] for override in overrides)
     target = target or _own_target(config)
     project = project_root(config).absolute()
-    # Relative to each other, so that a project that moves with its sweeps resumes.
+    # Relative paths, so that a project can resume after a move with its sweeps.
     places = {
         "config": os.path.relpath(config.absolute(), project),
         "project": os.path.relpath(project, sweeps.absolute()),
@@ -127,14 +128,14 @@ def _own_target(config: Path) -> str:
 
 
 def _seed(config: Path, overrides: Sequence[str], *, project: Path, target: str) -> int:
-    """Return the seed of the composed config, which an override may have set."""
+    """Return the seed of the composed config, or 42 if it has none."""
     composer = Composer(config.absolute(), project, target=target)
     seed = composer.seed(overrides)
     return defaults.SEED if seed is None else seed
 
 
 def _run_id(paths: TrialPaths, identity: str) -> str:
-    """Return the id of the folder's W&B run, which no other folder's training has."""
+    """Return the id of the folder's W&B run; it is unique to the folder."""
     if paths.spec.exists():
         spec = TrialSpec.from_json(paths.spec.read_text(encoding="utf-8"))
         return str(spec.wandb["id"])
@@ -144,7 +145,7 @@ def _run_id(paths: TrialPaths, identity: str) -> str:
 def train(spec: TrialSpec) -> int:
     """Train or resume; return 0 at the end, 130 after a pause, 3 after a failure.
 
-    The process is left as it was: a notebook may train, or run a sweep, once more.
+    The state of the process is restored, so that a notebook can train again.
 
     Raises:
         SweeperError: the config, the target or the objective is wrong.

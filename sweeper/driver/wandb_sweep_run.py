@@ -1,7 +1,7 @@
 """The W&B run of a whole sweep, of job type "sweep" in the group of its trials.
 
-It is written at the end of each start of the driver, from a snapshot of the sweep; an
-outage of W&B is a warning and nothing more.
+Each start of the driver writes it at its end, from a snapshot of the sweep. An outage
+of W&B is only a warning.
 """
 
 import logging
@@ -25,7 +25,7 @@ JOB_TYPE = "sweep"
 
 
 def record(sweep: Sweep, stop: Stop) -> None:
-    """Log the leaderboard and the report of a sweep; nothing for `wandb: none`."""
+    """Log the leaderboard and the report of a sweep, unless `wandb: none` is set."""
     settings = sweep.experiment.wandb
     mode = wandb.mode(settings.mode)
     if mode == "none" or not sweep.trials:
@@ -67,9 +67,9 @@ def record(sweep: Sweep, stop: Stop) -> None:
 
 
 def _destination(sweep: Sweep) -> tuple[str, str]:
-    """Return the W&B project and entity of the trials' runs, which the sweep's joins.
+    """Return the W&B project and entity of the trials' runs.
 
-    Any trial has them: all share the project's code.
+    They are read from any trial, since all trials share the project's code.
     """
     folders = (sweep.paths.trial(trial.id).folder for trial in sweep.trials)
     fragments = (wandb.fragments(folder) for folder in folders)
@@ -77,7 +77,7 @@ def _destination(sweep: Sweep) -> tuple[str, str]:
     return wandb.destination(settings, {}, next(filter(None, fragments), []))
 
 
-def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the module wandb
+def _row(sweep: Sweep, client: Any) -> dict[str, object]:  # the wandb module
     columns, rows = tables.to_values(sweep, leaderboard.rank(sweep))
     table = client.Table(columns=columns, data=rows, allow_mixed_types=True)
     row: dict[str, object] = {"leaderboard": table}
@@ -107,9 +107,9 @@ def summary(sweep: Sweep, stop: Stop) -> dict[str, object]:
 
 
 def _attach(sweep: Sweep, client: Any, *, project: str, entity: str) -> None:
-    """Show the trials' runs also on a native Sweep page, made once for each sweep.
+    """Add the trials' runs to a W&B Sweep page, which is created once per sweep.
 
-    No agent runs them: a run under one cannot be resumed.
+    No W&B agent runs the trials, since a run of an agent cannot be resumed.
     """
     marker = Path(sweep.folder, "wandb", "sweep_page.txt")
     if marker.exists():

@@ -1,4 +1,4 @@
-"""Events of a running sweep: of its trials, its disk and the nodes of its cluster."""
+"""Events of a running sweep: trials, disk and nodes of the cluster."""
 
 import time
 from collections import Counter
@@ -17,17 +17,17 @@ from sweeper.system.errors import ClusterLostError, ExperimentError
 
 LOOK_SECONDS = 5.0
 ANSWER_SECONDS = 120.0
-ROOM_SECONDS = 3600.0  # without a node that holds a trial
+ROOM_SECONDS = 3600.0  # longest time without a node that holds a trial
 
 
 class EventLog:
-    """The events of a driver.
+    """The events of a driver, on its display and in `driver.log`.
 
-    While the disk is full, the lines of the log are held back: a driver that waited for
-    space would not hear a signal.
+    While the disk is full, log lines are kept in memory. If the driver waited for
+    space, it could not react to a signal.
 
     Args:
-        folder: of the sweep.
+        folder: folder of the sweep.
     """
 
     def __init__(self, folder: Path, display: Display) -> None:
@@ -53,7 +53,7 @@ class EventLog:
             self._unwritten.clear()
 
     def write_once(self, topic: str, message: str) -> None:
-        """Show and write a message unless it is the last one of its topic, or empty."""
+        """Show and write a message, unless it is empty or the topic's last one."""
         if message and message != self._last.get(topic):
             self._display.event(message)
             self._unwritten.append(message)
@@ -69,12 +69,12 @@ class EventLog:
 
 
 class NodeWatch:
-    """Compares the nodes of a cluster with those of its last answer.
+    """A watch on the nodes of a cluster; it reports nodes that leave and join.
 
     Args:
-        nodes: returns the nodes that are alive, which may take long.
+        nodes: returns the living nodes, which may take long.
         say: shows one line to the user.
-        clock: seconds; only differences count.
+        clock: returns seconds; only differences count.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class NodeWatch:
         self._had_cards = False
 
     def look(self) -> None:
-        """Ask the cluster every few seconds, without waiting, and report its answer.
+        """Ask Ray for the nodes every few seconds, without waiting; report changes.
 
         Raises:
-            ClusterLostError: no answer for too long, or no node that holds a trial.
+            ClusterLostError: for too long Ray did not answer, or no node held a trial.
         """
         now = self._clock()
         if self._answer is None:
@@ -116,7 +116,7 @@ class NodeWatch:
             )
 
     def update(self, nodes: Sequence[Node]) -> None:
-        """Report the differences from the nodes of the last call."""
+        """Report nodes that joined or left since the last call."""
         before, after = Counter(self._last_nodes or nodes), Counter(nodes)
         self._last_nodes = nodes
         has_room = self._has_room(nodes)
@@ -139,7 +139,7 @@ class NodeWatch:
         except ExperimentError:
             return False
         wanted = self._experiment.resources
-        # "auto" asked for cards when there were some; on none it would ask for none.
+        # Trials that started with cards need cards; without any, "auto" asks for 0.
         has_cards = any(node.gpus for node in nodes)
         self._had_cards |= has_cards
         return has_cards or wanted.gpus != "auto" or not self._had_cards
