@@ -1,1 +1,1 @@
-"""The user's project: its target, its Hydra configs, its code."""
+"""Access to the user's project: its target, its Hydra configs and its code."""

@@ -1,7 +1,7 @@
-"""Points of a search space as configs, and the check that their keys exist.
+"""Configs of the points of a search space, and the check that their keys exist.
 
-A config is composed once per choice of groups. All other values are set in plain
-containers, which takes 0.25 ms a point.
+Hydra composes a config once per choice of groups. All other values are set in plain
+containers, which takes 0.25 ms per point.
 """
 
 import atexit
@@ -39,19 +39,21 @@ from sweeper.system.errors import ConfigError, ExperimentError, TargetError, nea
 from sweeper.trial.compose import Composer, open_choice, registers
 from sweeper.trial.config_keys import exists, hint, updated
 
-MAX_COMPOSED = 24  # choices of groups; beyond, each option once
-END_SECONDS = 2.0  # for what the target does at exit
-MAX_TRIED = 100  # values of one parameter
-EITHER = {"precision"}  # keys of Lightning that take numbers and words alike
-ANY_NUMBER = {"auto"}  # words that Lightning and others take for a number
+MAX_COMPOSED = 24  # choices of groups; if there are more, each option once
+END_SECONDS = 2.0  # for the target's exit handlers
+MAX_TRIED = 100  # checked values of one parameter
+EITHER = {"precision"}  # keys of Lightning that accept numbers and words
+ANY_NUMBER = {"auto"}  # words that Lightning and others accept for a number
 
 
 def composer(experiment: Experiment) -> Composer:
-    """Return the composer of an experiment's project, whose target is not imported.
+    """Return the composer of an experiment's project; do not import its target here.
+
+    A target that registers configs is imported in a separate process.
 
     Raises:
-        ConfigError: there is no such config.
-        TargetError: it registers configs, and cannot be imported in a process for it.
+        ConfigError: the config does not exist.
+        TargetError: a target that registers configs cannot be imported.
     """
     if registers(experiment.target, experiment.project):
         return RemoteComposer(experiment)
@@ -65,7 +67,7 @@ def composer(experiment: Experiment) -> Composer:
 
 
 class RemoteComposer(Composer):
-    """A composer in a process of its own, which imports the target for its configs."""
+    """A composer in a separate process that imports the target for its configs."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._target, self._project = experiment.target, experiment.project
@@ -113,7 +115,7 @@ class RemoteComposer(Composer):
 
 @functools.cache
 def _process(target: str, project: Path) -> Connection:
-    """Start the process that composes for a target; it ends with this one."""
+    """Start the process that composes for a target; it ends with this process."""
     ours, its = socket.socketpair()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "sweeper.trial.compose", str(its.fileno())],
@@ -141,7 +143,7 @@ def configs(
 ) -> Iterator[tuple[Params, dict[str, object]]]:
     """Yield each point with its config in plain containers, interpolations unresolved.
 
-    Configs share what they have in common, so they must not be changed.
+    Configs share containers, so they must not be changed.
 
     Raises:
         ConfigError: Hydra cannot compose a choice of groups.
@@ -184,7 +186,7 @@ def _containers(space: Space) -> Mapping[tuple[str, Value], object]:
 def representatives(space: Space) -> list[Params]:
     """Return a point for each choice of groups and variant that `where` allows.
 
-    Of more than `MAX_COMPOSED` choices, each option occurs at least once.
+    If there are more than `MAX_COMPOSED` choices, each option occurs at least once.
     """
     names = [p.name for p in space.parameters if p.shapes_config]
     by_choice: dict[tuple[object, ...], Params] = {}
@@ -207,7 +209,7 @@ def representatives(space: Space) -> list[Params]:
 
 
 def _crossed(space: Space, names: Sequence[str]) -> Iterator[Params]:
-    """Yield every choice of `names`, of spaces and of conditions."""
+    """Yield a point for every choice of `names`, of spaces and of conditions."""
     conditions = [p.when.names for p in space.parameters if p.when]
     crossed = {SPACE, *names}.union(*conditions)
     is_decided = space.where is not None and space.where.names <= set(names)
@@ -218,7 +220,7 @@ def _crossed(space: Space, names: Sequence[str]) -> Iterator[Params]:
             yield point
 
 
-# ---- the check
+# ---- check of keys, options and values
 
 
 class Override(NamedTuple):
@@ -229,7 +231,7 @@ class Override(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, str]:
-        """The key or group that it sets, without and with its package."""
+        """The key or group of the override, without and with its package."""
         override = grammar.parse_override(self.text)
         return override.key_or_group, override.get_key_element().lstrip("+")
 
@@ -239,7 +241,7 @@ def check(composer: Composer, experiment: Experiment, space: Space) -> None:
 
     Raises:
         ExperimentError: at the line of the first one, with the nearest known key.
-        ConfigError: the config does not even compose alone.
+        ConfigError: the config does not compose even without overrides.
     """
     _check_options(composer, experiment, space)
     points = representatives(space)
@@ -261,7 +263,7 @@ def check(composer: Composer, experiment: Experiment, space: Space) -> None:
 
 
 def _overrides(experiment: Experiment, space: Space, point: Params) -> list[Override]:
-    """Return the overrides of a point in the order in which Hydra gets them."""
+    """Return the overrides of a point in the order for Hydra."""
     overrides = _numbered(("overrides",), experiment.overrides)
     for parameter in space.parameters_of(point):
         if parameter.name in point:
@@ -302,7 +304,7 @@ def _check_options(composer: Composer, experiment: Experiment, space: Space) -> 
 def _option_error(composer: Composer, group: str, option: str) -> str:
     """Return the error of an option that a group lacks, "" if it has the option.
 
-    An option may be in a group inside of it.
+    An option may be in a nested group.
     """
     names = [
         f"{f'{name}/'.removeprefix(f'{group}/')}{inner}"
@@ -338,9 +340,9 @@ def _check_values(
 def _check_sweeper_params(
     composer: Composer, experiment: Experiment, point: Sequence[str]
 ) -> None:
-    """Refuse an override that brings parameters for Hydra's own sweeper.
+    """Refuse an override that adds parameters for Hydra's own sweeper.
 
-    Those of the config itself are ignored, as in any run of one job.
+    Such parameters in the config itself are ignored, as in any single run of Hydra.
     """
     words = experiment.overrides
     params = composer.sweeper_params([*words, *point]) if words else {}
@@ -365,9 +367,9 @@ def _check_words(
     space: Space,
     points: Sequence[Params],
 ) -> None:
-    """Refuse a word that is listed among numbers for a key that holds a number.
+    """Refuse a word among numbers, if the config has a number at its key.
 
-    It is most often a typing error, 1e-3x for 1e-3, which only its trial would meet.
+    Most often it is a typing error such as 1e-3x, which would fail only in its trial.
     """
     words = [word for p in space.parameters for word in _words_among_numbers(p)]
     shape = {p.name for p in space.parameters if p.is_group or p.name == VARIANT}
@@ -388,7 +390,7 @@ def _check_words(
 def _words_among_numbers(
     parameter: Parameter,
 ) -> Iterator[tuple[str, Location, object]]:
-    """Yield each such word of a parameter with its key and its location."""
+    """Yield each word that a parameter lists among numbers: key, location, word."""
     if parameter.is_group or parameter.name == VARIANT:
         return
     texts = [(f"{parameter.name}={text}",) for text in parameter.texts.values()]
@@ -419,11 +421,11 @@ def _blame(
 ) -> ExperimentError | None:
     """Return the error at the line of the first override that does not compose, if any.
 
-    One override after the other is added, those of groups first, since they bring
-    keys. An open choice (`???`) is made as soon as Hydra asks for it.
+    Overrides are added one by one, those of groups first, since groups add keys. An
+    open choice (`???`) is made as soon as Hydra asks for it.
 
     Raises:
-        ConfigError: the config does not compose without any override either.
+        ConfigError: the config does not compose even without overrides.
     """
     groups, words = composer.groups(), list[str]()
     pending = sorted(
@@ -495,7 +497,7 @@ def _no_key(
     point: Params,
     others: Sequence[Params],
 ) -> str:
-    """Return why a key is missing: under this choice of groups, or under any."""
+    """Return the reason of a missing key: this choice of groups lacks it, or all do."""
     key, groups = override.keys[0], composer.groups()
     swept = [p.name for p in space.parameters if p.shapes_config]
     for other in others if override.location[0] == "search_space" else ():

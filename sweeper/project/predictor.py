@@ -1,8 +1,8 @@
-"""A project's predictor, called in a process of its own.
+"""Calls of a project's predictor in a separate process.
 
 `python -m sweeper.project.predictor` reads one JSON object from standard input and
-writes one to the descriptor that the object names; all that the predictor prints stays
-on the standard streams.
+writes one to the file descriptor that the object names. The predictor's output stays on
+the standard streams.
 """
 
 import importlib
@@ -26,7 +26,7 @@ def predict(
         name: "module:function", importable from the working directory.
 
     Raises:
-        TargetError: no such function, or the predictor refuses a file.
+        TargetError: the function does not exist, or the predictor rejects a file.
     """
     with tempfile.TemporaryFile() as answer:  # of any length, unlike a pipe
         request = {

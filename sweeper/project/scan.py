@@ -1,7 +1,7 @@
-"""A scan of a project that nobody has described: its entry point, keys and metrics.
+"""A scan of an unknown project for its entry point, config keys and metrics.
 
-It guesses from source files and the composed config. The experiment file that `init`
-writes from it is for the user to read.
+It guesses from source files and the composed config. The user should check the
+experiment file that `init` writes from it.
 """
 
 import ast
@@ -33,7 +33,7 @@ _STAGES = {
     TRAINING: re.compile(r"(^|_)(train|training|fit)(_|$)"),
 }
 _WORD = re.compile(r"train(ing)?|fit|val(id|idation)?|dev|test|predict")
-_LOGS = re.compile(  # calls of Lightning and sweeper; pictures go elsewhere
+_LOGS = re.compile(  # calls that log numbers with Lightning or sweeper
     r"(.*\.)?(self|module|pl_module|model|lightning_module)\.log(_dict)?|"
     r"(sweeper\.)?report"
 )
@@ -56,14 +56,14 @@ class Scan:
     """The findings of a scan; a missing one is empty.
 
     Attributes:
-        target: module:function, or a program for a script that needs its main.
+        target: module:function, or a program for a script that must run as main.
         config: primary config, relative to the project.
-        composer: of the config; None if Hydra cannot begin.
-        description: of the config.
+        composer: composer of the config; None if Hydra cannot start.
+        description: description of the config.
         keys: the config's dotted keys with their values.
         has_lightning: whether a file imports Lightning or sweeper.
         trains: whether the target's files fit a Trainer or report to sweeper.
-        logged: metrics that a fit logs, with their stage, "" if that is unknown.
+        logged: metrics that a fit logs, with their stage, "" if it is unknown.
         watched: metrics that callbacks monitor, with their mode, "" if it is unknown.
     """
 
@@ -84,13 +84,13 @@ class Scan:
 
     @property
     def objective(self) -> tuple[str, str]:
-        """The metric to rank by, and its mode; validation before training."""
+        """The metric to rank by, and its mode; validation metrics are preferred."""
         metric = min(self.metrics, key=self._promise, default="")
         is_lower = not metric or is_lower_better(metric)
         return metric, self.watched.get(metric) or ("min" if is_lower else "max")
 
     def _promise(self, metric: str) -> tuple[bool, bool, bool, bool, bool, bool, str]:
-        """Return a key that sorts the metrics by which projects are ranked first."""
+        """Return a sort key that puts the most likely objective first."""
         stage = self.logged.get(metric) or stage_of(metric)
         is_quality = is_lower_better(metric) or _has_word(_HIGHER, metric)
         return (
@@ -127,13 +127,13 @@ class Scan:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Choices that the config leaves open, but for a swept one."""
+        """Options for the choices that the config leaves open, without the model."""
         group = self.model_group
         return tuple(w for w in self.description.needed if w.split("=")[0] != group)
 
     @property
     def model_group(self) -> str:
-        """The group that chooses the model, with its package."""
+        """The group that chooses the model, with its package; "" if there is none."""
         groups = [*self.description.choices]
         names = [group.partition("@")[0].rpartition("/")[2] for group in groups]
         return next((groups[names.index(n)] for n in MODELS if n in names), "")
@@ -152,9 +152,9 @@ class Scan:
         return {**models, **space}
 
     def _models(self, keys: Sequence[str]) -> tuple[str, ...]:
-        """Return the chosen model and up to two others that have the keys.
+        """Return the chosen model and up to two others whose configs have the keys.
 
-        Names of one word and a number go first, as resnet18 and resnet34.
+        Models of the same family are preferred, such as resnet34 for resnet18.
         """
         group = self.model_group
         if not group:
@@ -184,12 +184,12 @@ def _number(option: str) -> int:
 
 
 def _prominence(key: str) -> tuple[bool, int, str]:
-    """Return a key that sorts those of training first, and the shortest first."""
+    """Return a sort key that puts keys of training first, and short ones first."""
     return bool(re.search(r"\b(val|valid|test|eval|predict)", key)), key.count("."), key
 
 
 def is_lower_better(metric: str) -> bool:
-    """Return whether less of a metric is better, by the words of its name.
+    """Return whether a lower metric is better, by the words of its name.
 
     >>> is_lower_better("val/total_loss"), is_lower_better("confidence")
     (True, False)
@@ -203,7 +203,7 @@ def _has_word(pattern: re.Pattern[str], metric: str) -> bool:
 
 
 def stage_of(name: str) -> str:
-    """Return the stage in the name of a function or of a metric, "" if it has none.
+    """Return the stage in the name of a function or metric, "" if there is none.
 
     >>> stage_of("on_validation_epoch_end"), stage_of("val/acc"), stage_of("loss")
     ('validation', 'validation', '')
@@ -215,7 +215,7 @@ def stage_of(name: str) -> str:
 def scan(project: Path) -> Scan:
     """Scan a project's folder.
 
-    Of several functions under @hydra.main it takes one that trains and logs.
+    Among several functions under @hydra.main, one that trains and logs is preferred.
     """
     trees = dict(_parsed(project))
     mains = list(find_mains(trees, project))
@@ -234,14 +234,14 @@ def scan(project: Path) -> Scan:
 
 
 def _has_config(project: Path, main: Main) -> bool:
-    """Return whether a main's config is a file, or one that its code registers."""
+    """Return whether a main's config is a file or registered by its code."""
     if (project / main.config).is_file() or main.target.startswith("["):
         return True
     return mentions(reached(main.target, project), *REGISTERING)
 
 
 def _likely(name: str) -> tuple[bool, int, str]:
-    """Return a key that sorts names of trainings before those of evaluations."""
+    """Return a sort key that puts names of training first, and short ones first."""
     return not re.search(r"train|fit|run", name), name.count("."), name
 
 
@@ -250,7 +250,7 @@ def _scan(
 ) -> Scan:
     command = target.strip("[]").replace(",", "")
     composer, description = None, Description()
-    with contextlib.suppress(SweeperError):  # `init` says which keys are not found
+    with contextlib.suppress(SweeperError):  # `init` reports the missing keys
         composer = Composer(project / config, project, target=command)
         description = composer.describe()
     files = reached(command, project) if command else {}
@@ -267,7 +267,7 @@ def _scan(
         has_lightning=any(_LIGHTNING.search(_text(path)) for path in trees),
         trains=bool(re.search(r"\breport\(", code))
         or bool(re.search(r"\b[Tt]rainer\b", code) and re.search(r"\bfit\(", code)),
-        # A target that makes all by names of its own reaches little: all files count.
+        # A target with its own way to create objects imports little: use all files.
         logged=logged or _logged(trees.values()),
         watched={
             str(monitor): str(mode) if mode in ("min", "max") else ""
@@ -278,7 +278,7 @@ def _scan(
 
 
 def _values(node: object, key: str) -> Iterator[tuple[object, object]]:
-    """Yield each text of a key, wherever a config has it, with the mode beside it."""
+    """Yield each text under `key` at any depth of a config, with its sibling `mode`."""
     if isinstance(node, Mapping) and isinstance(node.get(key), str):
         yield node[key], node.get("mode")
     if isinstance(node, Mapping | list):
@@ -321,7 +321,7 @@ def _logged(trees: Iterable[ast.Module]) -> dict[str, str]:
 
 
 def _names(function: ast.FunctionDef, stages: Sequence[str]) -> Iterator[str]:
-    """Yield the names that a function logs; a placeholder may be any of the stages."""
+    """Yield the names that a function logs; a placeholder stands for each stage."""
     for call in ast.walk(function):
         if isinstance(call, ast.Call) and _LOGS.fullmatch(ast.unparse(call.func)):
             code = ast.unparse(call)
@@ -334,7 +334,7 @@ def _names(function: ast.FunctionDef, stages: Sequence[str]) -> Iterator[str]:
 
 
 def _parsed(project: Path) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield the project's Python files; a virtual environment is not even walked."""
+    """Yield the project's Python files, parsed; invalid files are skipped."""
     paths = itertools.islice(_python_files(project), MAX_PYTHON_FILES)
     for path in paths:
         try:

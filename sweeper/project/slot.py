@@ -1,6 +1,6 @@
-"""A slot: runs one trial after another, each in a process forked for it.
+"""A slot, which runs one trial after another, each in a new forked process.
 
-It passes messages between that process and the journal, which decides.
+It passes messages between that process and the journal, which makes the decisions.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from sweeper.journal.record import StopReason
 from sweeper.system import disk
 from sweeper.trial import endings
 
-STOP_SECONDS = 5.0  # for the journal to hear that the sweep is stopped
+STOP_SECONDS = 5.0  # for the driver to stop the journal after a signal
 POLL_SECONDS = 0.1
-EXIT_SECONDS = 60.0  # for threads and exit handlers of a trial that has ended
+EXIT_SECONDS = 60.0  # for threads and exit handlers at the end of a trial
 
 
 class Method(Protocol):
-    """A method of an actor; it returns what `ray.get` waits for."""
+    """A method of an actor; it returns an object for `ray.get`."""
 
     def remote(self, *arguments: object) -> object: ...
 
 
 class JournalActor(Protocol):
-    """The methods of the journal that a slot calls, in the journal's process."""
+    """The methods of the journal's actor that a slot calls."""
 
     start: Method
     report: Method
@@ -45,16 +45,16 @@ def run(
     env: Mapping[str, str],
     card: str = "",
 ) -> None:
-    """Run the claimed trial, then every further one of the same demand.
+    """Run the claimed trial, then further trials of the same demand.
 
-    The process of the next trial imports and composes while the last one leaves.
+    The process of the next trial imports and composes while the last one exits.
 
     Args:
-        slot: name of this slot; it has claimed a trial.
+        slot: name of this slot, which has claimed a trial.
         wait: returns the answer to a call of the journal, as `ray.get` does.
         connect: opens a connection to the node's zygote.
         env: environment of the slot's device, such as CUDA_VISIBLE_DEVICES.
-        card: its type, "" without one or if it is unknown.
+        card: type of the slot's card, "" if it has none or the type is unknown.
     """
     processes: list[Process] = []
     try:
@@ -96,7 +96,7 @@ class Process:
     """The process of one trial.
 
     Args:
-        zygote: a connection of its own to the zygote that forks it.
+        zygote: a connection to the zygote that forks it, used by this process only.
         env: environment variables of its device.
     """
 
@@ -111,14 +111,14 @@ class Process:
         self._zygote = zygote
         self._server = protocol.Server()
         self._reporter: protocol.Peer | None = None  # waits for an answer
-        self._ended: protocol.Ended | None = None  # in the words of the process
+        self._ended: protocol.Ended | None = None  # as reported by the process
         self._code: int | None = None  # exit status, -N for signal N
         zygote.tell(protocol.Run(spec=spec, env=env, address=self._server.address))
 
     def reports(self) -> Iterator[protocol.Report]:
-        """Yield each report until the process has done all of its work.
+        """Yield each report until the process has finished its work.
 
-        Call `answer` before the next report is taken.
+        Call `answer` before requesting the next report.
         """
         limit = self._spec.timeout_seconds
         while True:
@@ -154,12 +154,12 @@ class Process:
 
     @property
     def ended(self) -> protocol.Ended:
-        """How the trial ended, in its own words or by its exit status."""
+        """The end of the trial, as the process reported it or from its exit status."""
         return self._ended or endings.of_exit(self._code or 0)
 
     @property
     def is_terminated(self) -> bool:
-        """Whether SIGTERM ended the process before it said anything."""
+        """Whether SIGTERM ended the process before it reported its end."""
         return self._ended is None and self._code == -signal.SIGTERM
 
     def _is_excused(self) -> bool:
@@ -172,7 +172,7 @@ class Process:
         self._receive_code()
 
     def await_exit(self) -> None:
-        """Wait until the process is dead; kill it if it takes too long to leave."""
+        """Wait until the process is dead; kill it if it takes too long to exit."""
         if self._code is None:
             if select.select([self._zygote], [], [], EXIT_SECONDS)[0]:
                 self._receive_code()
@@ -185,7 +185,7 @@ class Process:
         if isinstance(exited, protocol.Exited):
             self._code = exited.code
         else:
-            self._code = -signal.SIGKILL  # with the zygote
+            self._code = -signal.SIGKILL  # it died with the zygote
 
     def close(self) -> None:
         """Have the zygote kill the process if it still lives."""
@@ -194,10 +194,10 @@ class Process:
 
 
 def _is_stopped(journal: JournalActor, wait: Callable[[Any], Any]) -> bool:
-    """Return whether the sweep is being stopped, by a signal that met the trial, too.
+    """Return whether the sweep is stopping, by a signal that also ended the trial.
 
-    systemd and scancel send SIGTERM to every process: that the trial died of it may be
-    known here before the driver has stopped the journal.
+    systemd and scancel send SIGTERM to every process. The death of the trial may be
+    noticed here before the driver has stopped the journal, so this waits a little.
     """
     deadline = time.monotonic() + STOP_SECONDS
     while wait(journal.stopped_by.remote()).reason is StopReason.NONE:

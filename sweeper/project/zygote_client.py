@@ -1,4 +1,4 @@
-"""A zygote as its owner starts it and its slots ask it."""
+"""Functions to start a zygote, to connect to it and to end it."""
 
 import contextlib
 import os
@@ -20,20 +20,20 @@ END_SECONDS = 10.0
 
 
 def launch(address: Path) -> "subprocess.Popen[bytes]":
-    """Start a zygote that listens at `address` and lives as long as this process.
+    """Start a zygote that listens at `address` and ends with this process.
 
-    It imports what any trial needs, then waits for its `order`.
+    It imports the modules that every trial needs, then waits for its `order`.
 
     Args:
-        address: socket, in the scratch folder that marks this owner's processes.
+        address: socket in the scratch folder that marks this owner's processes.
     """
-    # -P: what is in the folder that we happen to be in is not on a trial's path.
+    # -P: the working directory must not be on a trial's import path.
     command = [sys.executable, "-P", "-m", "sweeper.trial.zygote", str(address)]
     return subprocess.Popen(command, stdin=subprocess.PIPE)
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a zygote, its trials and all else that its owner has started."""
+    """End a zygote, its trials and the other processes that its owner has started."""
     assert process.stdin is not None  # noqa: S101  # see `launch`
     process.stdin.close()
     try:
@@ -51,17 +51,17 @@ def order(
     modules: Sequence[str] = (),
     timeout_seconds: float | None = None,
 ) -> Client:
-    """Tell a zygote that was launched which target its trials have.
+    """Send a launched zygote the target of its trials.
 
     Args:
-        project: put on the import path.
-        target: if it is "module:function", its module is imported once in a process of
-            its own, and the third-party modules that it needs in the zygote.
+        project: folder to put on the import path.
+        target: if it is "module:function", its module is imported once in a separate
+            process; the zygote imports the third-party modules that it needs.
         modules: other modules that the trials need.
         timeout_seconds: longest silence of a trial.
 
     Returns:
-        The connection that says how the import went: see `await_import`.
+        The connection that receives the result of the import: see `await_import`.
 
     Raises:
         SweeperError: the zygote does not start.
@@ -79,7 +79,7 @@ def order(
 
 
 def await_import(client: Client) -> Imported:
-    """Wait until a zygote has imported the target of its order, and close `client`.
+    """Wait until a zygote has imported its target; close `client`; return the result.
 
     Raises:
         OSError: the zygote has ended.
@@ -92,10 +92,10 @@ def await_import(client: Client) -> Imported:
 
 
 def await_start(address: Path) -> Client:
-    """Connect to a zygote that may only just have been launched.
+    """Connect to a zygote that may still be starting.
 
     Raises:
-        SweeperError: nobody listens there in time.
+        SweeperError: the zygote does not answer in time.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -113,10 +113,10 @@ def await_start(address: Path) -> Client:
 
 @contextlib.contextmanager
 def launched() -> Iterator[Path]:
-    """Launch a zygote, without an order yet, that lives as long as the block.
+    """Launch a zygote without an order for the time of the block; yield its address.
 
-    The folder of its address is this process's scratch, for sockets and Ray's files.
-    What dead drivers have left is removed.
+    The folder of the address is this process's scratch, for sockets and Ray's files.
+    Processes and scratch folders of dead drivers are removed first.
     """
     orphans.clean()
     with orphans.scratch() as folder:
@@ -133,7 +133,7 @@ def launched() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def running(*, project: Path, target: str) -> Iterator[Path]:
-    """Launch a zygote of a target that lives as long as the block.
+    """Launch a zygote of a target for the time of the block; yield its address.
 
     Raises:
         TargetError: the target cannot be imported.
