@@ -141,6 +141,5 @@ def fit(
     try:
         tuner.fit()
     finally:
-        journal.ask(
-            JournalActor.stopped_by
-        )  # raises the error of a dead journal, which Tune hides
+        # It raises the error of a dead journal, which Tune hides.
+        journal.ask(JournalActor.stopped_by)

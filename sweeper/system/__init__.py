@@ -1,1 +1,1 @@
-"""This machine: paths, files, locks, disks, processes."""
+"""Access to the machine: paths, files, locks, disks, processes and W&B."""

@@ -1,4 +1,4 @@
-"""The version of a project's code: its git commit and a digest of later changes."""
+"""The version of a project's code: git commit and digest of uncommitted changes."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ DIGITS = 10
 
 
 def version(project: Path) -> str:
-    """Return the commit, with a digest of all that is not committed; "" without git.
+    """Return the commit, with a digest of uncommitted changes; "" without git.
 
     >>> version(Path("/"))
     ''
@@ -17,7 +17,7 @@ def version(project: Path) -> str:
     commit = git(project, "rev-parse", "HEAD").strip()[:DIGITS]
     if not commit:
         return ""
-    # Files that git does not know count by name and content; ignored ones do not.
+    # Untracked .py and .yaml files count by name and content; ignored files do not.
     changed = os.fsencode(git(project, "diff", "HEAD", "--", "."))
     names = git(project, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
     for name in names:
@@ -32,7 +32,7 @@ def version(project: Path) -> str:
 def git(project: Path, *arguments: str) -> str:
     """Return the output of a git command in `project`, "" if it fails.
 
-    File names that are no UTF-8 are kept, as `os.fsdecode` does.
+    File names that are not valid UTF-8 are decoded as `os.fsdecode` does.
     """
     command = ["git", "-C", str(project), *arguments]
     try:

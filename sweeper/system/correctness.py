@@ -1,4 +1,4 @@
-"""Correctness of each validation example: a small JSON file beside a trial's metrics.
+"""Correctness of each validation example, in a JSON file beside a trial's metrics.
 
 The trial writes it at each new best epoch; the leaderboard reads it.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeper.system.paths import write_text
 
-TOLERANCE = 1e-3  # the metric is a float32 mean; other metrics differ by more
+TOLERANCE = 1e-3  # the mean is a float32; other metrics differ by more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Correctness:
 
 
 def digest(labels: Sequence[object]) -> str:
-    """Return eight hex digits of a sequence of labels."""
+    """Return a digest of a sequence of labels, in eight hex digits."""
     text = ",".join(map(str, labels))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -44,10 +44,10 @@ def is_mean(value: float, correct: str) -> bool:
 
 
 def record(path: Path, measurement: Correctness, *, mode: str) -> bool:
-    """Write a measurement if it is a new best; return whether it was.
+    """Write a measurement if it is a new best; return whether it was written.
 
-    An epoch that is measured again after a kill replaces its old record. A value that
-    is not the share of correct examples (a loss, a mean over classes) is not written.
+    A record of the same or a later epoch, from before a kill, is always replaced. A
+    value that is not the share of correct examples (such as a loss) is not written.
     """
     if not is_mean(measurement.value, measurement.correct):
         return False
@@ -61,7 +61,7 @@ def record(path: Path, measurement: Correctness, *, mode: str) -> bool:
 
 
 def read(path: Path) -> Correctness | None:
-    """Return the recorded measurement; None if there is none or it cannot be read."""
+    """Return the recorded measurement; None if the file is missing or damaged."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Correctness(

@@ -1,6 +1,6 @@
 """Memory and use of this machine's NVIDIA cards, read without a CUDA context.
 
-Nothing is known without a card, its driver, or the package pynvml.
+Both need a card, its driver and the package pynvml.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from typing import Any
 
 @functools.cache
 def _nvml() -> Any:
-    """Return the module `pynvml`, initialised; None without a card or the package."""
+    """Return the initialised module `pynvml`; None without a driver or the package."""
     with contextlib.suppress(ImportError):
         import pynvml
 
@@ -21,7 +21,7 @@ def _nvml() -> Any:
 
 
 def memory(index: int = 0) -> int:
-    """Return the bytes of a card, as torch reports them; 0 if there is none."""
+    """Return the memory of a card in bytes, as torch reports it; 0 if unknown."""
     nvml = _nvml()
     if nvml is None:
         return 0
@@ -34,10 +34,10 @@ def memory(index: int = 0) -> int:
 
 
 def utilisation(uuid: str) -> float | None:
-    """Return the share of the last second that a card computed, 0 to 1.
+    """Return the share of the last second in which a card computed, 0 to 1.
 
-    All processes of the card count. It is None if it is unknown, such as for a part of
-    a card (MIG).
+    All processes on the card count. Return None if it is unknown, such as for a part
+    of a card (MIG).
     """
     nvml = _nvml()
     if nvml is None:

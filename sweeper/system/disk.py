@@ -1,4 +1,4 @@
-"""Writes that wait while a disk is full or read-only, and then try again."""
+"""Writes that wait while a disk is full or read-only, and then are repeated."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def problem(folder: Path) -> str:
-    """Return why the disk of `folder` cannot be written to; "" if it can."""
+    """Return the reason why `folder`'s disk is full or read-only; "" if it is not."""
     probe = folder / f".probe.{os.getpid()}.tmp"
     try:
         with probe.open("wb") as file:
@@ -45,7 +45,7 @@ def problem(folder: Path) -> str:
 
 
 def may_be_full(folder: Path) -> bool:
-    """Return whether little space is left or the disk is read-only; write nothing."""
+    """Return whether space is low or the disk read-only, without a write."""
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
     return free < LOW_BYTES or bool(found.f_flag & os.ST_RDONLY)
@@ -57,9 +57,9 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """Return an error and what it was raised from or beside, innermost last."""
+    """Return an error and the chain of its causes and contexts, innermost last."""
     found: list[BaseException] = []
-    while error is not None and error not in found:  # the chain may be a circle
+    while error is not None and error not in found:  # the chain may be circular
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
@@ -73,9 +73,9 @@ def _says_full(error: BaseException) -> bool:
 def has_filled(error: BaseException, folder: Path) -> bool:
     """Return whether a full disk of `folder` caused an error in other code.
 
-    A full or read-only disk elsewhere, such as that of a cache, is no reason to wait
-    for this one. If the error does not name its file, the files are taken from the
-    local variables of the functions that raised it.
+    Another full disk, such as that of a cache, is no reason to wait for this one. If
+    the error does not name its file, the files are taken from the local variables of
+    the functions that raised it.
     """
     causes = _causes(error)
     if not any(_says_full(each) or _is_unwritten(each) for each in causes):
@@ -98,7 +98,7 @@ def _is_unwritten(error: BaseException) -> bool:
 
 
 def _open_files(error: BaseException) -> list[str]:
-    """Return the files in the local variables of the innermost function with any."""
+    """Return the files in local variables of the innermost function that has any."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
         values = list(frame.f_locals.values())
@@ -128,15 +128,15 @@ def patiently(
     scrap: Path | None = None,
     errors: tuple[type[Exception], ...] = (OSError, RuntimeError),
 ) -> T:
-    """Call `write`, again while the disk is full, and return its result.
+    """Call `write`, repeat it while the disk is full, and return its result.
 
     Args:
-        write: leaves nothing but `scrap` behind when it raises.
+        write: function that leaves no file but `scrap` behind when it raises.
         folder: the folder that it writes to.
-        errors: the types that it raises on a full disk, also for other reasons.
-        scrap: a half-written file, removed before the next attempt. It is removed
-            after the disk is checked, since its removal may free enough space. The
-            check is needed because torch.save does not say why it failed.
+        scrap: a half-written file, removed before the next attempt. The disk is checked
+            before, since the removal may free enough space, and torch.save does not
+            give the reason of its failure.
+        errors: the types that it raises on a full disk, perhaps also for other reasons.
     """
     is_told = False
     while True:
@@ -163,19 +163,19 @@ def _await_space(
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the error that was raised first; libraries wrap it in guesses."""
+    """Return the original error, which libraries wrap in vaguer ones."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def made(folder: Path) -> Path:
-    """Return the folder, or the nearest existing folder above it."""
+    """Return the folder if it exists, else the nearest existing one above it."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def wait(folder: Path, tell: Callable[[str], None]) -> None:
-    """Wait until `folder` can be written to; pass the messages of a pause to `tell`."""
+    """Wait until `folder` can be written to; pass messages for the user to `tell`."""
     reason = problem(folder)
     if not reason:
         return
@@ -189,7 +189,7 @@ RESUMING = "Disk space available again; resuming."
 
 
 def paused(folder: Path, reason: str) -> str:
-    """Return the message to a user while nothing can be written."""
+    """Return the message for the user while the disk cannot be written to."""
     return (
         f"Paused: cannot write to {folder} ({reason}). Nothing is lost; free some "
         "space and the sweep resumes by itself."
@@ -199,7 +199,7 @@ def paused(folder: Path, reason: str) -> str:
 def append(path: Path, data: bytes) -> None:
     """Append `data` to a file, whole or not at all, and sync it to the disk.
 
-    A kill can still tear the line, so readers drop a last line without a newline.
+    A kill can still cut off the line, so readers drop a last line without a newline.
     """
     is_told = False
     while True:
@@ -208,7 +208,7 @@ def append(path: Path, data: bytes) -> None:
             with path.open("ab", buffering=0) as file:
                 size, rest = file.tell(), data
                 try:
-                    while rest:  # a part may be written without an error
+                    while rest:  # a write may be partial without an error
                         rest = rest[os.write(file.fileno(), rest) :]
                     os.fsync(file.fileno())
                 except OSError:

@@ -10,10 +10,10 @@ SweeperError                 exit code 2: the user can fix it
 + JournalError               the journal is damaged or cannot be written
   + LockedError              another driver holds the sweep (exit code 5)
   + ExperimentChangedError   the file describes another sweep (exit code 6)
-+ AddressError               no Ray cluster answers at the address that was given
++ AddressError               no Ray cluster answers at the given address
 + ClusterLostError           Ray or the journal's process died (exit code 7)
 
-Messages read: place: what is wrong with which value; what must hold; what to do.
+Form of a message: place: the wrong value and its fault; the rule; the next step.
 """
 
 import difflib
@@ -22,18 +22,18 @@ from pathlib import Path
 
 
 class SweeperError(Exception):
-    """A failure that the user can fix; the message says how."""
+    """An error that the user can fix; the message says how."""
 
     exit_code = 2
 
 
 class ExperimentError(SweeperError):
-    """A line of an experiment file that cannot be run.
+    """An error in a line of an experiment file.
 
     Args:
         path: the experiment file.
         line: 1-based line, 0 for the file as a whole.
-        message: what is wrong, what must hold, what to do.
+        message: the fault, the rule and the next step.
     """
 
     def __init__(self, path: Path, line: int, message: str) -> None:
@@ -95,7 +95,7 @@ class ClusterLostError(SweeperError):
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Return a hint on an unknown name: the nearest known names, or else all.
+    """Return a hint for an unknown name: the nearest known names, or else all of them.
 
     >>> nearest("sead", ["seed", "model"])
     "did you mean 'seed'?"

@@ -1,4 +1,4 @@
-"""Hydra's override and sweep grammar, read and written by Hydra's own parser."""
+"""Hydra's override grammar: parsing with Hydra's own parser, and writing."""
 
 import math
 import re
@@ -19,7 +19,7 @@ def parse_override(text: str) -> "Override":
     """Parse one Hydra override.
 
     Raises:
-        ConfigError: with Hydra's own reason, in one line.
+        ConfigError: with Hydra's reason in one line.
 
     >>> parse_override("+model.depth=3").value()
     3
@@ -40,10 +40,10 @@ def parse_override(text: str) -> "Override":
 
 
 def to_text(value: object) -> str:
-    r"""Return the text that Hydra's grammar reads back as exactly this value.
+    r"""Return the text that Hydra's grammar parses to exactly this value.
 
     Raises:
-        ConfigError: the grammar cannot spell it (a dict key such as "1").
+        ConfigError: the grammar cannot express it (a dict key such as "1").
 
     >>> to_text(["a, b", None, 1e-05, {"k": True}])
     "['a, b',null,1e-05,{k:true}]"
@@ -73,7 +73,7 @@ def _text(value: object) -> str:
 
 
 def plain(value: object) -> object:
-    """Return a parsed element without Hydra's quotes.
+    """Return a parsed value with plain strings for Hydra's quoted ones.
 
     Raises:
         ConfigError: it holds a sweep, or a number that is not finite.

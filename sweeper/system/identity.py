@@ -1,4 +1,4 @@
-"""Ids and seeds that follow from values, the same on every machine."""
+"""Ids and seeds computed from values, equal on every machine."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def derive(seed: int, *names: object) -> int:
-    """Return a 32-bit seed for a named stream; streams of other names are independent.
+    """Return a 32-bit seed for a named stream; streams are independent of each other.
 
     >>> derive(42, "suggest", 0) != derive(42, "suggest", 1)
     True
@@ -16,7 +16,7 @@ def derive(seed: int, *names: object) -> int:
 
 
 def canonical(value: object) -> str:
-    """Return JSON in which equal values have one text: sorted keys, 1.0 as 1.
+    """Return JSON that is equal for equal values: sorted keys, 1.0 as 1.
 
     >>> canonical({"b": 1.0, "a": 1e-3}) == canonical({"a": 0.001, "b": 1})
     True
@@ -34,10 +34,10 @@ def canonical(value: object) -> str:
 
 
 def trial_id(params: Mapping[str, object], *, seed: int, parent: str = "") -> str:
-    """Return ten hex digits that name a point with a seed, on any machine.
+    """Return the id of a trial: ten hex digits, equal on every machine.
 
     Args:
-        parent: id of the trial whose checkpoint it starts from, "" for none.
+        parent: id of the trial whose checkpoint it starts from, "" if there is none.
 
     >>> trial_id({"lr": 0.001}, seed=42) == trial_id({"lr": 1e-3}, seed=42)
     True

@@ -1,6 +1,6 @@
-"""A lock on a file that the kernel releases when its holder dies, even by SIGKILL.
+"""A file lock that the kernel releases when its holder dies, even by SIGKILL.
 
-It is flock(2) on an open file, so a file that is left behind locks nothing.
+It is flock(2) on an open file, so a leftover file is not locked.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ READERS_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Process that holds a lock, so that a user can find it."""
+    """A process that holds a lock, with its host and start time for the user."""
 
     pid: int
     host: str
@@ -40,10 +40,10 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[Holder | None]:
     Args:
         path: the lock's file; it is created if missing and never removed, since a
             removed file could be locked twice.
-        wait_seconds: how long to wait for another holder.
+        wait_seconds: longest wait for another holder.
 
     Yields:
-        None if this process got the lock, else the process that holds it.
+        None if this process has the lock, else the process that holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -57,10 +57,10 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[Holder | None]:
 
 
 def _take(descriptor: int, wait_seconds: float) -> bool:
-    """Lock a file exclusively; return whether that worked in time.
+    """Lock a file exclusively; return whether that succeeded in time.
 
-    `is_held` takes a shared lock for an instant. If the file can be locked as shared,
-    only such readers hold it, and waiting for them is short.
+    `is_held` takes a shared lock for an instant. If a shared lock is possible, only
+    such readers hold the file, and the wait is short.
     """
     started = time.monotonic()
     while not _try(descriptor):
@@ -82,7 +82,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> Holder | None:
-    """Return the last holder of `path`; None if the file cannot be read."""
+    """Return the last holder of `path`; None if the file cannot be read or parsed."""
     try:
         return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

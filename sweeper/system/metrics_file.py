@@ -1,6 +1,6 @@
 """The `metrics.jsonl` of a trial: the metrics of each epoch, over all attempts.
 
-A line that a kill has torn is ignored. If an epoch has two lines, the last one counts.
+A line that a kill has cut off is ignored. If an epoch has two lines, the last counts.
 """
 
 import json
@@ -17,7 +17,7 @@ def append(path: Path, epoch: int, metrics: Mapping[str, float]) -> None:
 
 
 def epochs(path: Path) -> dict[int, dict[str, float]]:
-    """Return the metrics of each epoch, in order; {} without a file."""
+    """Return the metrics of each epoch, in order; {} if there is no file."""
     found: dict[int, dict[str, float]] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
@@ -29,10 +29,7 @@ def epochs(path: Path) -> dict[int, dict[str, float]]:
 
 
 def best(path: Path, *, metric: str, mode: str) -> tuple[int, float] | None:
-    """Return the best epoch and its value; None without a finite value.
-
-    The file also has the epochs of earlier attempts.
-    """
+    """Return the best epoch of all attempts and its value; None if none is finite."""
     values = {e: row[metric] for e, row in epochs(path).items() if metric in row}
     finite = {epoch: v for epoch, v in values.items() if math.isfinite(v)}
     if not finite:

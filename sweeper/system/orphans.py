@@ -1,8 +1,8 @@
-"""Processes that outlived the driver that started them, found by a mark.
+"""Processes that have outlived their driver, found by an environment variable.
 
 Ray's agents outlive a SIGKILL of the driver by minutes. Every process below a driver
-inherits an environment variable with the driver's scratch folder. setproctitle hides
-the command line of Ray's workers, but not their environment.
+inherits a variable with the driver's scratch folder, called its mark. setproctitle
+hides the command line of Ray's workers, but not their environment.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ UNKILLABLE_SECONDS = 30.0  # a process that waits for a broken disk cannot be ki
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Make a folder for sockets and Ray's files that lasts as long as the block.
+    """Create a folder for sockets and Ray's files; remove it at the end of the block.
 
-    Its path is short enough for a socket. The name does not contain the pid: another
-    container that shares the folder for temporary files may have the same one. A lock
-    shows whether the owner lives.
+    Its path is short enough for a socket. Its name does not contain the pid, since
+    containers that share the temporary folder may have equal pids. A lock shows
+    whether the owner is alive.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     named = folder / f"{OWNER}.new"
@@ -48,10 +48,10 @@ def find(scratch: Path | str, mark: str = MARK) -> list[int]:
 
 
 def end(scratch: Path, *, grace_seconds: float) -> None:
-    """Kill the marked processes; wandb's writer may finish its file first.
+    """Kill the marked processes; give W&B's writer `grace_seconds` for its file.
 
-    Ray's are killed at once: a journal or a slot that outlives its driver must not
-    record the deaths of trials that died with the driver.
+    The others are killed at once, since a journal or slot that outlives its driver must
+    not record the deaths of trials that died with the driver.
     """
     deadline = time.monotonic() + grace_seconds
     last = deadline + UNKILLABLE_SECONDS
@@ -65,7 +65,7 @@ def end(scratch: Path, *, grace_seconds: float) -> None:
 def clean() -> None:
     """Kill the processes of dead drivers and remove their scratch folders."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
-        with contextlib.suppress(OSError):  # another user's, or already gone
+        with contextlib.suppress(OSError):  # of another user, or already removed
             if lock.stat().st_uid == os.getuid() and not locks.is_held(lock):
                 end(lock.parent, grace_seconds=0)
                 shutil.rmtree(lock.parent, ignore_errors=True)
@@ -76,7 +76,7 @@ def _environments() -> Iterator[tuple[int, bytes]]:
         try:
             yield pid, Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
-            continue  # already gone, or another user's
+            continue  # ended, or of another user
 
 
 def _processes() -> Iterator[int]:
@@ -93,13 +93,13 @@ def _kill(pid: int) -> None:
 
 
 def children(parent: int) -> list[int]:
-    """Return the children of a process, as the kernel lists them."""
+    """Return the child processes of a process, as the kernel lists them."""
     files = Path(f"/proc/{parent}/task").glob("*/children")
     return [int(pid) for file in files for pid in file.read_text().split()]
 
 
 def is_wandb(pid: int) -> bool:
-    """Return whether a process is W&B's writer, which exits once its file is saved."""
+    """Return whether a process is W&B's writer, which exits when its file is saved."""
     try:
         return b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

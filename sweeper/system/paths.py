@@ -1,4 +1,4 @@
-"""Paths of a sweep and of its trials, and atomic replacement of files."""
+"""Paths of sweeps and trials, and atomic replacement of files."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ class TrialPaths:
 
     @property
     def config(self) -> Path:
-        """Return the file of the composed and resolved config of the trial."""
+        """Return the file of the trial's composed and resolved config."""
         return self.folder / "config.yaml"
 
     @property
@@ -29,7 +29,7 @@ class TrialPaths:
 
     @property
     def lock(self) -> Path:
-        """Return the lock that the trial's process holds for its life."""
+        """Return the lock that the trial's process holds while it lives."""
         return self.folder / ".lock"
 
     @property
@@ -77,7 +77,7 @@ class TrialPaths:
     def best(self) -> Path:
         """Return the best checkpoint, as the packaged config names it.
 
-        `storage.handed_out` finds the best checkpoint of any project.
+        `best_checkpoint.find` finds the best checkpoint of any project.
         """
         return self.checkpoints / "best.ckpt"
 
@@ -93,7 +93,7 @@ class TrialPaths:
 
     @property
     def result(self) -> Path:
-        """Return the file of the journal's row of the trial, once it has ended."""
+        """Return the file of the trial's row in the journal, written at its end."""
         return self.folder / "result.json"
 
     @property
@@ -222,10 +222,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def drop_torn_tail(path: Path) -> int:
-    """Truncate a file of lines after its last newline; return the bytes removed.
+    """Truncate a file of lines after its last newline; return the number of bytes cut.
 
-    Only the file's one writer may call it: for others the last line may be a write in
-    progress.
+    Only the single writer of the file may call it. For other processes the last line
+    may be a write in progress.
     """
     if not path.exists():
         return 0
@@ -240,7 +240,7 @@ def drop_torn_tail(path: Path) -> int:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder; other processes may remove some meanwhile."""
+    """Yield all files below a folder; other processes may remove some at any time."""
     for place, _, names in os.walk(folder):
         yield from (Path(place, name) for name in names)
 
@@ -254,16 +254,16 @@ def remove_stale_temporaries(folder: Path) -> None:
 def project_root(file: Path) -> Path:
     """Return the nearest folder above `file` with a pyproject.toml or .git.
 
-    If there is none, it is the working directory.
+    If there is none, return the working directory.
     """
-    for folder in Path(os.path.abspath(file)).parents:  # without ".."
+    for folder in Path(os.path.abspath(file)).parents:  # resolves ".."
         if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             return folder
     return Path.cwd()
 
 
 def default_sweeps(file: Path | None = None) -> Path:
-    """Return the folder of all sweeps: $SWEEPER_SWEEPS, else `sweeps` of the project.
+    """Return the folder of all sweeps: $SWEEPER_SWEEPS, else `sweeps` in the project.
 
     Args:
         file: a file of the project, such as an experiment file; None for the project

@@ -1,6 +1,6 @@
-"""Restoring the state of this process after a trial, and ending the process.
+"""The state of this process after a trial, and the end of the process.
 
-A process ends as Python would end it, except that libraries are not freed. Freeing
+A process ends as Python would end it, except that libraries are not freed. To free
 torch object by object takes over a second in a trial, since it copies every page that
 the zygote shares with its trials.
 """
@@ -27,7 +27,7 @@ LIBRARIES = tuple(
 
 
 def restore_environment(before: Mapping[str, str]) -> None:
-    """Restore the environment; set only what differs, since threads read the rest."""
+    """Restore the environment; leave equal variables, which threads may be reading."""
     for name in set(os.environ) - set(before):
         del os.environ[name]
     for name, value in before.items():
@@ -37,10 +37,10 @@ def restore_environment(before: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
-    """Restore the state of this process that a trial or W&B changes in the block.
+    """Restore the state that a trial or W&B changes in this process.
 
-    This is the environment, the working folder, `sys.path`, the root logger, the
-    filters of warnings and, in the main thread, the signal handlers.
+    At the end of the block, restore the environment, the working directory, `sys.path`,
+    the root logger, the warning filters and, in the main thread, the signal handlers.
     """
     environment, folder, path = dict(os.environ), os.getcwd(), list(sys.path)
     log_handlers, log_level = list(logging.root.handlers), logging.root.level
@@ -61,18 +61,18 @@ def restored() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process as the interpreter would."""
+    """Run the exit handlers, drop the project's modules and end this process."""
     try:
         run_exit_handlers()
         drop_project_modules()
-    finally:  # objects that a project leaves must not keep the process alive
+    finally:  # objects of the project must not keep the process alive
         os._exit(code)
 
 
 def run_exit_handlers() -> None:
     """Wait for threads, then run the exit handlers, as the interpreter does at its end.
 
-    They end temporary folders, pools and loggers.
+    The handlers close temporary folders, pools and loggers.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
     atexit._run_exitfuncs()
@@ -80,16 +80,14 @@ def run_exit_handlers() -> None:
 
 
 def drop_project_modules() -> None:
-    """Empty every module outside of the libraries.
+    """Empty every module of the project, so that its objects are finalized.
 
-    Objects that only these modules refer to are finalized, so that a file that was
-    left open gets its buffered text.
-
-    An object is finalized before the objects that its methods may use: a module before
-    the modules that it imports, and its last name first.
+    An open file, for example, gets its buffered text. An object is finalized before
+    the objects that its methods may use: a module before the modules that it imports,
+    and the last name of a module first.
     """
     modules = [m for name, m in sys.modules.items() if _is_project(name, m)]
-    # In the order in which their imports ended, the last one first.
+    # The module whose import ended last comes first.
     for namespace in map(vars, [sys.modules["__main__"], *reversed(modules)]):
         for name in reversed(list(namespace)):
             if name != "__builtins__":
@@ -106,10 +104,10 @@ def _is_project(name: str, module: ModuleType) -> bool:
 
 @contextlib.contextmanager
 def forked_here() -> Iterator[None]:
-    """End each process that was forked within the block at the end of the block.
+    """End each process that is forked within the block at the end of the block.
 
-    A forked process that returns, raises or calls `sys.exit` would otherwise continue
-    with the code after the block, which is for the parent only.
+    Otherwise a forked process that returns, raises or calls `sys.exit` would run the
+    code after the block, which is for the parent only.
     """
     pid, code = os.getpid(), 0
     try:
@@ -128,22 +126,22 @@ def forked_here() -> Iterator[None]:
 
 
 def flush() -> None:
-    """Flush the standard streams, whatever a project put in their place."""
+    """Flush the standard streams, also if a project has replaced them."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # closed, or an object without `flush`
             stream.flush()
 
 
 def restore_streams(stdout: TextIO, stderr: TextIO, *, log: Path) -> None:
-    """Restore the standard streams from before a target ran, open.
+    """Restore the standard streams from before a target ran; reopen closed ones.
 
     Args:
-        log: file for the text of a stream that the target closed.
+        log: file for the output of a stream that the target closed.
     """
     flush()
     if stdout.closed or stderr.closed:
         path = log if log.exists() else Path(os.devnull)
-        # Open until the process ends.
+        # It stays open until the process ends.
         spare = path.open("a", encoding="utf-8", buffering=1)
         stdout = spare if stdout.closed else stdout
         stderr = spare if stderr.closed else stderr

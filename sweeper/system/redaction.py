@@ -1,4 +1,4 @@
-"""Redaction of secrets and of the home folder in files and W&B configs; pure."""
+"""Redaction of secrets and of the home folder in files and W&B configs."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ _SECRET = re.compile(
     r"(API|ACCESS|SECRET|PRIVATE|AUTH|REFRESH|BEARER)_?(KEY|TOKEN))$",
     re.IGNORECASE,
 )
-# A secret only with a value that looks like one: SORT_KEY=accuracy, PAD_TOKEN=<pad>
-# and a path to a file of credentials are not.
+# These are secrets only if the value looks random. SORT_KEY=accuracy, PAD_TOKEN=<pad>
+# and a path to a file of credentials are not secret.
 _PERHAPS = re.compile(r"(KEY|TOKEN|CREDENTIALS?)$", re.IGNORECASE)
 _RANDOM = re.compile(r"(?=(.*\d){4})(?=.*[A-Za-z])[A-Za-z0-9+=_.~-]{16,}")
 
 
 def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the values of the variables that hold secrets.
+    """Return the values of variables that are secret.
 
     >>> secrets({"WANDB_API_KEY": "0123456789", "HOME": "/home/me", "API_KEY": "short"})
     ('0123456789',)
@@ -30,7 +30,7 @@ def secrets(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Return whether a variable holds a secret, by its name or by name and value.
+    """Return whether a variable is secret, by its name or by name and value.
 
     >>> is_secret("WANDB_API_KEY", "x"), is_secret("SORT_KEY", "accuracy")
     (True, False)
@@ -42,7 +42,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def redacted(node: object, hidden: Mapping[str, str]) -> object:
-    """Return the same tree with each text of `hidden` replaced, longest first.
+    """Return a tree in which each text of `hidden` is replaced, longest first.
 
     A text within a longer word is replaced only if it looks random: a plain word may
     be a part of another word by chance.

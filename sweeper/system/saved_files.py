@@ -1,9 +1,9 @@
-"""The `saved.jsonl` of a trial, the record of the epoch of each checkpoint's weights.
+"""The `saved.jsonl` of a trial, which records the epoch of each checkpoint's weights.
 
-A line is written before and after a file is replaced, and at each report. A file's
-epoch is that of the report at the same position of the training (steps and batches);
-its name does not matter. A file whose write was interrupted is left out, since its
-state is unknown. A file that is no longer on disk is left out, too.
+A line is written before and after a file is replaced, and at each report. A file gets
+the epoch of the report at the same position in the training (steps and batches),
+whatever its name, or of the next report. Files whose write was interrupted are left
+out, since their state is unknown. So are files that are no longer on disk.
 """
 
 import json
@@ -26,9 +26,9 @@ class SavedFile:
         position: the position in the training at which it was saved.
         epoch: the epoch of its weights, in the trial's count; 0 before the epoch's
             report.
-        is_final: whether it was saved where the epoch's value was measured, not
+        is_final: whether it was saved at the position of the epoch's report, not
             earlier within the epoch.
-        value: the objective that a validation within the epoch had just measured.
+        value: the objective measured by a validation within the epoch just before.
     """
 
     path: Path
@@ -39,14 +39,14 @@ class SavedFile:
 
 
 def begin(paths: TrialPaths, *files: Path) -> None:
-    """Note that files are about to be replaced."""
+    """Record that files are about to be replaced."""
     _append(paths, {"replacing": [_name(paths, file) for file in files]})
 
 
 def end(
     paths: TrialPaths, file: Path, position: Position, *, value: float | None = None
 ) -> None:
-    """Note that a file was saved."""
+    """Record that a file was saved."""
     line = {"saved": _name(paths, file), "at": position, "value": value}
     _append(paths, line)
 
@@ -54,25 +54,25 @@ def end(
 def end_rotation(
     paths: TrialPaths, file: Path, position: Position, *, moved_to: Path
 ) -> None:
-    """Note that a file was saved, and the one before it renamed."""
+    """Record that a file was saved, and its previous version renamed."""
     moved = {"moved": [_name(paths, file), _name(paths, moved_to)]}
     _append(paths, moved, {"saved": _name(paths, file), "at": position, "value": None})
 
 
 def begin_fit(paths: TrialPaths) -> None:
-    """Note that a fit starts from the beginning, so positions start again at zero."""
+    """Record that a fit starts from its beginning, so positions restart at zero."""
     _append(paths, {"fit": 1})
 
 
 def report(paths: TrialPaths, epoch: int, position: Position) -> None:
-    """Note that an epoch was measured."""
+    """Record that an epoch was reported."""
     _append(paths, {"epoch": epoch, "at": position})
 
 
 def read(paths: TrialPaths) -> tuple[SavedFile, ...]:
     """Return the recorded files that are on disk, in the order of their saves.
 
-    A link is not listed; the file that it points to is.
+    Links are left out; their targets are listed.
     """
     known: dict[str, SavedFile] = {}
     before: dict[str, SavedFile] = {}

@@ -1,7 +1,7 @@
 """The targets of a project: their source files, and functions under `@hydra.main`.
 
-Files are read and never imported. What only an import can show, such
-as a missing package, is left to the first process that imports the target.
+Files are parsed and never imported. Errors that only an import can show, such as a
+missing package, appear in the first process that imports the target.
 """
 
 import ast
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sweeper.system.errors import TargetError, nearest
 
-MAX_FILES = 500  # that a target imports
-FOLDERS = ("conf", "configs", "config", ".")  # where projects have a primary config
+MAX_FILES = 500  # files of a target's imports
+FOLDERS = ("conf", "configs", "config", ".")  # usual folders of a primary config
 PACKAGE = "pkg://"
-OLDEST = "1.1"  # Hydra's assumption for a main without version_base
+OLDEST = "1.1"  # Hydra's default if a main has no version_base
 _ARGUMENTS = ("config_path", "config_name", "version_base")  # of @hydra.main, in order
 _DYNAMIC = re.compile(r"import \*|__getattr__|\b(globals|setattr|exec)\b")
 
@@ -31,11 +31,11 @@ class Main:
     """A function under @hydra.main, or a call of hydra-zen's `hydra_main`.
 
     Attributes:
-        target: module:function; a program, as YAML, where the call is in a script.
-        config: relative to the project; only a name if the config is no file.
+        target: module:function; for a call of hydra-zen, a program as a YAML list.
+        config: path relative to the project; only a name if the config is not a file.
         folder: Hydra's search path, absolute; "" if it is unknown.
-        name: of the primary config in that folder; may have slashes.
-        version_base: whose defaults Hydra uses; "" for those of the installed one.
+        name: name of the primary config in that folder; it may contain slashes.
+        version_base: Hydra version whose defaults apply; "" for the installed one.
     """
 
     target: str
@@ -46,7 +46,7 @@ class Main:
 
 
 def is_program(target: str) -> bool:
-    """Return whether a target is a program with its arguments, not module:function.
+    """Return whether a target is a program with arguments, not module:function.
 
     >>> is_program("python train.py"), is_program("my_project.train:main")
     (True, False)
@@ -89,8 +89,8 @@ def roots(project: Path) -> tuple[Path, ...]:
 def put_on_path(project: Path) -> None:
     """Put the folders of a project's modules on the path of this process.
 
-    Those of a `src` folder come last: a package of the same name that is installed
-    would be hidden in the project's own processes only.
+    A `src` folder comes last. Otherwise it would hide an installed package of the same
+    name, but only in this process.
     """
     first, *last = map(str, roots(project))
     if first not in sys.path:
@@ -99,7 +99,7 @@ def put_on_path(project: Path) -> None:
 
 
 def entry(target: str, project: Path) -> Path | None:
-    """Return the source file of a target, None if the project does not have it."""
+    """Return the source file of a target; None if it is not in the project."""
     if not is_program(target):
         return _project_file(target.partition(":")[0], project)
     name, _ = split_program(target)
@@ -126,7 +126,7 @@ def reached(target: str, project: Path) -> dict[Path, ast.Module]:
             continue
         trees[file] = tree
         for name in _imported(tree, file, project):
-            # A name that is imported may be a module or something in it.
+            # An imported name may be a module or an object in a module.
             for part in (name, name.rpartition(".")[0]):
                 waiting += [
                     imported
@@ -137,9 +137,9 @@ def reached(target: str, project: Path) -> dict[Path, ast.Module]:
 
 
 def mentions(trees: dict[Path, ast.Module], *names: str) -> bool:
-    """Return whether one of the files uses one of the names, or imports a dotted one.
+    """Return whether any file uses one of the names, or imports a dotted one.
 
-    The module behind `sweeper.vision.register` stores nothing until it is called.
+    `sweeper/vision/registry.py` is left out: it registers nothing until it is called.
     """
     return any(
         (isinstance(node, ast.Name) and node.id in names)
@@ -189,7 +189,7 @@ def _imported(tree: ast.Module, file: Path, project: Path) -> Iterator[str]:
 
 
 def find_mains(trees: Mapping[Path, ast.Module], project: Path) -> Iterator[Main]:
-    """Yield every function of a project in which Hydra starts."""
+    """Yield every entry point of Hydra in a project."""
     for path, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
@@ -221,13 +221,13 @@ def _module(path: Path, project: Path) -> str:
         path, project = path.resolve(), project.resolve()
     parts = path.relative_to(project).with_suffix("").parts
     is_layout = parts[0] == "src" and not (project / "src" / "__init__.py").exists()
-    # A package of `src` may be called by either name; it is installed by its own.
+    # A package below `src` is installed, and so named, without "src.".
     is_package = is_layout and len(parts) > 2 and (path.parent / "__init__.py").exists()
     return ".".join(parts[1:] if is_package else parts)
 
 
 def _arguments(call: ast.Call, tree: ast.Module) -> dict[str, str | None]:
-    """Return the texts and None among the arguments, those of a `**CONSTANT` too."""
+    """Return the arguments that are a text or None, also those of a `**CONSTANT`."""
     nodes: dict[str, ast.expr] = dict(zip(_ARGUMENTS, call.args, strict=False))
     for word in call.keywords:
         if word.arg:
@@ -241,7 +241,7 @@ def _arguments(call: ast.Call, tree: ast.Module) -> dict[str, str | None]:
         and (node.value is None or isinstance(node.value, str))
     }
     if "version_base" in nodes:
-        texts.setdefault("version_base", None)  # it is computed
+        texts.setdefault("version_base", None)  # computed
     return texts
 
 
@@ -269,7 +269,7 @@ def _main(
         folders = [root / package for root in roots(project)]
     elif "config_path" in arguments or (path.parent / file).is_file():
         folders = [path.parent / config_path]
-    else:  # it is computed
+    else:  # a computed path
         folders = [project / name for name in FOLDERS]
         folders = [folder for folder in folders if (folder / file).is_file()]
     folder = next((f.resolve() for f in folders if f.is_dir()), None)
@@ -288,16 +288,16 @@ def _main(
     )
 
 
-# ---- targets that do not exist
+# ---- check that a target exists
 
 
 def check(target: str, project: Path) -> None:
-    """Refuse a target whose file, module or function does not exist.
+    """Refuse a target whose program, file, module or function does not exist.
 
     Raises:
-        TargetError: names the missing part and the nearest existing one.
+        TargetError: with the missing part and the nearest existing name.
     """
-    importlib.invalidate_caches()  # a file may be younger than Python's listing
+    importlib.invalidate_caches()  # Python caches the lists of files
     if is_program(target):
         _check_program(target, project)
         return
@@ -351,7 +351,7 @@ def _check_program(target: str, project: Path) -> None:
 
 
 def _module_file(target: str, module: str, project: Path) -> Path | None:
-    """Return the file of a module; None if it has none, such as a built-in one."""
+    """Return the file of a module; None for a built-in module."""
     extra = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     folders: Sequence[str] = [*map(str, roots(project)), *extra, *sys.path]
     parts = module.split(".")

@@ -1,14 +1,14 @@
-"""Text for people from numbers, durations and values of users; pure."""
+"""Readable text for numbers, durations and parameter values; pure functions."""
 
 import math
 
 MIB = 1024**2
 GIB = 1024**3
-MARKS = "\\|*_`["  # characters that mean something in Markdown
+MARKS = "\\|*_`["  # special characters of Markdown
 
 
 def short(value: float) -> str:
-    """Return four digits of a number; "-" for NaN.
+    """Return a number with four significant digits; "-" for NaN.
 
     >>> short(0.912345), short(float("nan"))
     ('0.9123', '-')
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def plain(text: object) -> str:
-    """Return a text on one line, without characters that move a cursor.
+    """Return a text on one line, without control characters.
 
     >>> plain("red" + chr(27) + "[31m" + chr(10) + "end")
     'red [31m end'
@@ -47,7 +47,7 @@ def plain(text: object) -> str:
 
 
 def value_cell(value: object) -> str:
-    """Return a parameter's value for a table: a float to six digits.
+    """Return a parameter's value for a table, a float with six significant digits.
 
     A text that looks like a value of another type is quoted.
 

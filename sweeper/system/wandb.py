@@ -1,6 +1,6 @@
-"""W&B on this machine: its login, its server, its runs and their files.
+"""W&B on this machine: login, server, runs and their files.
 
-Each start of a run leaves one file, called a fragment. wandb's own reader reads it.
+Each start of a run writes one file, called a fragment. wandb's own reader parses it.
 """
 
 import json
@@ -20,16 +20,16 @@ from sweeper.system import orphans, redaction
 log = logging.getLogger(__name__)
 
 DEFAULT_PROJECT = "sweeper"  # if neither the file nor the project names one
-NAMES = ("offline-run-*", "run-*")  # of folders; the second ones were online
+NAMES = ("offline-run-*", "run-*")  # folders of offline and of online runs
 SERVER = "https://api.wandb.ai"
 PROBE_SECONDS = 3.0
 INIT_SECONDS = 30.0
-RETRIES = 8  # of one request; more would hold up the end of a trial in an outage
+RETRIES = 8  # per request; more would delay the end of a trial in an outage
 POLL_SECONDS = 0.01
 
 
 def mode(setting: str) -> str:
-    """Return the mode on this machine: `auto` is online with a login, else offline.
+    """Return the mode on this machine; `auto` is online with a login, else offline.
 
     Args:
         setting: "auto", "online", "offline" or "none".
@@ -51,9 +51,9 @@ def has_login() -> bool:
 
 
 def unreachable() -> str:
-    """Return why W&B's server cannot be reached from here, "" if it answers.
+    """Return the reason why W&B's server cannot be reached, "" if it answers.
 
-    Behind a proxy nothing is checked, since only a real request would show it.
+    Behind a proxy the result is "", since only a real request could show an outage.
     """
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
         return ""
@@ -72,11 +72,11 @@ class Fragment:
 
     Attributes:
         file: the `.wandb` file.
-        run: the record that opened it: run_id, run_group, job_type, tags, start_time;
-            empty in a fragment that was killed before it was written.
+        run: its first record: run_id, run_group, job_type, tags, start_time; empty if
+            the process was killed before it was written.
         rows: the history; each row is a mapping with the key `_step`.
-        is_ended: whether the run was closed; else its process was killed.
-        damage: the reader's complaint, "" for a sound file.
+        is_ended: whether the run was closed; if not, its process was killed.
+        damage: the reader's error message, "" for an intact file.
     """
 
     file: Path
@@ -87,12 +87,12 @@ class Fragment:
 
     @property
     def steps(self) -> list[int]:
-        """The steps of its rows, in the order of the rows."""
+        """The steps of the rows, in the order of the rows."""
         return [int(str(row["_step"])) for row in self.rows if "_step" in row]
 
     @property
     def started(self) -> str:
-        """Return the time of its start, as text in sortable form."""
+        """The time of the start, as a sortable text."""
         folder = self.file.parent.name.removeprefix("offline-")  # run-DATE_TIME-ID
         return f"{folder} {self.run.get('start_time', '')}"
 
@@ -106,7 +106,7 @@ def fragments(folder: Path) -> list[Fragment]:
 
 
 def _read(file: Path) -> Fragment:
-    """Return a fragment as far as it can be read."""
+    """Return the readable part of a fragment."""
     from wandb.util import get_core_path
 
     command = [get_core_path(), "leet", "inspect", "--json", "--no-observability"]
@@ -134,10 +134,10 @@ def _read(file: Path) -> Fragment:
 
 
 def await_writers(folder: Path, *, wait_seconds: float) -> None:
-    """Wait until W&B's writers of dead processes have finished in a trial's folder.
+    """Wait until the W&B writers of dead processes have saved a trial's rows.
 
-    Otherwise a trial that is started again at once would miss the last rows of the
-    killed attempt.
+    Otherwise a new attempt that starts at once would miss the last rows of the killed
+    attempt.
     """
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
@@ -156,8 +156,8 @@ def destination(
 
     Args:
         settings: `project` and `entity` of the experiment file, which come first.
-        asked: those that the project passed to `wandb.init`, which come second.
-        earlier: fragments of the run, or of others of its sweep, in its project.
+        asked: arguments of the project's `wandb.init`, which come second.
+        earlier: fragments of the run, or of other runs of its sweep, which come third.
     """
 
     def first(name: str, variable: str) -> str:
@@ -181,19 +181,21 @@ def open_run(folder: Path, mode: str, **arguments: object) -> Any:  # a wandb.Ru
     """Open a run below `folder`/wandb, offline if the server does not answer.
 
     Args:
-        folder: of the trial or the sweep.
+        folder: folder of the trial or the sweep.
         mode: "online" or "offline".
-        arguments: of `wandb.init`.
+        arguments: further arguments of `wandb.init`.
     """
     import wandb
 
     def init(mode: str) -> Any:
         os.environ["WANDB_MODE"] = mode
-        os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # tables, not uploaded yet
+        os.environ["WANDB_DATA_DIR"] = str(
+            folder / "wandb"
+        )  # tables before their upload
         settings = wandb.Settings(
             init_timeout=INIT_SECONDS,
             silent=True,
-            x_transaction_log_flush_interval=1,  # at most this much is lost by a kill
+            x_transaction_log_flush_interval=1,  # seconds of rows that a kill may lose
             x_graphql_retry_max=RETRIES,
             x_file_stream_retry_max=RETRIES,
             x_file_transfer_retry_max=RETRIES,
