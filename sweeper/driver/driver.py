@@ -66,7 +66,7 @@ def run(
     """Run the remaining trials of a sweep; write its tables, report and W&B run.
 
     Args:
-        prewarm: prepared for the plan's experiment.
+        prewarm: the zygote, prepared for the plan's experiment.
         may_exit: whether a second signal may end this process.
 
     Returns:
@@ -131,7 +131,7 @@ def write_leaderboard(sweep: Sweep) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Driver:
-    """One start of a sweep whose lock this process holds."""
+    """The driver of one start of a sweep; this process holds the sweep's lock."""
 
     plan: Plan
     options: ClusterOptions

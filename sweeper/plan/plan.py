@@ -79,7 +79,7 @@ def make_plan(
     composer = _composer(loaded)
     parsed = _space(loaded, composer)
     points.check(composer, loaded, parsed)
-    first = points.representatives(parsed)[0]  # a group may exist only with its choices
+    first = points.representatives(parsed)[0]  # an open group needs a choice
     words = [*loaded.overrides, *parsed.overrides(first)]
     plain = composer.plain(words)
     if "seeds" not in loaded.model_fields_set:

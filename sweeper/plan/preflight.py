@@ -164,8 +164,8 @@ def _batches(
     *,
     deadline: float | None = None,
 ) -> Iterator[tuple[Params, Finding]]:
-    """Try one batch of each point, until the deadline."""
-    # In the scratch folder, which is removed with a driver that is killed.
+    """Yield the finding of one batch of each point; skip those past the deadline."""
+    # In the scratch folder, which is removed even after a kill of the driver.
     with tempfile.TemporaryDirectory(dir=address.parent) as folder:
 
         def attempt(params: Params) -> Finding:

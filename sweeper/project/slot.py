@@ -84,7 +84,7 @@ def run_alone(
     decide: Callable[[protocol.Report], protocol.Decision],
     env: Mapping[str, str],
 ) -> protocol.Ended:
-    """Run one trial without a journal; return how it ended."""
+    """Run one trial without a journal; return the message of its end."""
     with contextlib.closing(Process(spec, zygote, env=env)) as process:
         for report in process.reports():
             process.answer(decide(report))

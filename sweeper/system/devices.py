@@ -1,6 +1,6 @@
 """Memory and use of this machine's NVIDIA cards, read without a CUDA context.
 
-Both need a card, its driver and the package pynvml.
+The values are unknown without a card, its driver or the package pynvml.
 """
 
 import contextlib

@@ -45,7 +45,6 @@ class TrialPaths:
 
     @property
     def checkpoints(self) -> Path:
-        """Return the folder of all checkpoints."""
         return self.folder / "checkpoints"
 
     @property
@@ -155,7 +154,6 @@ class SweepPaths:
 
     @property
     def trials(self) -> Path:
-        """Return the folder of the trials' folders."""
         return self.folder / "trials"
 
     @property
@@ -175,12 +173,10 @@ class SweepPaths:
 
     @property
     def leaderboard_csv(self) -> Path:
-        """Return the derived file of the leaderboard as CSV."""
         return self.folder / "leaderboard.csv"
 
     @property
     def leaderboard_md(self) -> Path:
-        """Return the derived file of the leaderboard as Markdown."""
         return self.folder / "leaderboard.md"
 
     @property
@@ -189,7 +185,6 @@ class SweepPaths:
         return self.folder / "report.html"
 
     def trial(self, trial_id: str) -> TrialPaths:
-        """Return the files of one trial of this sweep."""
         return TrialPaths(self.trials / trial_id)
 
 

@@ -221,7 +221,7 @@ def _module(path: Path, project: Path) -> str:
         path, project = path.resolve(), project.resolve()
     parts = path.relative_to(project).with_suffix("").parts
     is_layout = parts[0] == "src" and not (project / "src" / "__init__.py").exists()
-    # A package below `src` is installed, and so named, without "src.".
+    # An installed package below `src` is named without the prefix "src.".
     is_package = is_layout and len(parts) > 2 and (path.parent / "__init__.py").exists()
     return ".".join(parts[1:] if is_package else parts)
 

@@ -87,7 +87,6 @@ class Fragment:
 
     @property
     def steps(self) -> list[int]:
-        """The steps of the rows, in the order of the rows."""
         return [int(str(row["_step"])) for row in self.rows if "_step" in row]
 
     @property
