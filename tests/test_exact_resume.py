@@ -76,7 +76,7 @@ def test_every_name_of_a_similar_fit_is_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SURVIVING)
-@pytest.mark.few(14)
+@pytest.mark.few(9)
 def test_every_kind_of_fit_survives_two_cuts(name: str, tmp_path: Path) -> None:
     _check(tmp_path, name, counts=(2,))
 

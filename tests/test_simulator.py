@@ -199,6 +199,7 @@ def test_a_simulated_sweep_repeats_itself(tmp_path: Path, scheduler: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_trials_on_64_cards(tmp_path: Path) -> None:
     models = MIXES["quarters, halves and whole cards"]
     found = _simulate(tmp_path, models, cards=64, trials_each=334, scheduler="asha")

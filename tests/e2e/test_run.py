@@ -170,6 +170,7 @@ def test_killed_parts_are_replaced_while_the_driver_goes_on(
     _assert_whole(sweeps, epochs=8)
 
 
+@pytest.mark.long
 def test_what_python_reads_as_it_starts_may_stand_under_env(
     write,  # type: ignore[no-untyped-def]
     tmp_path: Path,

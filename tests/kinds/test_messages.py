@@ -218,6 +218,7 @@ def test_a_text_that_is_not_utf8_can_be_written() -> None:
     "target",
     ["train:main", pytest.param(f"{sys.executable} train.py", marks=pytest.mark.long)],
 )
+@pytest.mark.long
 def test_a_sweep_of_loaders_and_downloads_that_fail(
     tmp_path: Path, target: str
 ) -> None:

@@ -117,6 +117,7 @@ def test_ddp_on_one_device_resumes_as_if_it_was_not_killed(tmp_path: Path) -> No
         ),
     ],
 )
+@pytest.mark.long
 def test_a_sweep_ends_with_one_message_and_no_retry(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_stranger_is_followed_measured_or_given_a_card(
         ),
     ],
 )
+@pytest.mark.few(1)
 def test_projects_of_others_are_predicted_as_they_are(
     tmp_path: Path, project: str, keys: dict[str, object], how: str
 ) -> None:

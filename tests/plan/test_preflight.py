@@ -36,6 +36,7 @@ def _write(folder: Path, metric: str) -> Path:
         ("val_los", 2, "did you mean 'val_loss'?"),
     ],
 )
+@pytest.mark.few(1)
 def test_one_batch_of_each_choice_is_trained(
     tmp_path: Path, metric: str, code: int, message: str
 ) -> None:

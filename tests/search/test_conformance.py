@@ -160,6 +160,7 @@ BRANCHING_LISTS: Mapping[str, object] = {
 
 @pytest.mark.parametrize("form", ["when", "list"])
 @pytest.mark.parametrize("name", _quick(SEARCHES, "tpe", "grid"))
+@pytest.mark.few(7)
 def test_a_search_of_a_branching_space_ends_as_a_whole_one(
     tmp_path: Path, name: str, form: str
 ) -> None:
@@ -178,6 +179,7 @@ TWO = [{"metric": "acc", "mode": "max"}, {"metric": "size", "mode": "min"}]
 
 
 @pytest.mark.parametrize("name", _quick(SEARCHES, "nsga2", "tpe", "cmaes"))
+@pytest.mark.few(3)
 def test_a_search_for_two_objectives_ends_as_a_whole_one(
     tmp_path: Path, name: str
 ) -> None:

@@ -484,6 +484,7 @@ def test_asha_is_the_published_algorithm_under_any_order(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_asha_finds_what_rays_asha_finds_for_the_same_epochs() -> None:
     names = ("asha", "asha_promote", "hyperband", "none")  # 1,000 settings, 8 workers
     found = compare(1000, budget=2000, seeds=3, names=names)

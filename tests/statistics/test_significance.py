@@ -184,6 +184,7 @@ def test_two_rows_that_vary_most_are_judged_by_their_own_values(shift: float) ->
     ids=lambda world: world.name,
 )
 @pytest.mark.slow
+@pytest.mark.few(3)
 def test_of_400_sweeps_without_a_difference_few_name_a_winner(world: World) -> None:
     result = simulate(world, sweeps=400)
     assert result.winner <= 0.07
