@@ -139,7 +139,7 @@ def _words(env: object) -> object:
 
 
 def _bytes(size: object) -> object:
-    """Return a size such as 50GB as a number of bytes."""
+    """Convert a size such as 50GB to a number of bytes."""
     if size is None or type(size) is int:
         return size
     match = _SIZE.fullmatch(str(size))
@@ -217,7 +217,6 @@ class Objective(Frozen):
 
 
 def _listed(value: object) -> object:
-    """Return a single objective as a tuple of one."""
     if isinstance(value, Mapping):
         return (value,)
     if not isinstance(value, tuple):

@@ -133,7 +133,7 @@ class Parameter:
 
     @property
     def domain(self) -> str:
-        """Its values, for a message."""
+        """Description of its values for a message."""
         if not self.texts:
             return "{} to {}".format(*self.bounds)
         shown = ", ".join(map(str, self.choices[:SHOWN]))

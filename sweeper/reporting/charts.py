@@ -161,7 +161,6 @@ def _points(
     rows: Sequence[int],
     marker: Mapping[str, object],
 ) -> dict[str, object]:
-    """Return a trace with one point per row."""
     trace = {"type": "scatter", "mode": "markers", "hovertemplate": HOVER}
     return {**trace, "x": xs, "y": ys, "rows": rows, "marker": marker}
 

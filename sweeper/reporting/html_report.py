@@ -108,7 +108,6 @@ def _compressed(source: str) -> str:
 
 
 def _script_hash(source: str) -> str:
-    """Return the hash of a script for a security policy."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 

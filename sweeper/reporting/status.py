@@ -348,7 +348,6 @@ class Screen(Display):
         self._live.console.print(Text(plain(line), style="dim"))
 
     def update(self, sweep: Sweep) -> None:
-        """Redraw the table if anything has changed."""
         if self._shown is None or self._shown.trials != sweep.trials:
             height = self._live.console.height
             rows = max(3, min(MAX_ROWS, (height - 6) // 3))

@@ -58,7 +58,7 @@ class Verdict:
 
 
 def verdict(rows: Sequence[Row], objective: Objective) -> Verdict:
-    """Return the verdict on ranked rows."""
+    """Compare ranked rows, and return the conclusion."""
     valued = [row for row in rows if row.rank]
     leading = [row for row in valued if row.is_finalist] or valued
     tied = [row for row in leading if row.is_tied]

@@ -58,17 +58,14 @@ class Score:
 
     @property
     def low(self) -> float:
-        """Lower end of the interval."""
         return self.interval[0]
 
     @property
     def high(self) -> float:
-        """Upper end of the interval."""
         return self.interval[1]
 
     @property
     def n(self) -> int:
-        """Number of values."""
         return len(self.values)
 
 
@@ -166,7 +163,6 @@ class Row:
 
     @property
     def states(self) -> Mapping[State, int]:
-        """Number of trials in each state."""
         return Counter(trial.state for trial in self.trials)
 
 
