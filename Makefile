@@ -53,9 +53,9 @@ browser:
 	fi
 
 # Two runs side by side, of about the same length: whole sweeps in processes of their
-# own, then the tests of vision and of kinds of faults; and everything else.
+# own, then the tests of vision and of the search; and everything else.
 LOG := .tests.log
-SECOND := tests/vision tests/vision_callbacks tests/kinds
+SECOND := tests/vision tests/vision_callbacks tests/search
 QUIET_PYTEST := $(BIN)/python -m pytest -q --durations=20
 test: $(STAMP) browser
 	@$(QUIET_PYTEST) -m "not e2e and not long" $(SECOND:%=--ignore=%) > $(LOG) 2>&1 & \
