@@ -1,8 +1,8 @@
-"""The messages between a trial's process and its sweep, and the socket they travel on.
+"""Messages between a trial's process and its sweep, and their socket.
 
 A message is a line with one JSON object, which names its type and the protocol's
-version. Standard library only: a trial imports this module in its project's
-interpreter.
+version. This module imports the standard library only, since a trial imports it in its
+project's interpreter.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ class Lineage:
         generation: 0 for the trials that start from nothing.
         member: its index in the population, from 0.
         start: epochs that its parent had trained.
-        until: epoch at whose end its generation ends.
+        until: last epoch of its generation.
     """
 
     parent: str
@@ -77,7 +77,7 @@ def parent_of(lineage: Lineage | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSpec:
-    """All that the process of a trial needs to know; `spec.json` in its folder.
+    """The specification of a trial for its process; `spec.json` in its folder.
 
     Attributes:
         target: "module:function", or a program with its arguments.
@@ -85,13 +85,13 @@ class TrialSpec:
         project: absolute path put on sys.path; working directory unless `chdir`.
         more_metrics: the objectives after `metric`.
         threads: torch's intra-op threads; a part of bit-equality.
-        timeout_seconds: longest time without a report, None for no limit.
-        memory_fraction: enforced share of one device's memory, 1.0 for no limit.
-        checkpoint_steps: optimizer steps between two saves within an epoch, 0: never.
-        checkpoint_minutes: the same in minutes.
-        max_batches: of each loader, in a preflight; 0 for all.
+        timeout_seconds: longest time without a report; None for no limit.
+        memory_fraction: enforced share of one device's memory; 1.0 for no limit.
+        checkpoint_steps: optimizer steps between two saves within an epoch; 0: never.
+        checkpoint_minutes: minutes between two saves within an epoch; 0: never.
+        max_batches: limit on each loader in a preflight; 0 for all.
         wandb: settings of the W&B run: id, mode, project, entity, group, name, tags.
-        lineage: its place in a population, None outside of one.
+        lineage: its origin in a population; None outside of one.
         is_stopped: whether the scheduler has ended it.
     """
 
@@ -122,7 +122,7 @@ class TrialSpec:
     is_stopped: bool = False
 
     def to_json(self) -> str:
-        """Return one line of JSON that `from_json` reads back equal."""
+        """Return the spec as one line of JSON."""
         return json.dumps(_plain(self), sort_keys=True)
 
     @staticmethod
@@ -145,12 +145,12 @@ class Message:
         Message.types[cls.__name__.lower()] = cls
 
 
-# ---- asked of the zygote
+# ---- to the zygote, with its answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order(Message):
-    """The target of the trials to come, sent once. The answer is `Imported`.
+    """The target of the next trials, sent once. The answer is `Imported`.
 
     Attributes:
         project: put on the import path.
@@ -170,11 +170,11 @@ class Imported(Message):
     """Result of one import of the target.
 
     Attributes:
-        error: message, "" if the target can be imported.
-        traceback: of the error, or what the import printed.
+        error: message; "" if the target can be imported.
+        traceback: of the error, or the output of the import.
         shared: third-party modules that it loaded, in order.
         private: modules of the project that it loaded.
-        has_configs: whether it registered configs, which need the import.
+        has_configs: whether it registered Hydra configs, which need the import.
     """
 
     error: str = ""
@@ -200,7 +200,7 @@ class Run(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill(Message):
-    """End of a process that was silent for too long; its log gets the stacks first."""
+    """End of a process that was silent too long. Its stacks are logged first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +210,7 @@ class Exited(Message):
     code: int
 
 
-# ---- asked of a composer's process
+# ---- to a composer's process, with its answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +234,9 @@ class Composed(Message):
 
     Attributes:
         value: as JSON.
-        error: message, "" if the call has a value.
-        is_target: whether the target cannot be imported; else a config is wrong.
+        error: message; "" if the call has a value.
+        is_target: whether the error is that the target cannot be imported; else a
+            config is wrong.
     """
 
     value: str = ""
@@ -250,7 +251,7 @@ class Composed(Message):
 class Ready(Message):
     """A trial that has composed its config and waits to call its target.
 
-    The answer, `Go`, comes when the slot's last process is gone.
+    The answer is `Go`, once the slot's previous process is gone.
     """
 
 
@@ -263,15 +264,15 @@ class Report(Message):
         metrics: scalars by name; {} if the epoch measured nothing.
         values: the objectives, in the file's order; () if they were not measured.
         step: the Trainer's global step, as its loggers have it.
-        correct: "1" or "0" for each validation example, "" if unknown.
+        correct: "1" or "0" for each validation example; "" if unknown.
         order: a digest of their labels.
         has_objectives: whether the objectives are among the metrics; a fit before the
             one that counts, such as pretraining, may not log them.
-        is_mean: whether the first objective is the mean of what was logged per step.
-        logged: names of what was logged, if an objective is missing.
+        is_mean: whether the first objective is the mean of values logged per step.
+        logged: names of the logged metrics, if an objective is missing.
         busy_seconds: age of the trial's process.
-        usage: measured of its device: peak_bytes, utilisation (0 to 1), rate in steps
-            a second.
+        usage: measurements of its device: peak_bytes, utilisation (0 to 1), rate in
+            steps a second.
     """
 
     epoch: int
@@ -298,9 +299,9 @@ class Ended(Message):
 
     Attributes:
         event: "finished", "paused", "failed" or "fatal" (every trial would meet it).
-        kind: a `FailureKind`, "" for the first two.
+        kind: a `FailureKind`; "" for the first two.
         message: one line.
-        traceback: digest of where it was raised, "" if unknown.
+        traceback: digest of the lines that raised it; "" if unknown.
     """
 
     event: str
@@ -311,7 +312,7 @@ class Ended(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left(Message):
-    """A trial whose threads and exit handlers are done; only its objects are left."""
+    """A trial whose threads and exit handlers have finished."""
 
 
 # ---- to a trial
@@ -378,7 +379,7 @@ def decode(line: bytes) -> Message:
 
 
 def _plain(value: object) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value as plain JSON types."""
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -453,7 +454,7 @@ class Connection:
         """Wait for the next message; return None at the end of the stream.
 
         Raises:
-            ProtocolError: the line is no message; see `decode`.
+            ProtocolError: the line is not a message; see `decode`.
         """
         while b"\n" not in self._rest:
             part = self._read()
@@ -484,11 +485,10 @@ class Connection:
 
 
 class Client(Connection):
-    """A process's end of the connection to a server.
+    """A client's end of the connection to a server.
 
-    Threads may share it. A process forked from its own opens another connection:
-    two processes that read from one would take each other's answers. No lock is held
-    over the fork.
+    Threads may share it. A forked process opens another connection, with another lock:
+    two processes that read from one would take each other's answers.
 
     Args:
         address: path of a socket, or "@" and a name in Linux's abstract namespace.
@@ -538,9 +538,9 @@ class Peer(Connection):
     """A server's end of a connection to one client."""
 
     def arrived(self) -> list[Message | None]:
-        """Return the messages that have come; the last is None at the stream's end.
+        """Return the messages that have arrived; the last is None at the stream's end.
 
-        A line that a killed process has left half-written is dropped.
+        The half-written line of a killed process is dropped.
         """
         is_open = bool(self._read())
         *lines, self._rest = self._rest.split(b"\n")
@@ -562,11 +562,11 @@ Readable: TypeAlias = int | Connection | socket.socket
 
 
 class Server:
-    """A socket at which the processes of one user send messages.
+    """A socket to which the processes of one user send messages.
 
     Args:
-        address: path of the socket; without one it has a random name in Linux's
-            abstract namespace, so that no file is left behind.
+        address: path of the socket; "" for a random name in Linux's abstract
+            namespace, which leaves no file behind.
     """
 
     def __init__(self, address: str = "") -> None:
@@ -582,8 +582,9 @@ class Server:
         """Wait for messages, or until something else can be read.
 
         Returns:
-            The messages with their senders; None for a sender that has closed. If there
-            are none, those of `others` that can be read; neither after `seconds`.
+            The messages with their senders, None for a sender that has closed; and, if
+            there are no messages, the readable ones of `others`. Both are empty after
+            `seconds`.
         """
         end = None if seconds is None else time.monotonic() + seconds
         while True:

@@ -25,7 +25,7 @@ def backend(study: Study) -> Any:
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """Draw a parameter from a distribution that is there already."""
+    """Draw a parameter from a given distribution."""
     return trial._suggest(name, distribution)
 
 

@@ -1,7 +1,7 @@
-"""Private interfaces of Ray, each with a public fallback if it is missing.
+"""Private interfaces of Ray, with public fallbacks.
 
-On two cores Ray takes longer to start than a short sweep to train. Processes that serve
-only a dashboard, an autoscaler or runtime environments are therefore not started.
+On two cores Ray takes longer to start than a short sweep takes to train. So the
+processes of the dashboard, autoscaler and runtime environments are not started.
 """
 
 import functools
@@ -28,7 +28,7 @@ AGENT_PORTS = (
     "dashboard_agent_listen_port",
     "runtime_env_agent_port",
 )
-# It waits until the raylet dies. A raylet dies if one of its agents does.
+# The agent waits until the raylet dies. A raylet dies if one of its agents does.
 AGENT = (
     "import ctypes, os, signal\n"
     f"ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})\n"
@@ -90,7 +90,7 @@ def _without_agents(command: list[str], persist_port: Any) -> list[str]:
 
 
 def _node() -> Any:
-    """Return this process's connection to its node, None if there is none."""
+    """Return this process's connection to its node, or None."""
     return ray._private.worker._global_node
 
 
@@ -107,11 +107,11 @@ def dead_processes() -> list[str]:
 
 
 def shutdown() -> None:
-    """Leave the cluster; kill a node that this process started without a grace period.
+    """Leave the cluster; kill a node that this process started at once.
 
     Every trial has ended by then, and Ray's grace period would take a second. Garbage
-    is collected before and not meanwhile: a reference to an object of Ray that is freed
-    between two steps of the shutdown makes Ray end this process with exit code 1.
+    is collected before the shutdown and not during it: if a reference to an object of
+    Ray is freed between two of its steps, Ray ends this process with exit code 1.
     """
     node = _node()
     if node is not None:
@@ -134,8 +134,8 @@ def _kill_at_once(kill: Any, **options: Any) -> None:
 def use_plain_workers() -> None:
     """Let Tune's trials run in the workers that Ray has already started.
 
-    Tune requests workers with extra environment variables, which Ray would start for
-    each slot. Workers of a node of ours inherit our environment without that.
+    Tune requests workers with extra environment variables, so Ray would start a new
+    worker for each slot. Workers of our own node inherit our environment anyway.
     """
     try:
         from ray.tune.execution import class_cache

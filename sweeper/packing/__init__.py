@@ -1,1 +1,1 @@
-"""Shares of a card: memory, throughput and what running out of memory taught."""
+"""Shares of a card, by predicted and observed memory and by throughput."""

@@ -1,8 +1,8 @@
 """Cards of this machine that another sweep books at the same time.
 
-Each local Ray believes that it has all cards. Until sweeps share one ledger, the second
-one can only say so. A driver's note counts as long as its lock is held, so that one
-that was killed is forgotten.
+Each local Ray believes that it has all cards. Sweeps share no ledger, so the second one
+can only warn. The note of a driver counts while its lock is held, so the note of a
+killed driver is ignored.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from sweeper.experiment.definition import Experiment
 from sweeper.system import locks
 
 FOLDER = ".sweeper-cards"  # below the machine's temporary folder, for all users
-WAIT_SECONDS = 5.0  # others look at a lock for a moment
+WAIT_SECONDS = 5.0  # other drivers hold a lock briefly to test it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Booking:
 
 
 def visible(count: int) -> tuple[str, ...]:
-    """Return the cards that a local Ray of so many hands out, as CUDA names them.
+    """Return the cards that a local Ray with `count` GPUs assigns, as CUDA names them.
 
     >>> visible(0)
     ()
@@ -46,7 +46,7 @@ def book(experiment: Experiment, *, count: int) -> Iterator[tuple[Booking, ...]]
     """Book the first `count` cards of this machine while the block runs.
 
     Yields:
-        What other living drivers have booked of the same cards.
+        The bookings of other running drivers that share a card with this one.
     """
     cards = visible(count)
     if not cards or experiment.resources.gpus == 0:
@@ -69,7 +69,7 @@ def book(experiment: Experiment, *, count: int) -> Iterator[tuple[Booking, ...]]
 
 
 def warning(other: Booking) -> str:
-    """Say which sweep has booked the same cards, and what to do about it."""
+    """Return a warning that another sweep has booked the same cards."""
     return (
         f"cards: the sweep {other.sweep!r} (process {other.pid}) books card "
         f"{', '.join(other.cards)} of this machine too, and neither sweep knows of the "
@@ -90,4 +90,4 @@ def _others(folder: Path, mine: Path) -> Iterator[Booking]:
                 cards=tuple(map(str, data["cards"])),
             )
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # it ended meanwhile
+            continue  # its driver has ended meanwhile

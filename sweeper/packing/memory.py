@@ -1,8 +1,8 @@
-"""The memory of trials: the keys of trials that take equal memory, and predictions.
+"""Memory keys of trials, and predictions of their memory.
 
-A memory key is the text of the parameters that can change a trial's memory. Each key is
-predicted in a process of its own, so that torch is never imported here; the answers are
-kept in a file beside the sweep. A trial that can't be predicted gets a whole card.
+A memory key is the text of the parameters that can change a trial's memory. A separate
+process predicts the keys, so torch is never imported here. The predictions are cached
+in a file beside the sweep. A trial that cannot be predicted gets a whole card.
 """
 
 import hashlib
@@ -40,16 +40,16 @@ LEARNING = frozenset(
         "max_steps",
     )
 )
-MAX_KEYS = 64  # predicted for one sweep
+MAX_KEYS = 64  # keys that are predicted for one sweep
 CACHE_VERSION = 3
-TOTAL_SECONDS = 600.0  # that all predictions of a start may take
+TOTAL_SECONDS = 600.0  # limit for all predictions of a start
 
 
 def memory_key(params: Params, *, space: "Space") -> str:
     """Return the key of a point.
 
-    A number in `LEARNING` counts only as zero or not: momentum 0 has no state. Without
-    any relevant parameter the key is "all".
+    For a number in `LEARNING` only zero or non-zero counts: momentum 0 has no state.
+    The key is "all" if no parameter is relevant.
     """
     words = []
     first = {p.name: p for p in reversed(space.parameters)}  # of a list of spaces
@@ -61,7 +61,7 @@ def memory_key(params: Params, *, space: "Space") -> str:
 
 
 def label(name: str) -> str:
-    """Return the last part of a parameter's name, which a table shows.
+    """Return the last part of a parameter's name, as tables show it.
 
     >>> label("data.batch_size"), label("model"), label("+trainer.x")
     ('batch_size', 'model', 'x')
@@ -91,7 +91,7 @@ def is_batch(name: str) -> bool:
 
 
 def family(key: str) -> tuple[str, int]:
-    """Return a key without its batch size, and that batch size, 0 if it has none.
+    """Return a key without its batch size, and the batch size (0 if it has none).
 
     >>> family("model=resnet18 batch_size=64")
     ('model=resnet18', 64)
@@ -104,7 +104,7 @@ def family(key: str) -> tuple[str, int]:
 
 
 def examples(space: "Space") -> Mapping[str, Params]:
-    """Return for each key the point that takes the most; at most `MAX_KEYS`."""
+    """Return the point with the highest memory of each key; at most `MAX_KEYS`."""
     points = list(itertools.islice(space.walk(_values), 4 * MAX_KEYS))
     allowed = [p for p in points if space.allows(p)] or points
     by_key: dict[str, Params] = {}
@@ -114,7 +114,7 @@ def examples(space: "Space") -> Mapping[str, Params]:
 
 
 def _values(parameter: "Parameter") -> list[Value]:
-    """Return a value for each way that a parameter can matter to memory."""
+    """Return one value for each effect of a parameter on memory."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     distribution = parameter.distribution
@@ -133,14 +133,14 @@ class Prediction:
     Attributes:
         how: "followed" on tensors without storage, "measured on the CPU" with tiny
             batches, or "none".
-        note: why no better way worked.
+        note: the reason why no better method worked.
         peak_bytes: 0 if it is not known.
         state_bytes: weights and optimiser's state, which a checkpoint holds.
         flops: of one step, forward and backward.
         steps: training batches of an epoch, 0 if that is not known.
         epochs: of a whole trial, 0 if that is not known.
-        is_sure: whether it would be the same at another time; a process that was
-            killed or too slow says nothing, so the next start asks again.
+        is_sure: whether it is cached. It is not if the process was killed or too
+            slow; the next start predicts again.
     """
 
     how: str
@@ -163,7 +163,7 @@ def predict(
     """Predict each memory key of a sweep that the cache does not have.
 
     Args:
-        cache: JSON file; one that was made for other fixed settings is replaced.
+        cache: JSON file; replaced if it was made for other fixed settings.
     """
     points = examples(space)
     stamp = settings_stamp(experiment, version=CACHE_VERSION)
@@ -183,7 +183,7 @@ def predict(
 
 
 def settings_stamp(experiment: "Experiment", **more: object) -> str:
-    """Return a text that changes with what is fixed in a sweep, and with `more`."""
+    """Return a hash of the fixed settings of a sweep and of `more`."""
     fixed = {
         "target": experiment.target,
         "config": experiment.config,
@@ -207,9 +207,9 @@ def _read(cache: Path, stamp: str) -> dict[str, Prediction]:
 def _ask(
     experiment: "Experiment", trials: Mapping[str, Sequence[str]]
 ) -> dict[str, Prediction]:
-    """Predict in a process of its own, which may import, train or break anything.
+    """Predict in a separate process, since it runs the project's code.
 
-    Ctrl-C of a terminal does not reach it: the driver decides what that ends.
+    Ctrl-C in a terminal does not reach it; the driver handles that.
     """
     request = {
         "project": str(experiment.project),
@@ -244,7 +244,7 @@ def _ask(
     )
     predictions = dict.fromkeys(trials, missing)
     for line in output.splitlines(keepends=True):
-        if line.endswith("\n"):  # else it was cut by the end of the process
+        if line.endswith("\n"):  # else the process ended within the line
             answer = json.loads(line)
             key = answer.pop("key")
             predictions[key] = Prediction(**answer)

@@ -1,7 +1,8 @@
 """The memory and speed of the trials of each memory key, as observed on cards.
 
-Peaks that were measured, shares that were too small, speeds beside neighbours. All but
-the peaks hold for one type of card only. A function of the sweep's records.
+Observations are measured peaks, shares that were too small, and speeds beside other
+trials. All but the peaks hold for one type of card only. They depend on the sweep's
+records alone.
 """
 
 import bisect
@@ -14,7 +15,7 @@ from sweeper.journal.record import TrialRecord
 from sweeper.packing import memory, packing
 
 RATES_KEPT = 8  # newest speeds of one key and packing
-GAIN = 1.05  # in steps a second of a card, for which one more trial is put on it
+GAIN = 1.05  # least growth of steps a second of a card for one more trial on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +23,10 @@ class Observed:
     """The observations of one memory key.
 
     Attributes:
-        peak_bytes: most that a trial of it has allocated, 0 if it was not measured.
-        too_many: fewest trials a card at which one ran out of memory, 0 for never.
-        is_shrunk: whether even a whole card was too small, so that the batch is halved.
-        is_infeasible: whether nothing is left to try.
+        peak_bytes: most that a trial of the key has allocated; 0 if not measured.
+        too_many: fewest trials per card at which one ran out of memory; 0 for never.
+        is_shrunk: whether the batch is halved, since a whole card was too small.
+        is_infeasible: whether a trial ran out of memory after the last remedy.
         rates: steps a second of single trials, by type of card and trials on it.
     """
 
@@ -42,7 +43,7 @@ _Terms = Sequence[tuple[_Name, tuple[float, ...]]]
 
 
 class Observations:
-    """The observations of records that change; a change costs the same in any sweep.
+    """Observations over changing records, updated at a cost per change.
 
     Args:
         cards: types of cards that count; () for all.
@@ -59,9 +60,9 @@ class Observations:
         self.by_key: dict[str, Observed] = {}
 
     def update(self, records: Mapping[int, TrialRecord]) -> None:
-        """Take records that are new or have changed, by index.
+        """Update with new or changed records, by index.
 
-        A trial that never started has no memory key and says nothing.
+        A trial that never started has no memory key and is skipped.
         """
         started = {i: r for i, r in records.items() if r.memory_key}
         for index, record in started.items():
@@ -79,7 +80,7 @@ class Observations:
                 self._infeasible.discard(key)
 
     def is_infeasible(self, key: str) -> bool:
-        """Return whether this key with its or a smaller batch fits no whole card."""
+        """Return whether this or a smaller batch of the key fits no whole card."""
         rest, size = memory.family(key)
         families = map(memory.family, self._infeasible)
         return any(rest == other and size >= smaller for other, smaller in families)
@@ -122,13 +123,13 @@ def _observed(group: Mapping[_Name, Sequence[tuple[float, ...]]]) -> Observed:
     )
 
 
-# ---- trials a card, by their speeds
+# ---- trials per card, by their speeds
 
 
 def steps_per_second(
     rates: Mapping[int, Sequence[float]], per_card: int
 ) -> float | None:
-    """Return the steps a second of a whole card, None if they were not measured."""
+    """Return the steps a second of a whole card; None if not measured."""
     speeds = rates.get(per_card)
     return per_card * median(speeds) if speeds else None
 
@@ -138,14 +139,14 @@ def best_per_card(
 ) -> tuple[int, bool]:
     """Return the number of trials to put on a card, and whether it is settled.
 
-    It is the largest one at which a card does at least `GAIN` times the steps of one
-    trial less: beyond it, trials only wait for each other. The steps of a card rise
-    with its trials and then do not, so it is found by halving. A number that has no
-    speed yet is the answer until it has one.
+    It is the largest number at which a card does at least `GAIN` times the steps that
+    it does with one trial less. Beyond it, trials only wait for each other. The steps
+    of a card rise with its trials up to a limit, so bisection finds it. If it needs
+    a number without a measured speed, it returns this number, to get it measured.
 
     Args:
-        rates: steps a second of single trials, by trials a card.
-        limit: what memory allows.
+        rates: steps a second of single trials, by trials per card.
+        limit: most trials that memory allows.
 
     >>> best_per_card({}, limit=4)
     (4, False)

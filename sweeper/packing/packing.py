@@ -1,7 +1,6 @@
-"""Shares of GPUs: their size, their place on a cluster, and what follows from OOM.
+"""Shares of GPUs: their size, their placement on a cluster, and the action after OOM.
 
-It works on numbers only: bytes that others predicted or measured, cards that others
-counted.
+It works on numbers only: predicted or measured bytes, and counts of cards.
 """
 
 import math
@@ -14,7 +13,7 @@ from sweeper.system.errors import DemandError
 from sweeper.system.text import GIB, MIB
 
 MAX_SLOTS = 16  # of one card
-HEADROOM = 1.15  # fragmentation, cuDNN's workspaces, what a prediction misses
+HEADROOM = 1.15  # fragmentation, cuDNN's workspaces, errors of a prediction
 CONTEXT_BYTES = 512 * MIB  # of each process, outside torch's allocator
 MIN_CPUS = 0.01
 EPSILON = 1e-6
@@ -26,9 +25,8 @@ class Card:
 
     Attributes:
         name: Ray's accelerator type.
-        device_bytes: what torch reports as its total memory, the least seen.
-        teraflops: dense peak in half precision, and in single precision; 0 for not
-            known.
+        device_bytes: the smallest total memory that torch has reported for it.
+        teraflops: dense peak in half and in single precision; 0 if unknown.
     """
 
     name: str
@@ -36,7 +34,7 @@ class Card:
     teraflops: tuple[float, float]
 
 
-# Sources stand in docs/packing.md. Where one name has two sizes it is the smaller.
+# Sources are in docs/packing.md. A name with two sizes has the smaller one here.
 CARDS: Mapping[str, Card] = {
     name: Card(name=name, device_bytes=int(gib * GIB), teraflops=peak)
     for name, gib, peak in (
@@ -54,10 +52,10 @@ CARDS: Mapping[str, Card] = {
 def find_card(text: str) -> Card | None:
     """Return the card of a name such as "T4" or "RTX4090:23.6" (GiB); None for "".
 
-    A size serves for cards that are not in the table and for parts of one (MIG).
+    A size is for cards that are not in the table and for parts of a card (MIG).
 
     Raises:
-        DemandError: it is not known and has no size, or the size is no number.
+        DemandError: the name is unknown and has no size, or the size is no number.
 
     >>> find_card("T4:2").device_bytes / GIB
     2.0
@@ -98,7 +96,7 @@ def slots(
         peak_bytes: allocator peak of a training step, without the CUDA context.
         device_bytes: total memory of the card as torch reports it.
         headroom: factor on the peak.
-        context_bytes: what a process takes outside of torch's allocator.
+        context_bytes: memory of a process outside of torch's allocator.
 
     Returns:
         1 to `max_per_gpu`.
@@ -131,9 +129,9 @@ def fits(peak_bytes: int, device_bytes: int) -> bool:
 
 
 def spread(trials: int, *, cards: float) -> int:
-    """Return the trials a card with which all of a sweep run at once.
+    """Return the trials per card at which all trials of a sweep run at once.
 
-    To pack more closely would leave cards idle; `MAX_SLOTS` where nobody knows.
+    More trials per card would leave cards idle. `MAX_SLOTS` if a number is unknown.
 
     >>> spread(40, cards=16), spread(4, cards=4), spread(0, cards=4)
     (3, 1, 16)
@@ -145,8 +143,8 @@ def share(count: int) -> float:
     """Return the share of one card of each of `count` trials.
 
     1/n lets equal trials fill a card, and lets Ray reuse a worker, whose cache is
-    keyed by the exact request. Ray keeps four digits of it; they are rounded down, or
-    16 x 0.0625 would be right and 3 x 0.3334 would not.
+    keyed by the exact request. Ray keeps four digits; the share is rounded down,
+    since 3 x 0.3334 would exceed one card.
 
     >>> share(1), share(4), share(3)
     (1.0, 0.25, 0.3333)
@@ -155,7 +153,7 @@ def share(count: int) -> float:
 
 
 def per_card(gpus: float) -> int:
-    """Return the trials of a share that one card holds: 1 for a whole one or more.
+    """Return the number of trials of a share that one card holds; 0 for no share.
 
     Per card, not per cluster: 0.15 on 8 cards is 48 trials, not 53 (ray#5902).
 
@@ -170,11 +168,11 @@ def memory_fraction(
 ) -> float:
     """Return the part of a card's memory that torch's allocator may take for a share.
 
-    The contexts of the others lie outside of every allocator, so each gives its own
-    up; 1.0, no limit, for whole cards.
+    CUDA contexts take memory outside of every allocator, so a share is reduced by its
+    own context. Whole cards have no limit (1.0).
 
     Args:
-        device_bytes: 0 where the card is not known; then contexts are not regarded.
+        device_bytes: memory of the card; with 0 (unknown) contexts are ignored.
 
     >>> round(memory_fraction(0.25, device_bytes=16 * GIB), 3)
     0.219
@@ -186,7 +184,7 @@ def memory_fraction(
 
 
 def cpus(gpus: float, *, node_cpus: float, node_gpus: float) -> float:
-    """A node's cores divided among the trials that its cards hold.
+    """Divide a node's cores among the trials that its cards hold.
 
     >>> cpus(0.25, node_cpus=8, node_gpus=1), cpus(0.3333, node_cpus=4, node_gpus=1)
     (2.0, 1.33)
@@ -195,7 +193,7 @@ def cpus(gpus: float, *, node_cpus: float, node_gpus: float) -> float:
 
 
 def loader_workers(asked: int, *, cores: float) -> int:
-    """Loader workers of one trial: what it asked for, but no more than its cores.
+    """Return the loader workers of a trial: as requested, but at most its cores.
 
     >>> [loader_workers(n, cores=c) for n, c in ((4, 1.33), (0, 4.0), (2, 0.5))]
     [1, 0, 1]
@@ -208,8 +206,8 @@ class Node:
     """One machine of a cluster.
 
     Attributes:
-        accelerator: type of its cards, "" for none or an unknown one.
-        device_bytes: memory of each card, 0 where it is not known.
+        accelerator: type of its cards; "" if unknown or without cards.
+        device_bytes: memory of each card; 0 if unknown.
     """
 
     cpus: float
@@ -220,7 +218,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The place of a demand: a node, and the cards that it takes from."""
+    """The placement of a demand: a node and its cards."""
 
     node: int
     cards: tuple[int, ...] = ()
@@ -243,7 +241,7 @@ class Room:
         self._cards = [[1.0] * node.gpus for node in self.nodes]
 
     def find(self, demand: Demand) -> Place | None:
-        """Return the fullest place that has room, as Ray takes it; None without one."""
+        """Return the fullest place with room, as Ray chooses it; None if it is full."""
         best: tuple[float, Place] | None = None
         for index, node in enumerate(self.nodes):
             is_other = demand.accelerator not in ("", node.accelerator)
@@ -259,11 +257,11 @@ class Room:
         return best[1] if best else None
 
     def take(self, demand: Demand, place: Place) -> None:
-        """Make what lies at a place not free."""
+        """Mark a demand as placed."""
         self._change(demand, place, -1)
 
     def give(self, demand: Demand, place: Place) -> None:
-        """Make it free again."""
+        """Free the place of a demand."""
         self._change(demand, place, 1)
 
     def _change(self, demand: Demand, place: Place, sign: int) -> None:
@@ -278,7 +276,7 @@ class Room:
 
 
 def _cards(free: Sequence[float], gpus: float) -> tuple[tuple[int, ...], float] | None:
-    """Cards for a share or some whole cards, and what would be left of them."""
+    """Return cards for a demand, and the free part that they would have left."""
     if gpus == 0:
         return (), 0.0
     if gpus >= 1:
@@ -293,7 +291,7 @@ def _cards(free: Sequence[float], gpus: float) -> tuple[tuple[int, ...], float] 
 
 
 def capacity(demand: Demand, nodes: Iterable[Node]) -> int:
-    """Return the trials of one demand that a cluster holds at once, card by card."""
+    """Return the number of trials of one demand that a cluster holds at once."""
     room = Room(list(nodes))
     count = 0
     while (place := room.find(demand)) is not None:
@@ -310,16 +308,16 @@ class OomAction(StrEnum):
 
     SHARE = "share"  # with a larger share
     SHRINK = "shrink"  # alone, with half the batch and twice the accumulation
-    INFEASIBLE = "infeasible"  # none
+    INFEASIBLE = "infeasible"  # no further attempt
 
     @classmethod
     def after(cls, per_card: int, *, is_shrunk: bool, may_shrink: bool) -> "OomAction":
         """Return the action after a trial ran out of memory.
 
         Args:
-            per_card: trials a card when it ran out; 1 for alone.
-            is_shrunk: whether its batch is halved already.
-            may_shrink: whether the experiment and its config allow that.
+            per_card: trials per card when it ran out; 1 if it was alone.
+            is_shrunk: whether its batch is already halved.
+            may_shrink: whether the experiment and its config allow halving.
 
         >>> OomAction.after(4, is_shrunk=False, may_shrink=True).value
         'share'
@@ -337,7 +335,7 @@ class BatchKeys:
 
     Attributes:
         batch: dotted key, "" if the config has none.
-        accumulation: dotted key of the number of batches that make a step.
+        accumulation: dotted key of the number of batches per optimizer step.
         batch_size: the config's own value, 0 if it has none.
         accumulate: the config's own value.
     """
@@ -349,14 +347,14 @@ class BatchKeys:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a batch can be halved without another effective batch."""
+        """Whether the batch can be halved without changing the effective batch."""
         return bool(self.batch and self.accumulation)
 
 
 def halve_batch(overrides: Sequence[str], keys: BatchKeys) -> tuple[str, ...]:
-    """Return overrides to append that halve the batch; the effective one stays.
+    """Return overrides that halve the batch and keep the effective batch.
 
-    An odd batch is rounded down; a batch of one stays and so does its accumulation.
+    An odd batch is rounded down. A batch of one is not changed.
 
     >>> keys = BatchKeys(batch="data.bs", accumulation="t.acc", batch_size=64)
     >>> halve_batch(["model=x", "data.bs=32"], keys)

@@ -14,11 +14,11 @@ from sweeper.system.text import MIB
 
 
 def to_json(sweep: Sweep) -> list[dict[str, Any]]:
-    """Return an entry for each memory key and type of card that it has started on.
+    """Return an entry for each pair of memory key and type of card.
 
-    `per_card` is of the newest start; `best_per_card` are the trials that are worth it
-    by their speeds, 0 if those were not measured, and `is_settled` says whether more
-    speeds would not change it. `utilisation` is None if it was not measured.
+    `per_card` is that of the newest start. `best_per_card` is the number of trials with
+    the best throughput; 0 if no speed was measured. `is_settled` is true if more speeds
+    would not change it. `utilisation` is None if not measured.
     """
     groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for trial in sweep.trials:
@@ -68,7 +68,7 @@ def lines(sweep: Sweep) -> Iterator[str]:
 
 
 def measured(trial: TrialRecord) -> str:
-    """Return what a trial took of its card; "" if nothing was measured."""
+    """Return a trial's use of its card as text; "" if nothing was measured."""
     parts = [_mib(trial.peak_bytes)] if trial.peak_bytes else []
     if trial.utilisation is not None:
         parts.append(f"the card was {trial.utilisation:.0%} busy")
