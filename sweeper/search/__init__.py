@@ -1,1 +1,1 @@
-"""The next trial and early stopping, as functions of the history."""
+"""Search algorithms and schedulers, as functions of the history."""

@@ -1,6 +1,6 @@
-"""The search and scheduler that an experiment names: files of conf/, or inline.
+"""The search and scheduler of an experiment, from files of conf/ or inline.
 
-A project's own conf/search and conf/scheduler come before sweeper's.
+A project's conf/search and conf/scheduler take precedence over sweeper's.
 """
 
 import inspect
@@ -26,10 +26,11 @@ from sweeper.system.paths import builtin_conf
 
 
 def search(experiment: Experiment) -> Search:
-    """Return the search algorithm of an experiment, after one trial of it.
+    """Return the search algorithm of an experiment, after making its sampler once.
 
     Raises:
-        ExperimentError: there is none of that name, or it refuses its arguments.
+        ExperimentError: the name is unknown, the class is not a sampler, it refuses its
+            arguments, or it cannot handle the number of objectives.
     """
     quiet()
     _check_objectives(experiment)
@@ -51,7 +52,8 @@ def scheduler(experiment: Experiment) -> Scheduler:
     """Return the scheduler of an experiment.
 
     Raises:
-        ExperimentError: there is none of that name, or it refuses its arguments.
+        ExperimentError: the name is unknown, the class is not a scheduler, it refuses
+            its arguments, or it cannot handle the number of objectives.
     """
     quiet()
     config = _config(experiment, "scheduler", experiment.scheduler)
@@ -77,7 +79,7 @@ def scheduler(experiment: Experiment) -> Scheduler:
 
 
 def _check_objectives(experiment: Experiment) -> None:
-    """Refuse what says nothing of several objectives."""
+    """Refuse settings that need a single objective, if there are several."""
     if len(experiment.objectives) == 1:
         return
     budget, confirm = experiment.budget, experiment.confirm
@@ -91,7 +93,7 @@ def _check_objectives(experiment: Experiment) -> None:
 
 
 def _takes_several(sampler: object) -> bool:
-    """Return whether a sampler of Optuna knows several objectives; CMA-ES does not."""
+    """Return whether a sampler supports several objectives; CMA-ES does not."""
     if not isinstance(sampler, BaseSampler):
         return True
     study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
@@ -115,7 +117,7 @@ def _needs_one(
 
 
 def quiet() -> None:
-    """Keep Optuna's notes on experimental samplers out of users' terminals."""
+    """Silence Optuna's logs and its warnings about experimental samplers."""
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 

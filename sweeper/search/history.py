@@ -1,6 +1,6 @@
-"""The points that a sweep has tried, as studies for Optuna's samplers.
+"""The tried points of a sweep, as studies for Optuna's samplers.
 
-The same records give the same studies, whether they came one by one or all at once.
+The same records give the same studies, whether they arrive one by one or all at once.
 """
 
 import copy
@@ -29,12 +29,12 @@ KEPT_BEST = 100  # of a bounded history: TPE's good half has 25 points at most
 
 
 def key(params: Mapping[str, object]) -> Key:
-    """Return what equal points share: 1 and 1.0 are one, as in a `Space`."""
+    """Return a key that equal points share: 1 and 1.0 are equal, as in a `Space`."""
     return frozenset(params.items())
 
 
 def known_point(params: Mapping[str, object], *, space: Space) -> Params | None:
-    """Return the space's spelling of a point; None if an edit has removed it."""
+    """Return a point as the space writes it; None if an edit has removed it."""
     try:
         point = space.canonical(params)
     except ConfigError:
@@ -44,12 +44,13 @@ def known_point(params: Mapping[str, object], *, space: Space) -> Params | None:
 
 @dataclass(slots=True)
 class _Point:
-    """The records of one point, and the trial of a study that they make.
+    """The records of one point, and their trial in a study.
 
     Attributes:
-        params: in the space's spelling; None if an edit has removed the point.
+        params: as the space writes them; None if an edit has removed the point.
         indices: of its records.
-        trial: as of its records when it was made; None if it is not to be shown.
+        trial: of its records; None if samplers must not see it.
+        is_stale: whether its records have changed since the trial was made.
     """
 
     params: Params | None
@@ -62,7 +63,7 @@ class History:
     """The result of each point, over its seeds.
 
     Args:
-        warm: trials of another sweep: samplers see them, but they were not tried here.
+        warm: trials of another sweep; samplers see them, but they count as untried.
     """
 
     def __init__(self, space: Space, *, warm: Sequence[TrialRecord] = ()) -> None:
@@ -75,9 +76,9 @@ class History:
         self._points: dict[Key, _Point] = {}
 
     def update(self, records: Sequence[TrialRecord]) -> "History":
-        """Take in what is new of records of which none is ever removed.
+        """Add new and changed records; none is ever removed.
 
-        A record that has changed is another object, in its old place.
+        A changed record is a new object at its old index.
         """
         for index, record in enumerate(records):
             is_new = index == len(self._records)
@@ -102,17 +103,17 @@ class History:
 
     @property
     def num_records(self) -> int:
-        """Trials so far."""
+        """Number of trials so far."""
         return len(self._records)
 
     @property
     def num_points(self) -> int:
-        """Points tried, including those that the space has lost."""
+        """Number of tried points, including those that an edit has removed."""
         return len(self._points)
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every point was tried; never so if they cannot be counted."""
+        """Whether every point was tried; False if the space cannot be counted."""
         size = self._space.size
         points = self._points.values()
         return size is not None and size <= sum(p.params is not None for p in points)
@@ -120,17 +121,17 @@ class History:
     def study(
         self, objectives: Sequence[Objective], *, newest: int | None = None
     ) -> Study:
-        """Return a study in memory with one trial a point: the mean over its seeds.
+        """Return a study in memory with one trial per point: the mean over its seeds.
 
-        Samplers count trials (a population, a start-up phase) and mean points. A point
-        that the space has lost is left out, and so is one that only failed.
+        Samplers count trials (a population, a start-up phase), where they should count
+        points. Points that the space no longer has or that only failed are left out.
 
         Args:
-            newest: how many points at most, the `KEPT_BEST` best ones among them;
-                None for all.
+            newest: most points to return: up to `KEPT_BEST` of the best, then the
+                newest; None for all.
         """
         trials = [] if newest == 0 else self._trials()
-        if len(objectives) > 1:  # Optuna ranks what was pruned by one objective
+        if len(objectives) > 1:  # Optuna ranks pruned trials by one objective
             trials = [t for t in trials if t.state is not TrialState.PRUNED]
         if newest is not None and len(trials) > newest:
             trials = _bounded(trials, objectives, newest)
@@ -164,8 +165,8 @@ class History:
 class _Shared(FrozenTrial):
     """A trial that a storage copies without its values.
 
-    A storage in memory copies a new trial deeply: 50 ms of a suggestion at 1,000
-    points.
+    A storage in memory deep-copies each new trial, which would add 50 ms to a
+    suggestion at 1,000 points.
     """
 
     def __deepcopy__(self, memo: object) -> FrozenTrial:
@@ -177,10 +178,10 @@ def _fold(
     params: Params,
     distributions: dict[str, BaseDistribution],
 ) -> FrozenTrial:
-    """Return one trial for the seeds of a point; a seed that runs does not count.
+    """Return one trial for the seeds of a point; the mean is over seeds that ended.
 
-    An infeasible point is one that was pruned before it said anything, which samplers
-    rank below all others.
+    An infeasible point is a trial that was pruned before its first report, which
+    samplers rank below all others.
     """
     states = {record.state for record in records}
     is_infeasible = all(record.is_infeasible for record in records)

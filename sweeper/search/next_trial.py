@@ -1,4 +1,4 @@
-"""The next trial of a sweep, at the same cost however long the sweep is."""
+"""The next trial of a sweep, at a cost that does not grow with the sweep."""
 
 import functools
 import itertools
@@ -17,14 +17,15 @@ from sweeper.statistics import leaderboard
 
 
 class Agenda:
-    """Names the trial that comes next, for records of which none ever goes.
+    """The order of the trials of a sweep; records are never removed.
 
-    In this order: a stopped trial that the scheduler promotes, a seed that an old point
-    lacks, a new point, and, once all of them have ended, finalists on fresh seeds.
+    First comes a stopped trial that the scheduler promotes, then a missing seed of an
+    old point, then a new point. Once all of them have ended, finalists run on fresh
+    seeds.
 
     Args:
-        search: the search algorithm, as `algorithms.search` read it.
-        scheduler: as `algorithms.scheduler` read it.
+        search: from `algorithms.search`.
+        scheduler: from `algorithms.scheduler`.
         warm: trials of another sweep to learn from.
     """
 
@@ -56,7 +57,7 @@ class Agenda:
         self._head = next(self._grid, None)  # the first untried point
 
     def next(self, records: Sequence[TrialRecord]) -> Action:
-        """Return what comes next; None if nothing will.
+        """Return the next action; None if no trial is left.
 
         Args:
             records: of all trials that are not hidden, by number.
@@ -136,6 +137,6 @@ class Agenda:
 
 
 def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
-    """Return a new trial of the point of a record."""
+    """Return a new trial of a record's point."""
     new = TrialRecord.new(record.params, seed=seed)
     return replace(new, notes=record.notes)

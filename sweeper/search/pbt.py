@@ -1,9 +1,9 @@
-"""Population-based training (PBT), as generations of trials; pure.
+"""Population-based training (PBT), as generations of trials.
 
 Jaderberg et al., "Population Based Training of Neural Networks" (2017). A trial trains
 for one generation and is never changed; a child names the parent whose checkpoint it
-starts from. A generation starts when the one before it has ended, so that who is whose
-parent does not depend on which trial reports first.
+starts from. A generation starts when the one before it has ended, so that parents do
+not depend on the order of reports.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from sweeper.protocol import Lineage, Params, Value, parent_of
 from sweeper.search.schedulers import Action, Create, Scheduler, Wait
 from sweeper.system.identity import derive
 
-MAX_DRAWS = 100  # for a child that no other is equal to
+MAX_DRAWS = 100  # attempts to draw a child that differs from all others
 
 
 class Population(Scheduler):
@@ -35,16 +35,17 @@ class Population(Scheduler):
     Args:
         population: trials of a generation.
         interval: epochs of a generation.
-        generations: how many there are; a whole line trains this many intervals.
+        generations: number of generations; a line of descent trains this many
+            intervals.
         quantile: share of a generation that is replaced, at most 0.5.
         resample: chance that a parameter is drawn again; else it is changed.
-        factors: a number is multiplied by one of them; of a list of choices the
-            neighbour is taken, the next one for a factor above 1.
-        fixed: parameters that a child has from its parent, such as a number of
-            layers. Config groups, variants and zips always are.
+        factors: a number is multiplied by one of them. A choice is replaced by its
+            neighbour in the list: the next one for a factor above 1, else the previous.
+        fixed: parameters that a child copies from its parent, such as a number of
+            layers. Config groups, variants and zips are always copied.
     """
 
-    stops_as = State.COMPLETE  # the end of a generation is no judgement
+    stops_as = State.COMPLETE  # the end of a generation is not a result of pruning
 
     def __init__(
         self,
@@ -91,10 +92,10 @@ class Population(Scheduler):
         return lineage is not None and record.last_epoch >= lineage.until
 
     def check(self, experiment: Experiment, space: Space) -> None:
-        """Refuse what a population cannot do.
+        """Refuse an experiment that a population cannot run.
 
         Raises:
-            ExperimentError: at the key that does not go with it.
+            ExperimentError: names the conflicting key.
         """
         location = ("scheduler",)
         if len(experiment.seeds) > 1 or experiment.confirm.top:
@@ -146,7 +147,7 @@ class Population(Scheduler):
         space: Space,
         new: Callable[[], TrialRecord | None],
     ) -> Action:
-        """Return a trial that starts from nothing, then children, by generations."""
+        """Return a trial of the first generation, or a child of a later one."""
         number = max([0, *map(_generation, records)])
         newest = _members(records, number)
         record = new() if number == 0 and len(newest) < self._size else None
@@ -169,7 +170,7 @@ class Population(Scheduler):
         return None if is_over else Wait()
 
     def needed(self, records: Sequence[TrialRecord]) -> set[str]:
-        """Return the ids of the newest generation, and of parents of what runs."""
+        """Return the ids of the newest generation and of the parents of open trials."""
         newest = max([0, *map(_generation, records)])
         parents = {parent_of(r.lineage) for r in records if not r.state.is_final}
         return parents | {r.id for r in records if _generation(r) == newest}
@@ -197,7 +198,7 @@ class Population(Scheduler):
         for member, record in parents.items():
             if member in present or not ranked:
                 continue
-            # Of the best as long as they have children that are new, then of others.
+            # From the best while they give new children, then from all survivors.
             draws = itertools.chain.from_iterable(
                 self._draws(pool, space, seed=seed, of=record)
                 for pool in (best, survivors)
@@ -267,7 +268,7 @@ def _ranked(
 
 
 def _identity(parent: str, params: Params) -> tuple[str, frozenset[object]]:
-    """Return what two children must not share: they would get one trial id."""
+    """Return the identity of a child: two equal ones would get one trial id."""
     return parent, frozenset(params.items())
 
 
@@ -300,11 +301,11 @@ def near(
 ) -> Value:
     """Return a number times a factor in its interval, or the neighbour of a choice.
 
-    A whole number moves by one at least. Three numbers are always drawn, so that the
-    stream stays aligned.
+    A whole number changes by at least one unless it is at a limit. Three numbers are
+    always drawn, so that the stream stays aligned.
 
     Args:
-        resample: chance of any value of the parameter instead.
+        resample: chance that the value is drawn from the whole range instead.
     """
     is_resampled = rng.random() < resample
     factor = factors[int(rng.random() * len(factors))]

@@ -1,7 +1,6 @@
 """New points of a search, and retries of failed trials.
 
-Each answer is a function of its arguments: the same records get the same answer in any
-process.
+The same records give the same result in any process.
 """
 
 import inspect
@@ -26,42 +25,42 @@ from sweeper.protocol import Params, Value
 from sweeper.search.history import History
 from sweeper.system.identity import derive
 
-HISTORY = 1000  # points that TPE looks back on
+HISTORY = 1000  # newest points that TPE considers
 MAX_DRAWS = 10  # of a sampler; a GP takes a second for each
 Notes = Mapping[str, Any]  # JSON: state that samplers of Optuna keep with a trial
 MAX_RANDOM_DRAWS = 1000  # after them, where the points cannot be listed
 
 
 class Grid:
-    """Marks the search that takes every point of the space in its order."""
+    """Marker of the search that takes every point of the space in its order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """A search algorithm: a class and its arguments, made again for each point.
+    """A search algorithm: a class and its arguments, instantiated for each point.
 
-    Optuna's samplers learn in memory; one that lived as long as a driver would
-    suggest otherwise after a restart.
+    Optuna's samplers learn in memory. A sampler that lived as long as a driver would
+    make other suggestions after a restart.
     """
 
     config: Mapping[str, object]
 
     @property
     def is_grid(self) -> bool:
-        """Whether the points are enumerated and not drawn."""
+        """Whether the points are enumerated, not drawn."""
         return issubclass(self._target, Grid)
 
     @property
     def is_sequence(self) -> bool:
-        """Whether all points are of one sequence, so that all draws share a seed."""
+        """Whether the points form one sequence, so that all draws share a seed."""
         return issubclass(self._target, QMCSampler)
 
     @property
     def history(self) -> int | None:
         """Number of newest points that a suggestion considers; None for all.
 
-        TPE's time is linear in them: 25 ms at 5,000. It separates the 25 best from
-        all others, and both sides are well known by then.
+        TPE's time is linear in them: 25 ms at 5,000. It separates the 25 best from the
+        rest, and `HISTORY` points are enough to model both.
         """
         if issubclass(self._target, RandomSampler):
             return 0
@@ -73,11 +72,12 @@ class Search:
         return target
 
     def sampler(self, seed: int, *, is_conditional: bool = False) -> BaseSampler:
-        """Return a sampler with its own random stream; a seed of the file shifts it.
+        """Return a sampler with its own random stream.
 
         Args:
-            is_conditional: whether points differ in which parameters they have; TPE
-                models each group of parameters that occur together.
+            seed: of the stream; a seed in the experiment file is mixed into it.
+            is_conditional: whether some points lack parameters that others have; TPE
+                then models each group of parameters that occur together.
         """
         config = dict(self.config)
         is_tpe = issubclass(self._target, TPESampler)
@@ -95,15 +95,13 @@ class Search:
 def suggest(
     history: History, *, experiment: Experiment, space: Space, search: Search
 ) -> TrialRecord | None:
-    """Return a new point with the first seed: one that the file lists, else a draw.
+    """Return a trial of a new point with the first seed; None if no point is left.
+
+    Points that the file lists come before draws.
 
     Args:
         history: every record so far; its points count as tried, whatever their result.
-        space: where points come from.
-        search: draws them; not a grid.
-
-    Returns:
-        None when no untried point is left.
+        search: any but a grid.
     """
     seed = experiment.seeds[0]
     stream = derive(seed, "suggest", history.num_records)
@@ -143,7 +141,7 @@ def _candidates(
 
 
 def _ask(study: Study, *, space: Space) -> tuple[Params, Notes]:
-    """Draw once; the study keeps no more than a failed trial of it."""
+    """Draw a point; the study keeps it as a failed trial."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         trial = study.ask()
@@ -152,7 +150,7 @@ def _ask(study: Study, *, space: Space) -> tuple[Params, Notes]:
 
 
 def _define(trial: Trial, space: Space) -> Params:
-    """Draw a point parameter by parameter: an earlier one decides on later ones."""
+    """Draw a point by parameter; later parameters may depend on earlier ones."""
     params: dict[str, Value] = {}
     for parameter in space.dimensions:
         if parameter.is_in(params):
@@ -163,10 +161,10 @@ def _define(trial: Trial, space: Space) -> Params:
 
 
 def _advance(study: Study, sampler: BaseSampler, *, num_points: int) -> None:
-    """Move a low-discrepancy sequence behind the points of a sweep.
+    """Advance a low-discrepancy sequence past the points of a sweep.
 
-    Optuna counts in the study, and this one was just made. The first point of a study
-    is drawn at random, so the sequence starts at the second.
+    Optuna keeps its position in the study, and this study is new. The first point of a
+    study is drawn at random, so the sequence starts at the second.
     """
     if isinstance(sampler, QMCSampler):
         first = next(iter(study.get_trials(deepcopy=False)), None)
@@ -179,8 +177,8 @@ def retry(failures: Sequence[Failure], allowed: Retry) -> bool:
     """Return whether a trial is started again after its last failure.
 
     Args:
-        failures: all of the trial, the last one being the newest.
-        allowed: how many of each kind are tried again.
+        failures: all of the trial, oldest first.
+        allowed: number of retries for each kind of failure.
     """
     kind = failures[-1].kind
     count = sum(failure.kind is kind for failure in failures)

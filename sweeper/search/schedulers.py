@@ -30,28 +30,28 @@ class Create:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """A trial that the scheduler stopped and that it continues now."""
+    """A stopped trial that the scheduler resumes."""
 
     record: TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing is next until a trial that runs now has ended."""
+    """A pause in starts until a running trial has ended."""
 
 
 Action = Create | Resume | Wait | None
 
 
 class Scheduler:
-    """A rule for the trials of a sweep; this one stops none.
+    """Base class of the schedulers; it stops no trial.
 
-    A subclass reads records. Any other class of an experiment file has Optuna's
-    `prune(study, trial)` and is wrapped in a `Pruner`.
+    A subclass reads records. Any other class that an experiment file names must have
+    Optuna's `prune(study, trial)`, and is wrapped in a `Pruner`.
 
     Attributes:
         stops_as: state of a trial that it has stopped.
-        num_trials: trials of a whole sweep, if it plans all of them itself.
+        num_trials: trials of the whole sweep, if the scheduler fixes their number.
     """
 
     stops_as = State.PRUNED
@@ -61,7 +61,7 @@ class Scheduler:
         """Refuse an experiment that this scheduler cannot run.
 
         Raises:
-            ExperimentError: at the key that does not go with it.
+            ExperimentError: names the conflicting key.
         """
 
     def stops(
@@ -101,7 +101,7 @@ class Scheduler:
 
         Args:
             records: of all trials.
-            new: returns a new trial of the search, None if the search has ended.
+            new: returns a new trial of the search; None if the search has ended.
         """
         record = new()
         return None if record is None else Create(record=record)
@@ -112,7 +112,7 @@ class Scheduler:
 
 
 class Pruner(Scheduler):
-    """A pruner of Optuna, or another object with its `prune(study, trial)`."""
+    """Adapter for Optuna's pruners and other objects with `prune(study, trial)`."""
 
     def __init__(self, pruner: BasePruner) -> None:
         self._pruner = pruner
@@ -129,8 +129,8 @@ class Pruner(Scheduler):
     ) -> tuple[bool, TrialRecord]:
         """Return whether a trial stops, and its record with the pruner's notes.
 
-        The notes name their epoch: after a kill, the report that a new start repeats
-        gets the answer of a start that was never killed.
+        The notes name their epoch. So a report that is repeated after a kill gets the
+        same decision as without the kill.
         """
         if isinstance(self._pruner, NopPruner):
             return False, record
@@ -151,7 +151,7 @@ class Pruner(Scheduler):
         return is_over, record
 
     def _updated(self, records: Sequence[TrialRecord], experiment: Experiment) -> Study:
-        """Return the study, with what is new of the records."""
+        """Return the study, updated with new and changed records."""
         if self._study is None:
             self._study = optuna.create_study(
                 storage=self._storage,
@@ -187,13 +187,13 @@ class _Trials(InMemoryStorage):
         return self.trials[trial_id]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        trial = copy.copy(self.trials[trial_id])  # a pruner reads the one it was given
+        trial = copy.copy(self.trials[trial_id])  # the pruner still reads the old one
         trial.system_attrs = {**trial.system_attrs, key: value}
         self.trials[trial_id] = trial
 
 
 def _trial(record: TrialRecord, index: int) -> FrozenTrial:
-    """Return a record as the trial of a study that is in this place."""
+    """Return a record as a trial of Optuna with this index as its id."""
     return FrozenTrial(
         number=record.number,
         trial_id=index,
@@ -211,20 +211,20 @@ def _trial(record: TrialRecord, index: int) -> FrozenTrial:
 
 
 class Asha(Scheduler):
-    """Optuna's asynchronous successive halving, or that of its paper.
+    """Asynchronous successive halving, as in Optuna or as in its paper.
 
-    Optuna's judges a trial once: a trial outside the best part at that moment is
-    stopped for good, and the first of a rung always continues. With `promote` a rung
-    is as in Li et al., "A System for Massively Parallel Hyperparameter Tuning"
-    (MLSys 2020), algorithm 2: floor(n / reduction_factor) of the n trials that
-    reached it may continue. A trial that is not among them stops. It resumes from its
-    checkpoint if worse trials put it among them later.
+    Optuna judges a trial once per rung: a trial outside the best part at that moment
+    is stopped for good, and the first trial of a rung always continues. With `promote`
+    a rung is as in Li et al., "A System for Massively Parallel Hyperparameter Tuning"
+    (MLSys 2020), algorithm 2: the best floor(n / reduction_factor) of the n trials
+    that reached it may continue, and any other trial stops. It resumes from its
+    checkpoint once enough worse trials have reached the rung.
 
     Args:
         min_resource: epochs to the first rung.
-        reduction_factor: of the trials of a rung one in so many continues.
-        min_early_stopping_rate: rungs that are left out at the start (the bracket).
-        bootstrap_count: see Optuna; not with `promote`.
+        reduction_factor: one in this many trials of a rung continues.
+        min_early_stopping_rate: rungs that are skipped at the start (the bracket).
+        bootstrap_count: as in Optuna; must be 0 with `promote`.
         promote: whether stopped trials may resume.
     """
 
@@ -256,7 +256,7 @@ class Asha(Scheduler):
         *,
         experiment: Experiment,
     ) -> tuple[bool, TrialRecord]:
-        """Return whether the trial stops, by Optuna's rule without `promote`."""
+        """Return the decision of Optuna's rule, or of `stops` with `promote`."""
         judge = super().judge if self._pruner is None else self._pruner.judge
         return judge(record, records, experiment=experiment)
 
@@ -282,7 +282,7 @@ class Asha(Scheduler):
         space: Space,
         new: Callable[[], TrialRecord | None],
     ) -> Action:
-        """Return a stopped trial that resumes now, else a new one."""
+        """Return a stopped trial to resume, else a new trial."""
         if self._pruner is None:
             record = self.promoted(records, objective=experiment.objective)
             if record is not None:
@@ -296,14 +296,14 @@ class Asha(Scheduler):
         return Wait() if action is None and may_promote else action
 
     def needed(self, records: Sequence[TrialRecord]) -> set[str]:
-        """Return the ids of the stopped trials, if they may resume."""
+        """Return the ids of the stopped trials if they may resume."""
         is_promoting = self._pruner is None
         return {r.id for r in records if r.state is State.PRUNED and is_promoting}
 
     def promoted(
         self, records: Sequence[TrialRecord], *, objective: Objective
     ) -> TrialRecord | None:
-        """Return a stopped trial that resumes now, of the highest rung."""
+        """Return a stopped trial to resume, from the highest rung that has one."""
         for rung in reversed(list(self._rungs(records))):
             for record in self._best(records, rung, objective):
                 is_last = max(self._rungs([record]), default=None) == rung
@@ -322,10 +322,7 @@ class Asha(Scheduler):
     def _best(
         self, records: Sequence[TrialRecord], rung: int, objective: Objective
     ) -> list[TrialRecord]:
-        """Return the trials that may continue from a rung, best first.
-
-        Of equal ones the earlier comes first.
-        """
+        """Return the trials that may continue from a rung, best first, then oldest."""
         reached = []
         for record in records:
             epoch = _first_from(record, rung)
@@ -345,13 +342,13 @@ def _first_from(record: TrialRecord, epoch: int) -> int | None:
 
 
 class Patience(Scheduler):
-    """Stop a trial whose objective has not improved for some epochs.
+    """A scheduler that stops a trial after some epochs without an improvement.
 
-    An epoch without a number is no improvement. No other trial is looked at.
+    An epoch with NaN is no improvement. Other trials have no influence.
 
     Args:
         patience: epochs without an improvement after which a trial stops.
-        min_delta: the least change that is an improvement.
+        min_delta: smallest change that counts as an improvement.
     """
 
     def __init__(self, *, patience: int, min_delta: float = 0.0) -> None:
@@ -368,7 +365,7 @@ class Patience(Scheduler):
         *,
         objective: Objective,
     ) -> bool:
-        """Return whether `patience` epochs in a row brought nothing better."""
+        """Return whether the last `patience` epochs brought no improvement."""
         losses = [
             math.inf if math.isnan(value) else objective.loss(value)
             for _, value in sorted(record.values.items())
@@ -380,16 +377,16 @@ class Patience(Scheduler):
 
 
 class Wilcoxon(Scheduler):
-    """Stop a seed of a point that loses to the best point seed after seed.
+    """A scheduler that stops further seeds of a point that is worse than the best one.
 
-    At each epoch the point's seeds are compared with the same seeds of the point that
-    is best so far, by Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945). Four
-    seeds are the fewest that reach p = 0.1. The seeds of a point run one after
-    another, so the last ones are what it saves.
+    At each epoch the point's seeds are compared with the same seeds of the best point
+    so far, by Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945). At least four
+    seeds are needed to reach p = 0.1. The seeds of a point run one after another, so
+    the scheduler saves the last ones.
 
     Args:
-        p_threshold: a trial is stopped at a p at most this.
-        n_startup_steps: epochs of a trial that never stop it.
+        p_threshold: a trial is stopped if p is at most this.
+        n_startup_steps: epochs of a trial before it can be stopped.
     """
 
     def __init__(self, *, p_threshold: float = 0.1, n_startup_steps: int = 0) -> None:
@@ -405,7 +402,7 @@ class Wilcoxon(Scheduler):
         *,
         objective: Objective,
     ) -> bool:
-        """Return whether its point is worse than the best one over shared seeds."""
+        """Return whether the trial's point is worse than the best over shared seeds."""
         epoch = record.last_epoch
         if epoch <= self._warmup:
             return False
@@ -421,7 +418,7 @@ class Wilcoxon(Scheduler):
 def _best_point(
     records: Sequence[TrialRecord], record: TrialRecord, objective: Objective
 ) -> str | None:
-    """Return the name of the finished point with the best mean, not the trial's own."""
+    """Return the other point with the best mean result; None if there is none."""
     losses: dict[str, list[float]] = {}
     for other in records:
         is_other = other.point not in ("", record.point)
@@ -448,10 +445,10 @@ def _losses(
 
 
 def _p_value(leads: Sequence[float]) -> float:
-    """Return the chance of so many leads of the rival; 1.0 without a difference."""
+    """Return the p-value of the rival's leads; 1.0 without a difference."""
     if not any(leads):
         return 1.0
-    from scipy.stats import wilcoxon  # late: half a second that no other needs
+    from scipy.stats import wilcoxon  # late: the import takes half a second
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
