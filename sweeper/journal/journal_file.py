@@ -16,7 +16,7 @@ from sweeper.system.errors import JournalError
 
 SHOWN = 40  # bytes of a damaged record
 CREATE_TRIAL = 4  # Optuna's code of the operation
-# What Optuna raises on a record that is damaged, or not of this journal.
+# Exceptions of Optuna for a damaged record or one of another journal.
 UNREADABLE = (
     ArithmeticError,
     AssertionError,
@@ -32,9 +32,8 @@ UNREADABLE = (
 class JournalFile(BaseJournalBackend):
     """Optuna's journal backend over one file, which survives a kill and a full disk.
 
-    A record without number and checksum is Optuna's own and taken as it is. Lines are
-    read up to the last that has an end: a kill tore what follows, or it is still being
-    written.
+    A record without number and checksum is Optuna's own and is accepted. A last line
+    without a newline is ignored: a kill tore it, or it is still being written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,11 +44,10 @@ class JournalFile(BaseJournalBackend):
         self._held: list[bytes] | None = None
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the records from a number on; usually those since the last call.
+        """Yield the records after a number, usually those since the last call.
 
         Raises:
-            ValueError: at the first record that is damaged, or before which another
-                one is missing or doubled.
+            ValueError: a record is damaged, or one before it is missing or doubled.
         """
         if log_number_from < self._num_read:
             self._offset = self._num_read = self._num_trials = 0
@@ -80,10 +78,10 @@ class JournalFile(BaseJournalBackend):
                     yield line[:-1]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write the records of one change, on disk before it returns.
+        """Write the records of one change, and sync them to disk.
 
-        Optuna's own backend would leave a part of a record in the middle of the file
-        when the disk is full. This takes the part back, waits, and writes it again.
+        On a full disk Optuna's own backend would leave a part of a record in the middle
+        of the file. This one removes the part, waits, and writes the record again.
         """
         first = self._num_read + len(self._held or ()) + 1
         lines = [
@@ -98,8 +96,8 @@ class JournalFile(BaseJournalBackend):
     def held(self) -> Iterator[list[bytes]]:
         """Collect the records of a block, which the caller writes with one sync.
 
-        A kill leaves all of them or a whole first part. Reads within the block do not
-        see them.
+        After a kill the file has the first of them, each whole. Reads within the block
+        do not see them.
         """
         lines: list[bytes] = []
         self._held = lines
@@ -110,7 +108,7 @@ class JournalFile(BaseJournalBackend):
 
 
 def sealed(record: dict[str, Any]) -> bytes:
-    """Return a record as a line that ends with a checksum of all before it.
+    """Return a record as a line that ends with a checksum of its content.
 
     >>> parse(sealed({"op_code": 5}).strip())["op_code"]
     5
@@ -124,10 +122,10 @@ def _seal(body: bytes) -> bytes:
 
 
 def parse(line: bytes) -> dict[str, Any]:
-    """Return the record of a line without its end.
+    """Return the record of a line; the line has no newline.
 
     Raises:
-        ValueError: it is not a record, or not as it was written.
+        ValueError: the line is not a record, or its checksum does not match.
     """
     record = json.loads(line.decode())
     if not isinstance(record, dict):
@@ -152,7 +150,7 @@ def open_file(path: Path) -> JournalStorage:
 
 
 def damaged(path: Path, error: Exception) -> JournalError:
-    """Return the error of a journal that cannot be read, with its line."""
+    """Return the error for a journal that cannot be read, with the damaged line."""
     return JournalError(
         f"{whole_part(path).damage or error}; run `sweeper repair {path.parent.name}`, "
         "which rebuilds the journal from what is whole and from the trials' folders"
@@ -165,8 +163,8 @@ class WholePart:
 
     Attributes:
         lines: as they are in the file.
-        damage: place and kind of the first damage; "" for a whole journal.
-        num_lost: lines from the damage on.
+        damage: place and kind of the first damage; "" if there is none.
+        num_lost: number of lines from the damage to the end.
     """
 
     lines: tuple[bytes, ...]
@@ -177,9 +175,9 @@ class WholePart:
 def whole_part(path: Path) -> WholePart:
     """Read a journal up to its first damaged line.
 
-    What comes after is no use: records name their rows by count, so one that is
-    missing would give the values of a row to another one. A last line without an end
-    is no damage: a kill tore it, or it is still being written.
+    Later lines are unusable: records number their rows, so after a missing record the
+    values of a row would go to another row. A last line without a newline is not
+    damage: a kill tore it, or it is still being written.
     """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     backend = _Lines(path)

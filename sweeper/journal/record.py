@@ -1,7 +1,4 @@
-"""Trials and sweeps as frozen values.
-
-It holds no behaviour that touches a file, a clock or a random generator.
-"""
+"""Trials and sweeps as frozen values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +26,7 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the trial never runs again by itself."""
+        """Whether the trial runs again only if something puts it back in the queue."""
         return self in (State.COMPLETE, State.PRUNED, State.FAILED)
 
 
@@ -41,7 +38,7 @@ class Failure:
         kind: of its end.
         message: one line, the exception's type first.
         step: epochs reported before it.
-        traceback: digest of where it was raised; "" if there is none.
+        traceback: digest of the lines that raised it; "" if there is none.
     """
 
     kind: FailureKind
@@ -55,7 +52,7 @@ class Demand:
     """The share of the cluster that a trial asks for.
 
     Attributes:
-        cpus: cores, may be a fraction.
+        cpus: cores; may be a fraction.
         gpus: share of one device (1/n) or a whole number of devices.
         accelerator: Ray's accelerator type such as "T4"; "" for any.
     """
@@ -66,12 +63,12 @@ class Demand:
 
 
 class Cause(StrEnum):
-    """The end of an attempt."""
+    """Cause of the end of an attempt."""
 
-    FINISHED = "finished"  # its target returned, with a value
+    FINISHED = "finished"  # its target returned and had reported a value
     STOPPED = "stopped"  # by the scheduler
     PAUSED = "paused"  # the sweep was stopping
-    FAILED = "failed"  # the attempt's failure has the reason
+    FAILED = "failed"  # see the attempt's failure
     KILLED = "killed"  # its driver died
 
 
@@ -79,20 +76,20 @@ class Cause(StrEnum):
 class Attempt:
     """One run of a trial in a process of its own.
 
-    The journal writes it when the process starts, its seconds with each report, and
+    The journal writes it at the start of the process, its seconds with each report, and
     its end when the slot or the next driver reports it.
 
     Attributes:
-        slot: the worker that ran it; slots of two drivers never share a name. "" for
-            an attempt that ended before its process was started.
+        slot: unique name of the worker that ran it; "" if the attempt ended before its
+            process started.
         started_at: UTC.
         demand: of its process.
-        card: type of its card; "" without one, or if it is not known.
-        code: version of the project's code, "" if it is in no repository.
-        busy_seconds: age of its process at its end, or at its newest report.
-        ended_at: UTC; None while it runs, and if its driver was killed.
+        card: type of its card; "" if it has none or the type is unknown.
+        code: version of the project's code; "" if it is in no repository.
+        busy_seconds: age of its process at its end, or when last counted.
+        ended_at: UTC; None while it runs, or if its driver was killed.
         cause: None while it runs.
-        failure: the reason, with `Cause.FAILED` only.
+        failure: set with `Cause.FAILED` only.
     """
 
     slot: str
@@ -108,7 +105,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
-    """One point with one seed, as the journal has it.
+    """One point with one seed, as the journal stores it.
 
     The journal is the only writer. It writes the first group of fields when the search
     suggests the point, the second with each report, the third when an attempt starts or
@@ -117,36 +114,37 @@ class TrialRecord:
 
     Attributes:
         number: position in the journal, 0-based.
-        id: `trial_id(params, seed)`; folder name and start of the W&B run's id.
+        id: from `trial_id`; folder name and start of the W&B run's id.
         params: values of the parameters, by name.
         seed: of all random streams of the trial.
-        point: name of the point, whatever its seed.
+        point: name of the point, equal for all of its seeds.
         lineage: its origin in a population; None outside of one.
-        notes: what Optuna's samplers and pruners keep with a trial.
+        notes: state that Optuna's samplers and pruners keep with a trial.
 
-        values: first objective by epoch (1-based, absolute); NaN where any is not.
+        values: first objective by epoch (1-based, absolute); NaN if any objective is
+            not finite.
         others: the other objectives by epoch; {} with one objective.
         metrics: every logged scalar of the last reported epoch.
-        is_mean: whether its values are epoch means of what was logged per step.
+        is_mean: whether its values are epoch means of values logged per step.
         peak_bytes: most memory that torch's allocator held; 0 if not measured.
-        utilisation: share of time that the whole card computed, the mean over
-            `readings` reports; None if it was not measured.
+        utilisation: share of time in which the card computed, as the mean over
+            `readings` reports; None if not measured.
         rates: steps a second, by type of card and number of trials on it.
         stopped_at: epoch after which the scheduler stopped it.
-        correctness: of each validation example at its best epoch. It is in the trial's
-            folder; a reader of the sweep adds it.
+        correctness: of each validation example at its best epoch. A reader of the
+            sweep adds it from the trial's folder.
 
-        state: as the scheduler and the queue have left it.
+        state: current state.
         result: final value of each objective; () before the end.
-        attempts: all of its runs, the oldest first.
-        retried_after: attempts that do not count, since `sweeper retry`, a longer
-            training or a promotion has put the trial back in the queue after them.
-        epochs: length of the training that the newest attempt was asked for, by key.
-        memory_key: equal for all trials that take the same memory; "" without a GPU.
-        cores: that its first attempt had; threads and loader workers follow from them
-            and are a part of bit-equality.
-        is_shrunk: whether it runs with half its batch, after running out of memory.
-        is_infeasible: whether not even a whole card had the memory.
+        attempts: all of its runs, oldest first.
+        retried_after: number of attempts before `sweeper retry`, a longer training or a
+            promotion put it back in the queue; their failures do not count.
+        epochs: configured epochs of the newest attempt, by key.
+        memory_key: equal for trials that take equal memory; "" without a GPU.
+        cores: cores of its first attempt; they determine threads and loader workers, a
+            part of bit-equality.
+        is_shrunk: whether it runs with half its batch after it ran out of memory.
+        is_infeasible: whether a whole card has too little memory for it.
         started_at: local time of the newest start.
         ended_at: local time of its end.
     """
@@ -200,28 +198,28 @@ class TrialRecord:
 
     @property
     def last_epoch(self) -> int:
-        """The newest epoch with a value; 0 before the first."""
+        """Newest epoch with a value; 0 before the first."""
         return max(self.values, default=0)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The failures that count against `retry`, the oldest first."""
+        """Failures that count against `retry`, oldest first."""
         counted = self.attempts[self.retried_after :]
         return tuple(a.failure for a in counted if a.failure is not None)
 
     @property
     def starts(self) -> int:
-        """Number of processes that were started for it."""
+        """Number of its started processes."""
         return sum(bool(attempt.slot) for attempt in self.attempts)
 
     @property
     def demand(self) -> Demand:
-        """The demand of its newest process."""
+        """Demand of its newest process."""
         return self._newest.demand if self._newest else Demand(cpus=1.0)
 
     @property
     def card(self) -> str:
-        """Type of the card of its newest process; "" without one."""
+        """Type of the card of its newest process; "" if there is none."""
         return self._newest.card if self._newest else ""
 
     @property
@@ -235,7 +233,7 @@ class TrialRecord:
 
     @property
     def card_seconds(self) -> Mapping[str, float]:
-        """The same times the share of a card, by type of card; "" for unknown."""
+        """`busy_seconds` times the share of a card, by type of card; "" for unknown."""
         seconds: dict[str, float] = {}
         for attempt in self.attempts:
             share = attempt.busy_seconds * attempt.demand.gpus
@@ -245,7 +243,7 @@ class TrialRecord:
 
     @property
     def oom_shares(self) -> Mapping[str, Sequence[float]]:
-        """Shares of a card that were too small, by type of card."""
+        """Shares at which it ran out of memory, by type of card."""
         shares: dict[str, list[float]] = {}
         for attempt in self.attempts[self.retried_after :]:
             failure, gpus = attempt.failure, attempt.demand.gpus
@@ -254,9 +252,9 @@ class TrialRecord:
         return shares
 
     def best(self, objective: Objective) -> tuple[int, float] | None:
-        """Return epoch and value of the best report; None before a finite one.
+        """Return epoch and value of the best report; None if no value is finite.
 
-        The earliest of equal values wins.
+        Among equal values the earliest wins.
         """
         finite = {epoch: v for epoch, v in self.values.items() if math.isfinite(v)}
         if not finite:
@@ -266,12 +264,12 @@ class TrialRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """The snapshot that every view takes.
+    """A snapshot of a sweep, the input of every view.
 
     Attributes:
         trials: in order of their number.
         hidden: trials whose point or seed is no longer in the file.
-        uid: tells it from every other sweep; "" before its first start.
+        uid: unique id of the sweep; "" before its first start.
         is_running: whether a driver holds the sweep now.
     """
 
@@ -284,12 +282,12 @@ class Sweep:
 
     @property
     def paths(self) -> SweepPaths:
-        """The files of the sweep."""
+        """Paths of the sweep's files."""
         return SweepPaths(self.folder)
 
 
 class StopReason(StrEnum):
-    """The reason why a driver starts nothing more before the sweep is finished."""
+    """Reason for which a driver starts no more trials of an unfinished sweep."""
 
     NONE = "none"
     INTERRUPTED = "interrupted"
@@ -300,7 +298,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """The end of a driver's starts; its reason is NONE while it starts trials."""
+    """Reason and message of an early stop; the reason is NONE if there is no stop."""
 
     reason: StopReason = StopReason.NONE
     message: str = ""

@@ -12,23 +12,24 @@ class RunContext:
     """Settings that hold for every trial of one start.
 
     Attributes:
-        demand: of each trial; with `is_auto` or after it ran out of memory its share
-            may be another one.
-        slots: trials that the cluster holds at once.
+        demand: of each trial; with `is_auto` or after a trial ran out of memory its
+            share may differ.
+        slots: trials that the cluster runs at once.
         seed_key: config key that takes the trial's seed; "" if there is none.
         wandb_mode: "online", "offline" or "none".
         is_auto: whether shares are chosen by memory.
         peaks: predicted bytes by memory key.
-        device_bytes: memory of a card; 0 if it is not known.
-        cards: of the whole cluster.
-        accelerators: types of those cards; () if they are not known.
-        trials: of the whole sweep; 0 if that is not known.
-        node_cpus: cores of the machine with the fewest for each of its `node_gpus`.
-        batch: the config's keys of its batch size.
-        workers: loader workers that the config asks for, by key.
-        outgrown: ids of complete trials whose config has more epochs by now.
-        code: version of the project's code, "" if it is in no repository.
-        uid: of the sweep; two sweeps of one name have different ones.
+        device_bytes: memory of a card; 0 if unknown.
+        cards: number of cards of the whole cluster.
+        accelerators: types of those cards; () if unknown.
+        trials: number of trials of the whole sweep; 0 if unknown.
+        node_cpus: cores of the node that has the fewest cores per card.
+        node_gpus: cards of that node.
+        batch: keys of the batch size in the config.
+        workers: loader workers in the config, by key.
+        outgrown: ids of complete trials whose config now has more epochs.
+        code: version of the project's code; "" if it is in no repository.
+        uid: unique id of the sweep.
     """
 
     demand: Demand

@@ -32,9 +32,9 @@ def make_spec(
     """Return the specification of one trial for its process.
 
     Args:
-        record: the trial's; with `cores` it keeps the threads and loader workers of its
-            first start, since they are a part of bit-equality.
-        demand: of its process.
+        record: of the trial. Its `cores` keep the threads and loader workers of the
+            first start, which are a part of bit-equality.
+        demand: of the trial's process.
     """
     params, seed, identity = record.params, record.seed, record.id
     seeded = (f"{context.seed_key}={seed}",) if context.seed_key else ()
@@ -79,7 +79,7 @@ def make_spec(
 def _workers(
     context: RunContext, overrides: Sequence[str], *, cores: float
 ) -> tuple[str, ...]:
-    """Return fewer loader workers than the config has, if trials share the cores."""
+    """Return overrides that reduce loader workers to the cores of the trial."""
     overridden = {word.lstrip("+").partition("=")[0] for word in overrides}
     return tuple(
         f"{key}={packing.loader_workers(count, cores=cores)}"
@@ -103,7 +103,7 @@ def _wandb(
 
 
 def run_id(trial: str, uid: str) -> str:
-    """Return the id of a trial's W&B run, which no trial of another sweep has.
+    """Return the id of a trial's W&B run, which is unique over all sweeps.
 
     >>> run_id("3f9a1c2b07", "5e1d0c9a")
     '3f9a1c2b07-5e1d0c9a'
@@ -112,7 +112,7 @@ def run_id(trial: str, uid: str) -> str:
 
 
 def read(path: Path) -> TrialSpec | None:
-    """Return the spec in a file; None if it is missing or torn."""
+    """Return the spec of a file; None if the file is missing or torn."""
     try:
         return TrialSpec.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -124,7 +124,7 @@ def relocate(paths: SweepPaths, experiment: Experiment) -> None:
     for path in sorted(paths.trials.glob("*/spec.json")):
         old = read(path)
         if old is None:
-            continue  # its trial starts again and writes it
+            continue  # the next start of its trial writes it
         new = replace(
             old,
             folder=str(path.parent.absolute()),
@@ -136,7 +136,7 @@ def relocate(paths: SweepPaths, experiment: Experiment) -> None:
 
 
 def run_name(params: Params, *, seed: int | None) -> str:
-    """Return the name of a trial's W&B run: its swept parameters, in short.
+    """Return the name of a trial's W&B run: its swept parameters in short form.
 
     >>> run_name({"model": "resnet18", "model.learning_rate": 1e-3}, seed=None)
     'model=resnet18 learning_rate=0.001'
@@ -150,13 +150,13 @@ def run_name(params: Params, *, seed: int | None) -> str:
 
 
 def stored_command(path: Path) -> str:
-    """Return the `command` of a file's spec; "" before the trial's first start."""
+    """Return `command` of a spec file; "" before the trial's first start."""
     spec = read(path)
     return "" if spec is None else command(spec)
 
 
 def last_of_each_key(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides without those that a later one of their key replaces.
+    """Return only the last override of each key.
 
     >>> last_of_each_key(["lr=1", "+a=1", "lr=2", "~b", "lr=3"])
     ['+a=1', '~b', 'lr=3']

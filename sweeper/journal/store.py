@@ -1,4 +1,4 @@
-"""The folder of a sweep: its experiment and its locks, and a reader of its trials."""
+"""The folder of a sweep: its experiment, its locks, and a reader of its trials."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from sweeper.system.paths import SweepPaths, write_text
 if TYPE_CHECKING:  # Optuna, which a command that finds no sweep does not wait for
     from sweeper.journal.study import TrialStore
 
-WRITER_SECONDS = 10.0  # a journal is gone soon after its driver
+WRITER_SECONDS = 10.0  # a journal process ends soon after its driver
 KEPT_COPY = "# what this sweep runs; edit the experiment file that it was made from"
 KEPT_END = "# end"
 
 
 @contextlib.contextmanager
 def alone(paths: SweepPaths) -> Iterator[None]:
-    """Keep drivers, and a journal that outlived its own, from writing in a block.
+    """Hold the sweep's locks, so that no driver and no journal process writes.
 
     Raises:
-        LockedError: one of them holds the sweep.
+        LockedError: a driver, or a journal that outlived its driver, holds the sweep.
     """
     with (
         locks.hold(paths.lock) as driver,
@@ -42,10 +42,10 @@ def alone(paths: SweepPaths) -> Iterator[None]:
 
 
 def load_sweep(folder: Path) -> Sweep:
-    """Return the sweep of a folder as it is now; safe while a driver writes.
+    """Return the current sweep of a folder; safe while a driver writes.
 
     Raises:
-        SweepNotFoundError: no sweep is there.
+        SweepNotFoundError: the folder has no sweep.
         JournalError: its journal is damaged.
     """
     paths = SweepPaths(folder)
@@ -55,17 +55,17 @@ def load_sweep(folder: Path) -> Sweep:
 
 
 def save_experiment(sweep: Experiment, paths: SweepPaths) -> None:
-    """Keep an experiment beside its sweep, with a last line that shows it is whole."""
+    """Write the experiment to its sweep's folder, with a last line as end mark."""
     text = f"{KEPT_COPY}\n{loading.dump(sweep)}{KEPT_END}\n"
     write_text(paths.experiment, text)
 
 
 def load_experiment(paths: SweepPaths) -> Experiment:
-    """Return the experiment that a sweep keeps.
+    """Return the experiment in a sweep's folder.
 
     Raises:
-        JournalError: the file is cut short. What is left may be an experiment, but
-            not this one.
+        JournalError: the file is truncated; the rest could be a valid experiment, but
+            a different one.
         ExperimentError: it is not valid.
     """
     text = paths.experiment.read_bytes()
@@ -80,7 +80,7 @@ def load_experiment(paths: SweepPaths) -> Experiment:
 
 
 class Reader:
-    """A sweep that is read again and again, each time at the cost of what is new."""
+    """A reader of a sweep; each read costs as much as the changes since the last."""
 
     def __init__(self, loaded: Experiment, folder: Path) -> None:
         self._experiment = loaded
@@ -89,7 +89,7 @@ class Reader:
         self._shown: dict[str, tuple[TrialRecord, TrialRecord]] = {}
 
     def sweep(self) -> Sweep:
-        """Return the sweep as it is now.
+        """Return the current sweep.
 
         Raises:
             JournalError: its journal is damaged.
@@ -120,7 +120,7 @@ class Reader:
         return self._store
 
     def _with_correctness(self, record: TrialRecord) -> TrialRecord:
-        """Add the correctness at the best epoch, from the folder."""
+        """Add the correctness at the best epoch from the trial's folder."""
         before, shown = self._shown.get(record.id, (None, record))
         if before is not record:
             shown, best = record, record.best(self._experiment.objective)

@@ -1,7 +1,7 @@
 """`warm_start`: another sweep's trials as history for the search of this one.
 
-They are copied into the journal at the first start, so that what the other sweep does
-later changes no suggestion.
+They are copied into the journal at the first start, so later changes to the other sweep
+do not change suggestions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def history(
 
 
 def check(experiment: Experiment, space: Space, paths: SweepPaths) -> None:
-    """Refuse a `warm_start` that the first start of the sweep would refuse.
+    """Refuse an invalid `warm_start` before the first start of the sweep.
 
     Raises:
         ExperimentError: as `history`.
@@ -63,7 +63,7 @@ def check(experiment: Experiment, space: Space, paths: SweepPaths) -> None:
 def _points(
     experiment: Experiment, space: Space, paths: SweepPaths
 ) -> Sequence[Mapping[str, Any]]:
-    """Return points and mean values, as JSON."""
+    """Return the points and mean values of the other sweep as JSON."""
     sweep = _load(experiment, paths)
     points = [
         {"params": dict(row.params), "values": row.means}
