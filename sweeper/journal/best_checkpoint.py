@@ -1,4 +1,4 @@
-"""The one checkpoint file that is shown and copied for a trial, with its own value."""
+"""The checkpoint file that represents a trial, with the value of its weights."""
 
 import math
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ class BestCheckpoint:
     """A checkpoint file.
 
     Attributes:
-        epoch: of its weights; None if nothing recorded it.
-        value: the objective of these weights; None if it was not measured.
-        note: why it is not the best epoch's file; "" if it is.
+        epoch: of its weights; None if it was not recorded.
+        value: objective of these weights; None if it was not measured.
+        note: reason why it is not the best epoch's file; "" if it is.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class BestCheckpoint:
 
 
 def find(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint | None:
-    """Return the file of the trial's best epoch, else of its last; None without one."""
+    """Return the file of the best epoch, else of the last; None if there is none."""
     return choose(
         sweep.paths.trial(trial.id),
         best=best_epoch(trial, sweep.experiment.objective),
@@ -53,7 +53,7 @@ def find(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint | None:
 
 
 def require(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint:
-    """Return the file that `find` returns.
+    """Return the file of `find`.
 
     Raises:
         SweepNotFoundError: the trial has saved no checkpoint.
@@ -69,7 +69,7 @@ def require(sweep: Sweep, trial: TrialRecord) -> BestCheckpoint:
 
 
 def to_json(checkpoint: BestCheckpoint | None) -> dict[str, object]:
-    """Return the file as plain data, for `best --json` and `status --json`."""
+    """Return the file as JSON, for `best --json` and `status --json`."""
     return {
         "checkpoint": checkpoint and str(checkpoint.path),
         "checkpoint_epoch": checkpoint and checkpoint.epoch,
@@ -79,7 +79,7 @@ def to_json(checkpoint: BestCheckpoint | None) -> dict[str, object]:
 
 
 def best_epoch(trial: TrialRecord, objective: Objective) -> int | None:
-    """Return the epoch of the best value; None before the first one."""
+    """Return the epoch of the best value; None if there is none."""
     best = trial.best(objective)
     return None if best is None else best[0]
 
@@ -87,13 +87,13 @@ def best_epoch(trial: TrialRecord, objective: Objective) -> int | None:
 def choose(
     paths: TrialPaths, *, best: int | None, values: Mapping[int, float]
 ) -> BestCheckpoint | None:
-    """Return the file whose recorded epoch is the best one, else the last one.
+    """Return the file with the best epoch, else the file with the last epoch.
 
-    Of several files of one epoch a file of the project's own comes before the one that
-    sweeper resumes from, and the first one saved before the others.
+    Among files of one epoch, those saved at its end come first, then files of the
+    project before resume checkpoints, then the first one saved.
 
     Args:
-        best: the best epoch; None without a value.
+        best: the best epoch; None if no epoch has a value.
         values: the objective by epoch.
     """
     files = [file for file in saved_files.read(paths) if file.epoch]
@@ -120,7 +120,7 @@ def _recorded(
 
 
 def _saved_at(path: Path) -> float:
-    """Return when a file was written; 0 if its trial has just renamed it."""
+    """Return the modification time of a file; 0 if it is gone meanwhile."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -128,7 +128,7 @@ def _saved_at(path: Path) -> float:
 
 
 def _unrecorded(paths: TrialPaths) -> BestCheckpoint | None:
-    """Return the newest file of a loop without a Trainer, or of an older version."""
+    """Return the newest checkpoint file without a recorded epoch."""
     files = [
         path
         for path in files_below(paths.folder)

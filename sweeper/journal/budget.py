@@ -1,6 +1,6 @@
-"""Limits on a sweep, and the conditions under which it starts nothing more.
+"""Budget limits of a sweep, and the conditions that stop it early.
 
-The limit on trials is the queue's, since it ends a sweep as planned.
+The queue applies the limit on the number of trials, since it ends a sweep as planned.
 """
 
 import math
@@ -13,16 +13,16 @@ from sweeper.journal.study import TrialStore
 from sweeper.system.errors import SweeperError
 
 UNITS = {"wall_hours": 3600.0, "gpu_hours": 3600.0, "cost": 1.0}
-ALIKE = 3  # trials in a row that failed in one way stop a sweep
+ALIKE = 3  # so many failures in a row with one cause stop a sweep
 
 
 class Meter:
-    """The part of its budget that a sweep has used, over all starts.
+    """The used part of a sweep's budget, over all starts.
 
-    Each update costs as much as the records that changed.
+    An update visits changed records only.
 
     Args:
-        price: of a card for an hour, by type; cards without one add no cost.
+        price: of one card-hour by type of card; cards without a price cost nothing.
     """
 
     def __init__(
@@ -32,15 +32,17 @@ class Meter:
         self._objective = objective
         self._price = price
         self._used: dict[str, dict[int, float]] = {name: {} for name in UNITS}
-        self._hits: dict[int, float] = {}  # the first value of a trial at the target
-        self._ended: dict[int, tuple[datetime, int, float]] = {}  # and number, loss
+        self._hits: dict[
+            int, float
+        ] = {}  # first value of each trial that reaches the target
+        self._ended: dict[int, tuple[datetime, int, float]] = {}  # end, number, loss
         self._since_best: int | None = None  # None after a change of `_ended`
 
     def update(self, records: Mapping[int, TrialRecord]) -> None:
-        """Count records that are new or have changed.
+        """Count new and changed records.
 
         Args:
-            records: by the index of their trial, which stays.
+            records: by the fixed index of their trial.
         """
         target, loss = self._budget.target, self._objective.loss
         for index, record in records.items():
@@ -64,7 +66,7 @@ class Meter:
 
     @property
     def since_best(self) -> int:
-        """Number of trials that have ended with a result since the best one did."""
+        """Number of trials that ended with a result after the best one."""
         if self._since_best is None:
             losses = [loss for *_, loss in sorted(self._ended.values())]
             best = losses.index(min(losses)) if losses else -1
@@ -72,10 +74,10 @@ class Meter:
         return self._since_best
 
     def reached(self, *, wall_seconds: float) -> str:
-        """Return the first limit that is reached as a message, "" if there is none.
+        """Return a message for the first reached limit; "" if there is none.
 
         Args:
-            wall_seconds: time that drivers have driven this sweep, over all starts.
+            wall_seconds: running time of drivers over all starts.
         """
         budget = self._budget
         self._used["wall_hours"][0] = wall_seconds
@@ -98,8 +100,8 @@ class StopConditions:
     """Conditions that end a sweep before its last trial; the first one counts.
 
     Args:
-        experiment: its budget is absolute over all starts.
-        store: keeps the hours of earlier starts.
+        experiment: its budget holds over all starts together.
+        store: has the wall time of earlier starts.
         clock: seconds; only differences count.
     """
 
@@ -123,11 +125,11 @@ class StopConditions:
 
     @property
     def is_met(self) -> bool:
-        """Whether nothing more starts."""
+        """Whether the sweep starts no more trials."""
         return self.stop.reason is not StopReason.NONE
 
     def set(self, reason: StopReason, message: str = "") -> None:
-        """Start nothing more; an error of every trial replaces any other reason."""
+        """Stop starting trials; only the reason ERROR replaces an earlier one."""
         if not self.is_met or reason is StopReason.ERROR:
             self.stop = Stop(reason=reason, message=message)
 
@@ -137,7 +139,7 @@ class StopConditions:
         self.has_succeeded = True
 
     def failed(self, identity: str, failure: Failure) -> None:
-        """Count a trial that failed for good; stop after several alike."""
+        """Count a trial without a retry left; stop after `ALIKE` with one cause."""
         self._failed.append((identity, failure))
         ids = alike(self._failed)
         if ids:
@@ -157,7 +159,7 @@ class StopConditions:
 
 
 def alike(failed: Sequence[tuple[str, Failure]]) -> tuple[str, ...]:
-    """Return the ids of the newest trials if all failed in one way, else ().
+    """Return the ids of the newest `ALIKE` trials if one cause failed all, else ().
 
     Args:
         failed: ids and last failures of trials that failed in a row.
@@ -169,7 +171,7 @@ def alike(failed: Sequence[tuple[str, Failure]]) -> tuple[str, ...]:
 
 
 def alike_message(ids: Sequence[str], failure: Failure, *, sweep: str) -> str:
-    """Return the message for trials that failed in one way.
+    """Return the message for trials that failed with one cause.
 
     >>> from sweeper.protocol import FailureKind
     >>> boom = Failure(kind=FailureKind.ERROR, message="ValueError: x", traceback="1")
@@ -185,7 +187,7 @@ has the traceback; fix it, then `sweeper retry lr` puts them back'
 
 
 def located(experiment: Experiment, message: str) -> SweeperError:
-    """Return an error of a trial at the line of the experiment file that it names."""
+    """Return a trial's error, at the line of the experiment file if it names a key."""
     key = message.partition(":")[0]
     location = tuple(key.split("."))
     if location in experiment.lines:

@@ -1,6 +1,6 @@
-"""The only writer of a sweep: every answer is a function of what it has written.
+"""The only writer of a sweep; its decisions depend on the written records alone.
 
-It has no state that a restart would miss, except which slot runs which trial.
+Its only state that a restart loses is the assignment of trials to slots.
 """
 
 import functools
@@ -36,19 +36,20 @@ from sweeper.protocol import Decision, Ended, FailureKind, Report, TrialSpec
 from sweeper.search import algorithms, policy
 from sweeper.system.paths import SweepPaths
 
-COUNT_SECONDS = 30.0  # a silent attempt is counted so often; a kill loses no more
+COUNT_SECONDS = 30.0  # interval at which a silent attempt's time is written
 
 
 class Journal:
-    """Hands out trials and records their results.
+    """The journal of a sweep, which assigns trials to slots and records their results.
 
-    A slot is whoever runs one trial at a time: a Ray worker, or this process.
+    A slot runs one trial at a time: it is a Ray worker, or this process.
 
     Args:
-        experiment: what runs; its sweep's folder is `folder`.
-        context: what the driver settled for this start.
+        experiment: of the sweep.
+        folder: of the sweep.
+        context: settings of this start.
         clock: seconds; only differences count.
-        study: where to write instead of the sweep's file.
+        study: written instead of the sweep's file, if given.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Journal:
                 )
 
     def _extend(self) -> None:
-        """Bring the records up to the file, which may have been edited since."""
+        """Hide removed trials and extend short ones, by the edited experiment file."""
         experiment, store = self._experiment, self._store
         seeds = sorted({*store.attribute("seeds", ()), *experiment.seeds})
         store.set_attribute("seeds", seeds)
@@ -111,14 +112,14 @@ class Journal:
         for record in list(recovery.outgrown(store.shown(), epochs=now, ids=ids)):
             store.add(again(record))
 
-    # ---- handing out
+    # ---- assigning trials
 
     def claim(self, slot: str, demand: Demand | None = None) -> Demand | None:
-        """Reserve the next trial for a slot; None if it has nothing to run now.
+        """Reserve the next trial for a slot; return its demand, or None if none starts.
 
         Args:
-            slot: who will run it.
-            demand: only a trial that asks for exactly this; None for any.
+            slot: name of the slot.
+            demand: only a trial with exactly this demand; None for any.
         """
         self._conditions.watch_budget()
         return None if self._conditions.is_met else self._queue.claim(slot, demand)
@@ -126,21 +127,22 @@ class Journal:
     def offer(self) -> Demand | None:
         """Return the demand of the trial that `claim` would reserve, if any.
 
-        A trial that is not in the journal yet is written there.
+        A new trial is written to the journal.
         """
         return None if self._conditions.is_met else self._queue.offer()
 
     def is_finished(self) -> bool:
-        """Return whether no trial runs and none will start in this driver's life."""
+        """Return whether no trial runs and none will start with this driver."""
         if self._queue.slots:
             return False
         return self._conditions.is_met or self._queue.is_finished
 
     def start(self, slot: str, card: str = "") -> TrialSpec:
-        """Mark the slot's trial as running; return what its process needs to know.
+        """Mark the slot's trial as running; return its specification.
 
         Args:
-            card: type of the cards where the slot is, "" if it is not known.
+            slot: name of the slot.
+            card: type of the cards of the slot's node; "" if unknown.
         """
         record, claimed = self._queue.trial(slot), self._queue.slots[slot]
         demand = claimed.demand
@@ -166,12 +168,7 @@ class Journal:
     # ---- results
 
     def report(self, slot: str, report: Report) -> Decision:
-        """Record one epoch, then decide whether the trial continues.
-
-        Args:
-            slot: whose trial reports.
-            report: what it reports.
-        """
+        """Record one epoch, then decide whether the trial continues."""
         record = _with_seconds(self._queue.trial(slot), report.busy_seconds)
         self._queue.slots[slot].counted = self._clock()
         is_full = self._queue.is_full(slot)
@@ -193,7 +190,7 @@ class Journal:
         return Decision.PAUSE if self._conditions.is_met else Decision.CONTINUE
 
     def count_time(self) -> None:
-        """Count the time of trials that have not reported for a while."""
+        """Write the time of trials that have been silent for `COUNT_SECONDS`."""
         now = self._clock()
         for name, slot in self._queue.slots.items():
             if slot.began is not None and now >= slot.counted + COUNT_SECONDS:
@@ -203,7 +200,7 @@ class Journal:
         self._conditions.watch_budget()
 
     def _is_stopped(self, record: TrialRecord) -> bool:
-        """Return whether the scheduler ends the trial, now or earlier."""
+        """Return whether the scheduler stops the trial or has stopped it before."""
         if record.stopped_at is not None:
             return True
         is_over, judged = self._scheduler.judge(
@@ -221,7 +218,7 @@ class Journal:
         """Take the trial from a slot; return its record with the attempt ended."""
         record = self._queue.trial(slot)
         began = self._queue.slots.pop(slot).began
-        if began is None:  # it died before the trial started
+        if began is None:  # the slot died before the trial started
             if failure is None:
                 return record
             attempt = unstarted(failure, code=self._context.code)
@@ -236,7 +233,7 @@ class Journal:
     def finish(self, slot: str) -> State:
         """End the slot's trial with its best value.
 
-        A trial without one finite value has failed.
+        A trial without a finite value fails.
         """
         record = self._queue.trial(slot)
         objective = self._experiment.objective
@@ -286,16 +283,18 @@ class Journal:
         )
         if not is_retried:
             recovery.save_result(record, self._paths.trial(record.id))
-            if action is None:  # that a point is too large says nothing of the next
+            if (
+                action is None
+            ):  # a point that is too large does not count as a failure in a row
                 self._conditions.failed(record.id, failure)
         return record.state
 
     def pause(self, slot: str) -> None:
-        """Put the slot's trial back in the queue as it is."""
+        """Put the slot's trial back in the queue."""
         self._store.put(replace(self._end(slot, Cause.PAUSED), state=State.WAITING))
 
     def lost(self, slot: str) -> None:
-        """Record that a slot died; its trial, if it held one, counts as lost."""
+        """Record that a slot died; its trial, if any, fails as lost."""
         if slot not in self._queue.slots:
             return
         step = self._queue.trial(slot).last_epoch
@@ -303,10 +302,10 @@ class Journal:
         self.fail(slot, Failure(kind=FailureKind.LOST, message=message, step=step))
 
     def end(self, slot: str, ended: Ended, card: str = "") -> TrialSpec | None:
-        """Record how the slot's attempt ended, then start its next trial.
+        """Record the end of the slot's attempt, then start its next trial.
 
         Returns:
-            The spec of the next trial of the same demand; None if none starts now.
+            The spec of the next trial with the same demand; None if none starts now.
         """
         demand = self._queue.slots[slot].demand
         match ended.event:
@@ -329,13 +328,13 @@ class Journal:
     # ---- the sweep as a whole
 
     def drain(self) -> None:
-        """Start nothing from now on and pause every trial at its next epoch."""
+        """Start no more trials, and pause every running one at its next report."""
         self._conditions.set(StopReason.INTERRUPTED)
 
     def abort(self, slot: str, message: str) -> None:
-        """Stop the sweep for an error that every trial would meet.
+        """Stop the sweep for an error that would affect every trial.
 
-        If another one has ended well with the same code, the error is this trial's own.
+        If another trial has succeeded with the same code, only this trial fails.
         """
         has_ended_well = self._conditions.has_succeeded or any(
             record.state is State.COMPLETE
@@ -350,12 +349,12 @@ class Journal:
         self.pause(slot)
 
     def stopped_by(self) -> Stop:
-        """Return the reason why the journal starts nothing more."""
+        """Return the reason for which the journal starts no more trials."""
         return self._conditions.stop
 
 
 def _with_seconds(record: TrialRecord, seconds: float) -> TrialRecord:
-    """Return a record whose running attempt has taken so long, or longer."""
+    """Return a record whose running attempt has taken at least `seconds`."""
     *before, attempt = record.attempts
     attempt = replace(attempt, busy_seconds=max(seconds, attempt.busy_seconds))
     return replace(record, attempts=(*before, attempt))

@@ -1,7 +1,7 @@
 """The queue of trials, and the slots that run them.
 
-It creates records for the trials that come next and fails those that cannot fit; the
-end of a trial that runs is the journal's business.
+The queue creates the records of the next trials and fails trials that cannot fit. The
+journal handles the end of a running trial.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from sweeper.search.policy import Search
 from sweeper.search.schedulers import Action, Create, Resume, Scheduler
 from sweeper.system.errors import DemandError
 
-AHEAD = 2  # records created before they run, for each slot, where shares differ
+AHEAD = 2  # records that wait for each slot, if shares may differ
 
 
 @dataclass(slots=True)
@@ -36,10 +36,10 @@ class Slot:
     """The trial of a slot.
 
     Attributes:
-        trial: its id.
+        trial: id of the trial.
         demand: of the trial when it was claimed.
-        began: the clock when its process started; None before.
-        counted: the clock when its time was last written.
+        began: clock at the start of its process; None before.
+        counted: clock when its time was last written.
     """
 
     trial: str
@@ -49,11 +49,10 @@ class Slot:
 
 
 class Assignment:
-    """The demands of one sweep in one start.
+    """The demands of a sweep's trials in one start.
 
     Args:
-        context: the demand of a trial without a prediction, the predicted peaks, the
-            cards.
+        context: has the default demand, the predicted peaks and the cards.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Assignment:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether trials may ask for different shares."""
+        """Whether trials may have different shares of a card."""
         return 0 < self._context.demand.gpus <= 1
 
     def key(self, record: TrialRecord) -> str:
@@ -77,7 +76,7 @@ class Assignment:
         return self._keys[record.id]
 
     def demand(self, key: str, observations: Mapping[str, Observed]) -> Demand:
-        """Return the demand of a trial of a memory key, by what is known now."""
+        """Return the demand of a memory key's trials, from the observations so far."""
         context, default = self._context, self._context.demand
         if not self.is_mixed:
             return default
@@ -99,7 +98,7 @@ class Assignment:
         return Demand(cpus=cpus, gpus=gpus, accelerator=default.accelerator)
 
     def _limit(self, key: str, observed: Observed) -> int:
-        """Return the trials a card that memory allows; 1 if that is unknown."""
+        """Return the number of trials per card that memory allows; 1 if unknown."""
         context = self._context
         if not context.is_auto:
             return packing.per_card(context.demand.gpus)
@@ -116,15 +115,15 @@ class Assignment:
                 ),
             )
         except DemandError:
-            return 1  # it is tried alone; a prediction may be wrong
+            return 1  # try it alone, since a prediction may be wrong
 
     def next(
         self, waiting: Sequence[TrialRecord], *, observations: Mapping[str, Observed]
     ) -> TrialRecord | None:
-        """Return the waiting trial that comes first.
+        """Return the waiting trial that starts first; None if none waits.
 
-        Trials that ran before; then large shares, which need a card that is nearly
-        empty; then by number.
+        Trials that ran before come first, then large shares, which need a nearly empty
+        card, then low numbers.
         """
         keys = {self.key(record) for record in waiting}
         demands = {key: self.demand(key, observations) for key in keys}
@@ -138,7 +137,7 @@ class Assignment:
     def oom_action(
         self, record: TrialRecord, failure: Failure, demand: Demand
     ) -> OomAction | None:
-        """Return the action after a failure for memory; None for any other."""
+        """Return the action after an out-of-memory failure; None for any other."""
         is_oom = failure.kind is FailureKind.OOM
         if not is_oom or not self.is_mixed or not demand.gpus:
             return None
@@ -153,11 +152,11 @@ class Assignment:
 def measured(
     record: TrialRecord, usage: Mapping[str, float], *, is_full: bool
 ) -> dict[str, Any]:
-    """Return the fields of a record that a measurement of its process changes.
+    """Return the fields of a record that change with a measurement.
 
     Args:
-        usage: peak_bytes, utilisation, and rate in steps a second, where measured.
-        is_full: whether the trial's neighbours were all there.
+        usage: peak_bytes, utilisation, and rate in steps a second, if measured.
+        is_full: whether every share of the cards was taken; only then the rate counts.
     """
     changed: dict[str, Any] = {
         "peak_bytes": max(record.peak_bytes, int(usage.get("peak_bytes", 0)))
@@ -178,8 +177,8 @@ class TrialQueue:
     """Assigns trials to slots.
 
     Args:
-        search: the algorithm; a grid's records may be created before they run.
-        scheduler: stops trials, and may resume them or give them children.
+        search: the search algorithm.
+        scheduler: stops trials, and may resume them or create children.
         warm: trials of another sweep to learn from.
     """
 
@@ -213,7 +212,12 @@ class TrialQueue:
         return self._store.get(self.slots[slot].trial)
 
     def claim(self, slot: str, demand: Demand | None) -> Demand | None:
-        """Give the next trial to a slot, if it asks for `demand`; None for any."""
+        """Give the next trial to a slot and return its demand; None if there is none.
+
+        Args:
+            slot: name of the slot.
+            demand: only a trial with this demand; None for any.
+        """
         record = self._next()
         if record is None:
             return None
@@ -224,13 +228,13 @@ class TrialQueue:
         return claimed.demand
 
     def offer(self) -> Demand | None:
-        """Create the record of the next trial, if none waits; return its demand."""
+        """Return the demand of the next trial; create its record if none waits."""
         record = self._next()
         return None if record is None else self._demand(record)
 
     @property
     def is_finished(self) -> bool:
-        """Whether no trial runs, waits or will be created; writes nothing."""
+        """Whether no trial runs, waits or will be created."""
         if self.slots or self._store.waiting():
             return False
         return self._is_exhausted or self._spent(self._agenda.next(self._store.shown()))
@@ -263,7 +267,7 @@ class TrialQueue:
             self._give_up(record)
 
     def _give_up(self, record: TrialRecord) -> None:
-        """Fail a trial that would only run out of memory, without starting it."""
+        """Fail a trial that would run out of memory, without starting it."""
         failure = Failure(
             kind=FailureKind.OOM,
             message="not started: a trial of this batch or a smaller one ran out of "
@@ -288,7 +292,7 @@ class TrialQueue:
                 return
 
     def _create_next(self) -> TrialRecord | None:
-        """Write the record of the trial that the search or the scheduler has next."""
+        """Write the record of the next trial of the search or scheduler."""
         if self._is_exhausted:
             return None
         action = self._agenda.next(self._store.shown())
@@ -302,7 +306,7 @@ class TrialQueue:
         return self._store.add(record, distributions)
 
     def _spent(self, action: Action) -> bool:
-        """Return whether nothing will be created, since the budget counts trials."""
+        """Return whether nothing is left to create or the budget of trials is used."""
         limit = self._experiment.budget.trials
         if action is None:
             return True
@@ -318,7 +322,7 @@ class TrialQueue:
     def is_full(self, slot: str) -> bool:
         """Return whether the cluster is full of trials with a slot's demand.
 
-        Only then do the speeds of trials say what their number is worth.
+        Only then can the speeds of different numbers of trials per card be compared.
         """
         demand = self.slots[slot].demand
         cards = max(1, round(self._context.cards))
@@ -326,7 +330,7 @@ class TrialQueue:
         return bool(demand.gpus) and alike >= cards * packing.per_card(demand.gpus)
 
     def started(self, record: TrialRecord, demand: Demand) -> dict[str, Any]:
-        """Return the fields of a record that a start with a GPU changes."""
+        """Return the fields of a record that change at a start with a GPU."""
         if not demand.gpus:
             return {}
         key = self.assignment.key(record)
@@ -338,13 +342,13 @@ class TrialQueue:
         }
 
     def observations(self) -> Observations:
-        """Return the memory and speed of each memory key, by the records of now."""
+        """Return the memory and speed of each key, from the current records."""
         self._observations.update(self._changed())
         return self._observations
 
 
 def unstarted(failure: Failure, *, code: str) -> Attempt:
-    """Return an attempt that failed before its process was started."""
+    """Return an attempt that failed before its process started."""
     now = datetime.now(UTC)
     return Attempt(
         slot="",

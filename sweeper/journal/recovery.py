@@ -48,10 +48,10 @@ def save_result(record: TrialRecord, paths: TrialPaths) -> None:
 
 
 def read_result(paths: TrialPaths) -> TrialRecord | None:
-    """Return the record that a trial's folder has; None if it has none.
+    """Return the record of a trial's folder; None if there is none.
 
-    A trial that has not ended is WAITING with the epochs that it logged; it resumes
-    from its checkpoint.
+    A trial that has not ended is WAITING with its logged epochs; it resumes from its
+    checkpoint.
     """
     data = _json(paths.result)
     if data is None:
@@ -81,7 +81,7 @@ def _unfinished(paths: TrialPaths) -> TrialRecord | None:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """Return the content of a file of ours; None if it is missing or damaged."""
+    """Return the mapping in a JSON file; None if it is missing or damaged."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -99,8 +99,8 @@ class Repair:
     Attributes:
         damage: of the journal's file; "" if it is whole.
         num_lost: records that could not be read.
-        recovered: ids of trials that were taken from their folders.
-        kept: the copy of the damaged file; None if it was whole.
+        recovered: ids of trials that were restored from their folders.
+        kept: copy of the damaged file; None if it was whole.
     """
 
     damage: str
@@ -112,9 +112,9 @@ class Repair:
 def repair(experiment: Experiment, paths: SweepPaths) -> Repair:
     """Rebuild the journal of a sweep from its whole part and the trials' folders.
 
-    Every record before the first damage stays as it is. A trial that ended after it
-    comes back with its result; one that ran waits with what it reported, and resumes
-    from its checkpoint. Counts are lost: failed attempts, busy time. The damaged file
+    Records before the first damage are kept. A trial that ended later is restored with
+    its result. One that was running waits with its reported epochs and resumes from its
+    checkpoint; its later attempts and busy time are lost. A copy of the damaged file
     stays beside the new one.
 
     Raises:
@@ -152,14 +152,14 @@ def _cut(path: Path, lines: Sequence[bytes]) -> Path:
 
 
 def _recover(journal: TrialStore, saved: TrialRecord) -> bool:
-    """Bring the journal up to the record of a folder; return whether it changed."""
+    """Update the journal with the record of a folder; return whether it changed."""
     if saved.id not in journal:
         journal.add(saved)
         return True
     record = journal.get(saved.id)
     if record.state.is_final:
         return False
-    # An end after which the trial was put back in the queue is no news.
+    # An end before the trial was put back in the queue is not new.
     if saved.state.is_final and len(saved.attempts) > record.retried_after:
         journal.put(replace(saved, number=record.number, notes=record.notes))
         return True
@@ -177,15 +177,15 @@ def _recover(journal: TrialStore, saved: TrialRecord) -> bool:
 def requeue(sweep: Sweep, ids: Sequence[str]) -> tuple[str, ...]:
     """Put failed trials back in the queue, without their failures; return their ids.
 
-    Each gets a new row, since a finished one cannot be written to. It keeps what the
-    trial reported, and the trial resumes from its checkpoint.
+    Each gets a new row, since a finished one is read-only. It keeps the reports, and
+    the trial resumes from its checkpoint.
 
     Args:
-        ids: trials to put back; empty: every failed one.
+        ids: trials to put back; () for every failed one.
 
     Raises:
         LockedError: a driver holds the sweep.
-        SweepNotFoundError: the sweep has no failed trial of such an id.
+        SweepNotFoundError: the sweep has no failed trial with one of the ids.
     """
     failed = {t.id for t in sweep.trials if t.state is State.FAILED}
     for identity in ids:
@@ -218,9 +218,9 @@ def removed(
 
     Args:
         records: of all trials.
-        experiment: as the file is now.
+        experiment: from the current file.
         space: its points.
-        seeds_before: every seed that the file had under `seeds` at some start.
+        seeds_before: every seed that was under `seeds` at any start.
     """
     seeds = set(seeds_before) - set(experiment.seeds)
     return tuple(
@@ -238,12 +238,12 @@ def outgrown(
 ) -> Iterator[TrialRecord]:
     """Yield complete trials that ran for fewer epochs than the file has now.
 
-    A trial that the scheduler stopped stays stopped, and one of a population continues
-    in its children.
+    Trials that the scheduler stopped are left out, and so are those of a population,
+    which continue in their children.
 
     Args:
         epochs: by the key of its override.
-        ids: of trials that a config file of the project has more epochs for.
+        ids: of trials for which a config file of the project now has more epochs.
     """
     for record in records:
         is_short = record.id in ids or any(
@@ -255,14 +255,14 @@ def outgrown(
 
 
 def is_replaced(sweep: Experiment, paths: SweepPaths) -> bool:
-    """Return whether an experiment removes what the folder of its sweep holds.
+    """Return whether the trials in a sweep's folder are to be discarded.
 
-    A sweep without one reported epoch gives way to a change that makes trials
-    incomparable, or to any change that may let the failed ones run: its first start was
-    refused, failed or was stopped early, and must not keep the corrected file out.
+    They are if no epoch was reported and either the new trials would not be comparable
+    or the change may let failed trials run. The first start was then refused, failed
+    or was stopped early, and must not block the corrected file.
 
     Raises:
-        ExperimentChangedError: there are results, and new ones would not be comparable.
+        ExperimentChangedError: new results would not be comparable with existing ones.
     """
     if not paths.experiment.exists():
         return False
@@ -288,8 +288,8 @@ def is_replaced(sweep: Experiment, paths: SweepPaths) -> bool:
 def discard(paths: SweepPaths) -> None:
     """Remove the trials of a sweep that `is_replaced`, and the files made from them.
 
-    Only under the sweep's lock. The experiment goes last: after a kill in the middle
-    the next start finishes this.
+    The caller must hold the sweep's lock. The experiment is removed last, so that the
+    next start completes the removal after a kill.
     """
     with locks.hold(paths.journal_lock, wait_seconds=store.WRITER_SECONDS):
         for folder in paths.trials.glob("*"):

@@ -1,6 +1,6 @@
-"""Removal of the checkpoints of a sweep that no later start loads and that rank low.
+"""Removal of checkpoints that rank low and that no later start loads.
 
-It never touches a trial that a process still holds.
+The files of a trial that a process still holds are never removed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ class Stored:
 
     Attributes:
         trial: id of its trial.
-        is_resume: whether a new start resumes from it; else it is the project's own.
+        is_resume: whether it is a resume checkpoint; else the project saved it.
         is_best: whether `best --ckpt` prints it.
     """
 
@@ -59,7 +59,7 @@ def tidy(sweep: Sweep) -> str:
     """Remove the checkpoints that `checkpoints` and `disk` let go.
 
     Returns:
-        A line for the user if the sweep exceeds `disk` all the same, else "".
+        A line for the user if the sweep still exceeds `disk`, else "".
     """
     policy, limit = sweep.experiment.checkpoints, sweep.experiment.disk
     if policy.keep_best != "all" or policy.keep_last != "all":
@@ -80,11 +80,11 @@ def tidy(sweep: Sweep) -> str:
 
 
 def _excess(sweep: Sweep, files: Sequence[Stored]) -> Iterator[Stored]:
-    """Yield the files that `checkpoints` of the experiment lets go.
+    """Yield the files that `checkpoints` of the experiment allows to remove.
 
-    A trial that is not finished keeps everything, and so does a failed one, which
-    `sweeper retry` would resume. A trial keeps its resume checkpoints if it has no
-    other file, or if another start needs them.
+    Unfinished trials keep all files, and so do failed ones, which `sweeper retry` would
+    resume. A kept trial keeps its resume checkpoints if it has no other file. Any trial
+    keeps those that a later start needs.
     """
     policy = sweep.experiment.checkpoints
     ranked = _ranked(sweep)
@@ -104,10 +104,10 @@ def _excess(sweep: Sweep, files: Sequence[Stored]) -> Iterator[Stored]:
 
 
 def _over(sweep: Sweep, files: Sequence[Stored], *, num_bytes: int) -> Iterator[Stored]:
-    """Yield files of so many bytes, which must go for the sweep to fit in `disk`.
+    """Yield files of at least `num_bytes` to remove, so that the sweep fits in `disk`.
 
-    The worst finished trials come first, resume checkpoints before the project's own,
-    then failed trials; never the best trials that `keep_best` counts.
+    The worst finished trials come first, each with resume checkpoints before files of
+    the project, then failed trials. The best trials by `keep_best` are never included.
     """
     keep_best = sweep.experiment.checkpoints.keep_best
     worst = _ranked(sweep)[1 if keep_best == "all" else keep_best :][::-1]
@@ -161,7 +161,7 @@ def _remove(sweep: Sweep, files: Iterable[Stored]) -> None:
 
 
 def remove_temporaries(sweep: Sweep) -> None:
-    """Remove what killed writes left in the folders of trials that nobody runs."""
+    """Remove the temporary files of killed writes from trials that do not run."""
     for trial in sweep.trials:
         paths = sweep.paths.trial(trial.id)
         if not paths.folder.exists():

@@ -1,4 +1,4 @@
-"""The study of a sweep: its trials as records, written one change at a time."""
+"""The study of a sweep: its trials as records, written change by change."""
 
 import math
 import secrets
@@ -58,7 +58,7 @@ EMPTY = TrialRecord(number=-1, id="", params={}, seed=-1, state=State.WAITING)
 
 
 def from_row(row: FrozenTrial) -> TrialRecord:
-    """Return the record that a row holds."""
+    """Return the record of a row."""
     return from_attrs(
         row.user_attrs,
         number=row.number,
@@ -75,7 +75,7 @@ def from_row(row: FrozenTrial) -> TrialRecord:
 def from_attrs(
     attributes: Mapping[str, Any], *, values: Mapping[int, float], **fields: Any
 ) -> TrialRecord:
-    """Return the record of a row's attributes and of what Optuna keeps by itself."""
+    """Return a record from a row's attributes and from Optuna's own fields."""
     progress = attributes.get("progress", {})
     attempts = ATTEMPTS.validate_python(attributes.get("attempts", ()))
     if attempts and attempts[-1].cause is None:
@@ -98,7 +98,7 @@ def from_attrs(
 
 
 def to_attrs(record: TrialRecord, before: TrialRecord = EMPTY) -> dict[str, Any]:
-    """Return the attributes of a row that say what `before` does not, as JSON."""
+    """Return the attributes of a record that differ from `before`, as JSON."""
     attributes = {
         name: value
         for name in PLAIN
@@ -151,7 +151,7 @@ def _progress(record: TrialRecord) -> dict[str, Any]:
 
 
 def _attempts(record: TrialRecord) -> list[dict[str, Any]]:
-    """Return the attempts as JSON; the time of one that runs is in the progress."""
+    """Return the attempts as JSON; a running one has its time in the progress."""
     attempts: list[dict[str, Any]] = ATTEMPTS.dump_python(
         record.attempts, mode="json", exclude_defaults=True
     )
@@ -170,11 +170,11 @@ def directions(
 class TrialStore:
     """The newest record of each trial of a study.
 
-    An id has a second row if its trial was put back in the queue after its end, since
-    a finished row cannot be written to. A row without an id is not one of sweeper's.
+    An id gets a second row if its trial is put back in the queue after its end, since
+    a finished row is read-only. Rows without an id are not sweeper's and are ignored.
 
     Args:
-        study: read and, by one object alone, written to.
+        study: only one store may write to it.
     """
 
     def __init__(self, study: Study) -> None:
@@ -184,7 +184,7 @@ class TrialStore:
         self._file = backend if isinstance(backend, JournalFile) else None
         self._rows: list[FrozenTrial] = []
         self._records: list[TrialRecord] = []
-        self._indices: dict[str, int] = {}  # of ids, in both lists
+        self._indices: dict[str, int] = {}  # by id, in both lists
         self._news: list[set[int]] = []  # changed indices, for each follower
         self.hidden: frozenset[str] = frozenset(self.attribute(HIDDEN, ()))
         self.refresh()
@@ -192,7 +192,7 @@ class TrialStore:
     # ---- reading
 
     def refresh(self) -> None:
-        """Read what another process has written.
+        """Read the changes of another process.
 
         Raises:
             JournalError: the study was written by another version of sweeper.
@@ -223,7 +223,7 @@ class TrialStore:
         return record
 
     def all(self) -> Sequence[TrialRecord]:
-        """Return every record, hidden ones too, by number; not to be changed."""
+        """Return every record by number, also hidden ones; do not change the list."""
         return self._records
 
     def shown(self) -> Sequence[TrialRecord]:
@@ -244,13 +244,13 @@ class TrialStore:
         return identity in self._indices
 
     def waiting(self) -> list[TrialRecord]:
-        """Return the records of the trials that wait or are about to start."""
+        """Return the records of the waiting trials."""
         return [r for r in self.shown() if r.state is State.WAITING]
 
     def follow(self) -> Callable[[], Mapping[int, TrialRecord]]:
-        """Return a callable that gives the records changed since its last call.
+        """Return a callable that returns the records changed since its last call.
 
-        They are keyed by index, which a trial keeps. The first call gives all.
+        They are keyed by index, which is fixed for a trial. The first call returns all.
         """
         news = set(range(len(self._records)))
         self._news.append(news)
@@ -274,7 +274,7 @@ class TrialStore:
 
     @property
     def uid(self) -> str:
-        """Eight hex digits that no other sweep has, of the same name or not."""
+        """Eight random hex digits, unique to this sweep."""
         return str(self.attribute("uid", ""))
 
     # ---- writing
@@ -285,7 +285,7 @@ class TrialStore:
             self._storage.set_study_user_attr(compat.study_id(self._study), key, value)
 
     def hide(self, ids: Collection[str]) -> None:
-        """Hide these trials, and no others, from views and from decisions."""
+        """Hide exactly these trials from views and decisions."""
         if sorted(ids) != self.attribute(HIDDEN, []):
             self.set_attribute(HIDDEN, sorted(ids))
         self.hidden = frozenset(ids)
@@ -297,11 +297,11 @@ class TrialStore:
     ) -> TrialRecord:
         """Write a new row, for a new trial or one that is put back in the queue.
 
-        One line holds the whole row: a kill leaves all of it or nothing.
+        The row is one line, so a kill leaves all of it or nothing.
 
         Args:
-            distributions: of the parameters; without them, those of the trial's older
-                row, or its values alone.
+            distributions: of the parameters. By default those of the trial's older row,
+                else each has the trial's value only.
         """
         if distributions is None:
             distributions = self._distributions(record.id, record.params)
@@ -325,10 +325,10 @@ class TrialStore:
         return {name: CategoricalDistribution((v,)) for name, v in params.items()}
 
     def put(self, record: TrialRecord) -> TrialRecord:
-        """Write what a record says that the trial's row does not; return the new one.
+        """Write the differences between a record and its row; return the new record.
 
-        The state comes last: of a write that a kill cut short, the trial runs still.
-        Optuna keeps one value an epoch; the other objectives are attributes.
+        The state is written last: after a kill within the write the trial is still
+        running. Optuna keeps one value per epoch; other objectives are attributes.
         """
         index = self._indices[record.id]
         before, row_id = self._records[index], compat.trial_id(self._rows[index])
@@ -357,13 +357,13 @@ class TrialStore:
 def open_store(
     name: str, objectives: Sequence[Objective], paths: SweepPaths
 ) -> TrialStore:
-    """Open the study to write to; make it if there is none.
+    """Open the study for writing; create it if there is none.
 
-    Only under the sweep's lock: a line that a kill cut in half is dropped first, since
-    Optuna would glue the next record to it and never open the file again.
+    The caller must hold the sweep's lock. The half line of a killed write is dropped
+    first, since Optuna would append to it and could never open the file again.
 
     Args:
-        name: of a new study. That of an old one outlives a new name of the sweep.
+        name: of a new study; an existing one keeps its name.
 
     Raises:
         JournalError: the file is damaged, or another version of sweeper wrote it.
@@ -384,7 +384,7 @@ def open_store(
 
 
 def open_to_read(paths: SweepPaths) -> TrialStore | None:
-    """Open the study for a reader; None before the first start has made it.
+    """Open the study for reading; return None before the first start.
 
     Raises:
         JournalError: as `open_store`.
@@ -401,7 +401,7 @@ def copy(paths: SweepPaths, url: str) -> str:
     """Copy the study of a sweep to another storage of Optuna; return its name.
 
     Raises:
-        SweeperError: the sweep has not started, or the storage does not take it.
+        SweeperError: the sweep has not started, or the storage refuses the study.
     """
     store = open_to_read(paths) if paths.journal.exists() else None
     if store is None:
@@ -423,7 +423,7 @@ def copy(paths: SweepPaths, url: str) -> str:
 
 
 def refresh(store: TrialStore, paths: SweepPaths) -> None:
-    """Read what the writer of a sweep has added.
+    """Read the changes of the sweep's writer.
 
     Raises:
         JournalError: the file is damaged.
@@ -435,7 +435,7 @@ def refresh(store: TrialStore, paths: SweepPaths) -> None:
 
 
 def prepare(study: Study) -> TrialStore:
-    """Give a study what tells its sweep from every other one, if it has not."""
+    """Return the store of a study; a new study gets a format and a unique id."""
     store = TrialStore(study)
     if not store.uid:
         store.set_attribute("format", FORMAT)
@@ -446,10 +446,10 @@ def prepare(study: Study) -> TrialStore:
 def with_report(
     record: TrialRecord, *, epoch: int, values: Sequence[float]
 ) -> dict[str, Any]:
-    """Return the fields of a record that the objectives of an epoch change.
+    """Return the fields of a record that change with the objectives of an epoch.
 
-    A second report of an epoch replaces the first. What is not finite is no value:
-    nothing may rank or stop by it.
+    A second report of an epoch replaces the first. If any objective is not finite, the
+    value is NaN, by which nothing may rank or stop.
     """
     first, *others = values
     if not all(map(math.isfinite, values)):
