@@ -115,7 +115,7 @@ def test_a_pause_that_a_forked_process_hears_pauses_the_trial(
 @pytest.mark.parametrize(
     "target",
     [
-        "python zygote.py",
+        "python launch.py",
         "bash run.sh",
         pytest.param(
             "python -m torch.distributed.run --nproc-per-node 2 --master-addr "
