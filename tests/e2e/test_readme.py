@@ -21,11 +21,12 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # `make demo` trains for three minutes; here two trials, on fewer crops, for one epoch.
 QUICK = ("data.num_images=420", "trainer.max_epochs=1", "budget.trials=2")
 # Of the README's own sweep two trials and a third one, not six and four.
-FEWER = {"trials: 6": "trials: 2", "budget.trials=10": "budget.trials=3"}
-
-
+README_CHANGES = {"trials: 6": "trials: 2", "budget.trials=10": "budget.trials=3"}
 # Of the tutorial's points two; there its six take a minute, and as long with W&B.
-FEW = {"1e-3, 3e-3, 1e-2": "1e-3", "max_epochs=3]": "max_epochs=1]\nwandb: none"}
+TUTORIAL_CHANGES = {
+    "1e-3, 3e-3, 1e-2": "1e-3",
+    "max_epochs=3]": "max_epochs=1]\nwandb: none",
+}
 
 
 def _commands(page: str) -> list[list[str]]:
@@ -54,14 +55,18 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
     _copy(tmp_path)
     own = [block for language, block in BLOCK.findall(README) if language]
     path = tmp_path / own[0].splitlines()[0].removeprefix("# ")
-    assert all(more in README for more in FEWER)
-    path.write_text(own[0].replace("trials: 6", FEWER["trials: 6"]))
+    assert all(more in README for more in README_CHANGES)
+    path.write_text(own[0].replace("trials: 6", README_CHANGES["trials: 6"]))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     seen = []
     for words in _commands("README.md"):
         if words[0] in (".", "git") or words == ["make", "test"]:
             continue
-        command = [sys.executable, "-m", *(FEWER.get(word, word) for word in words)]
+        command = [
+            sys.executable,
+            "-m",
+            *(README_CHANGES.get(word, word) for word in words),
+        ]
         if words == ["make", "demo"]:
             command = _demo(tmp_path)
         done = subprocess.run(
@@ -102,7 +107,7 @@ def test_the_commands_of_the_tutorial_run_in_order(
         (tmp_path / name).symlink_to(ROOT / name)
     page = (ROOT / "docs/tutorial.md").read_text()
     (content,) = (text for language, text in BLOCK.findall(page) if language == "yaml")
-    for long, short in FEW.items():
+    for long, short in TUTORIAL_CHANGES.items():
         assert long in content
         content = content.replace(long, short)
     path = tmp_path / content.splitlines()[0].removeprefix("# ")
