@@ -209,9 +209,9 @@ def test_containers_are_filled_again_so_that_others_who_hold_them_see_it() -> No
     assert table == {"b": 2}
 
 
-@pytest.mark.parametrize("name", untracked_state.FLAGS)
+@pytest.mark.parametrize("name", untracked_state.flags())
 def test_each_flag_of_the_process_can_be_read_and_set(name: str) -> None:
-    read, write = untracked_state.flag(name)
+    read, write = untracked_state.flags()[name]
     before = read()
     write(before)
     assert read() == before

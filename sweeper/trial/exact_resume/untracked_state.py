@@ -37,34 +37,31 @@ TRAINER = (
     "reload_dataloaders_every_n_epochs",
 )
 Flag: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object]]
-FLAGS = (  # of the process
-    *("grad_enabled", "default_dtype", "deterministic", "matmul_precision"),
-    *("autocast_cpu", "autocast_cuda"),
-)
 
 
-def flag(name: str) -> Flag:
-    """Return the functions that read and set one of FLAGS."""
-    match name.split("_"):
-        case ["autocast", device]:
-            return (
-                partial(torch.is_autocast_enabled, device),
-                partial(torch.set_autocast_enabled, device),
-            )
-        case ["grad", _]:
-            return torch.is_grad_enabled, torch.set_grad_enabled
-        case ["default", _]:
-            return torch.get_default_dtype, torch.set_default_dtype
-        case ["deterministic"]:
-            return (
-                torch.are_deterministic_algorithms_enabled,
-                torch.use_deterministic_algorithms,
-            )
-        case _:
-            return (
-                torch.get_float32_matmul_precision,
-                torch.set_float32_matmul_precision,
-            )
+@cache
+def flags() -> Mapping[str, Flag]:
+    """Return the functions that read and set each flag of the process."""
+    return {
+        "grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
+        "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "deterministic": (
+            torch.are_deterministic_algorithms_enabled,
+            torch.use_deterministic_algorithms,
+        ),
+        "matmul_precision": (
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        "autocast_cpu": (
+            partial(torch.is_autocast_enabled, "cpu"),
+            partial(torch.set_autocast_enabled, "cpu"),
+        ),
+        "autocast_cuda": (
+            partial(torch.is_autocast_enabled, "cuda"),
+            partial(torch.set_autocast_enabled, "cuda"),
+        ),
+    }
 
 
 def look(trainer: Trainer) -> Base:
@@ -110,7 +107,7 @@ def put(trainer: Trainer, saved: Saved) -> None:
     for (name, attribute), value in saved.items():
         owner = owners.get(name)
         if name == "process":
-            flag(attribute)[1](value)
+            flags()[attribute][1](value)
         elif attribute.endswith(GRAD) and owner is not None:
             parameters = dict(_parameters(owner))
             if attribute.removesuffix(GRAD) in parameters:
@@ -172,7 +169,7 @@ def _owners(trainer: Trainer) -> Iterator[tuple[str, Any]]:
 
 def _attributes(name: str, owner: Any) -> Iterator[tuple[str, Any]]:
     if owner is None:
-        yield from ((name, flag(name)[0]()) for name in FLAGS)
+        yield from ((name, read()) for name, (read, _) in flags().items())
         return
     if name == "trainer":
         yield from ((attribute, vars(owner)[attribute]) for attribute in TRAINER)
