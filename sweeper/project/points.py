@@ -36,6 +36,7 @@ from sweeper.protocol import (
 )
 from sweeper.system import grammar
 from sweeper.system.errors import ConfigError, ExperimentError, TargetError, nearest
+from sweeper.system.process import await_end
 from sweeper.trial.compose import Composer, open_choice, registers
 from sweeper.trial.config_keys import exists, hint, updated
 
@@ -128,11 +129,7 @@ def _process(target: str, project: Path) -> Connection:
 
     def end() -> None:
         connection.close()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:  # it is still importing
-            process.kill()
-            process.wait()
+        await_end(process, seconds=END_SECONDS)  # it may be importing still
 
     atexit.register(end)
     return connection

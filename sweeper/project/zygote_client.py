@@ -11,6 +11,7 @@ from pathlib import Path
 from sweeper.protocol import Client, Imported, Order
 from sweeper.system import orphans
 from sweeper.system.errors import SweeperError, TargetError
+from sweeper.system.process import await_end
 from sweeper.system.targets import is_program
 from sweeper.trial.probe import limit
 
@@ -36,11 +37,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     """End a zygote, its trials and the other processes that its owner has started."""
     assert process.stdin is not None  # noqa: S101  # see `launch`
     process.stdin.close()
-    try:
-        process.wait(timeout=END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    await_end(process, seconds=END_SECONDS)
 
 
 def order(

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -58,6 +59,15 @@ def restored() -> Iterator[None]:
         logging.root.setLevel(log_level)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def await_end(process: "subprocess.Popen[bytes]", *, seconds: float) -> None:
+    """Wait for the end of a child process; kill it if that takes longer."""
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def leave(code: int) -> NoReturn:
