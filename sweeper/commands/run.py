@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace, zygote: Prewarm) -> int:
     )
     options.check()
     with status.display(
-        console, quiet=args.quiet, is_json=args.json, total=plan.num_trials or 0
+        console, quiet=args.quiet, is_json=args.json, total=plan.num_trials
     ) as display:
         sweep, stop = driver.run(
             plan, prewarm=zygote, options=options, display=display, may_exit=True

@@ -149,9 +149,7 @@ def run(
         # One plain line per event, also in a notebook, where a cell keeps its output.
         console = Console(highlight=False, soft_wrap=True, force_jupyter=False)
         options = ClusterOptions(address=address)
-        with status.display(
-            console, quiet=quiet, total=plan.num_trials or 0
-        ) as display:
+        with status.display(console, quiet=quiet, total=plan.num_trials) as display:
             sweep, _ = driver.run(
                 plan, prewarm=prewarm, options=options, display=display
             )

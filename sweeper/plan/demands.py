@@ -94,7 +94,7 @@ def make_context(
         device_bytes=device_bytes,
         cards=sum(node.gpus for node in usable),
         accelerators=tuple(sorted({node.accelerator for node in usable})),
-        trials=plan.num_trials or 0,
+        trials=plan.num_trials,
         node_cpus=smallest.cpus if smallest else 0.0,
         node_gpus=smallest.gpus if smallest else 0,
         batch=plan.batch,

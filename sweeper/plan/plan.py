@@ -45,7 +45,7 @@ class Plan:
     Attributes:
         folder: the sweep's folder.
         seed_key: config key that takes the trial's seed, "" if there is none.
-        num_trials: trials of the whole sweep, None if the number is unbounded.
+        num_trials: trials of the whole sweep.
         batch: config keys of the batch size and of gradient accumulation.
         epochs: epochs that the config trains for, 0 if they are unknown.
         workers: loader workers that the config asks for, by key.
@@ -56,7 +56,7 @@ class Plan:
     space: Space
     folder: Path
     seed_key: str
-    num_trials: int | None
+    num_trials: int
     batch: BatchKeys = field(default_factory=BatchKeys)
     workers: Mapping[str, int] = field(default_factory=dict)
     epochs: int = 0
@@ -207,7 +207,7 @@ def _integers(config: Mapping[str, object]) -> list[tuple[str, int]]:
     return [(key, value) for key, value in leaves(config) if type(value) is int]
 
 
-def _num_trials(loaded: Experiment, parsed: Space, scheduler: Scheduler) -> int | None:
+def _num_trials(loaded: Experiment, parsed: Space, scheduler: Scheduler) -> int:
     limit = loaded.budget.trials
     scheduler.check(loaded, parsed)
     if scheduler.num_trials is not None:

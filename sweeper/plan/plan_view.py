@@ -25,7 +25,7 @@ def view(preview: Preview) -> RenderableType:
 
 
 def _head(preview: Preview) -> Text:
-    lines = [f"{preview.plan.experiment.name}: {preview.num_trials} trials"]
+    lines = [f"{preview.plan.experiment.name}: {preview.plan.num_trials} trials"]
     lines += [f"  {line}" for line in _space_lines(preview.plan.space)]
     lines.append(
         f"duplicates: {preview.duplicates}"
@@ -113,10 +113,10 @@ def _notes(preview: Preview) -> list[str]:
     lines = preview.forecast.lines
     said = preview.plan.experiment.estimate
     notes = []
-    if len(preview.points) < preview.num_trials:
+    if len(preview.points) < preview.plan.num_trials:
         notes.append(
             f"{len(preview.points)} trials were looked at; hours, cost and disk "
-            f"are those of all {preview.num_trials} in proportion"
+            f"are those of all {preview.plan.num_trials} in proportion"
         )
     reasons = {line.prediction.how: line.prediction.note for line in reversed(lines)}
     for how, reason in reasons.items() if preview.card else ():
@@ -153,7 +153,7 @@ def to_json(preview: Preview) -> dict[str, object]:
     forecast = preview.forecast
     return {
         "name": preview.plan.experiment.name,
-        "trials": preview.num_trials,
+        "trials": preview.plan.num_trials,
         "is_exact": preview.is_exact,
         "duplicates": preview.duplicates,
         "spaces": [

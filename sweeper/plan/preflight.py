@@ -142,7 +142,7 @@ def choices(plan: Plan) -> list[Params]:
     if wanted is False:
         return []
     points = representatives(plan.space)
-    is_small = (plan.num_trials or 0) <= TRIALS_A_CHOICE * len(points)
+    is_small = plan.num_trials <= TRIALS_A_CHOICE * len(points)
     return [] if wanted == "auto" and is_small else points
 
 

@@ -76,11 +76,6 @@ class Preview:
     forecast: Forecast
     busy: float
 
-    @property
-    def num_trials(self) -> int:
-        """The number of trials that the points represent."""
-        return self.plan.num_trials or len(self.points)
-
 
 def preview(
     plan: Plan, *, machines: Machines, given: Given, has_memory: bool
@@ -146,7 +141,7 @@ def preview(
                 batch_size=plan.batch.batch_size,
             ),
             price=cost(experiment.price, {card.name: 3600.0}) if card else 0.0,
-            scale=(plan.num_trials or 0) / len(points) if points else 1.0,
+            scale=plan.num_trials / len(points) if points else 1.0,
         ),
     )
 
@@ -170,7 +165,7 @@ def sample(plan: Plan) -> tuple[list[Params], bool]:
     There are at most `MAX_DRAWN`, unless the search is grid.
     """
     space, seeds = plan.space, len(plan.experiment.seeds)
-    total = plan.num_trials or 0
+    total = plan.num_trials
     if plan.experiment.search == "grid":
         grid = (point for point in space.points() for _ in range(seeds))
         return list(itertools.islice(grid, total)), True
